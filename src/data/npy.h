@@ -1,0 +1,21 @@
+// NumPy's .npy (format 1.0, 2.0, 3.0) and .npz (stored or deflated), read and written.
+#pragma once
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/array.h"
+
+namespace litegap {
+
+using NamedArrays = std::vector<std::pair<std::string, Array>>;
+
+// Fortran order is converted to C order, big endian to little; bool, int8…int64, uint8…uint64,
+// float16, float32, float64 (kept as they are).  Throws Error.
+Array read_npy(const std::string& path);
+NamedArrays read_npz(const std::string& path);      // names without ".npy", in file order
+const Array* find_array(const NamedArrays& arrays, const std::string& name);
+void write_npy(const std::string& path, const Array& array);
+void write_npz(const std::string& path, const NamedArrays& arrays);  // stored, temporary name, renamed
+
+}  // namespace litegap

@@ -1,0 +1,96 @@
+// Numerics is data; a Plan is a model and a numerics proved compatible.
+//
+// Three arithmetics, chosen per operator:
+//   kInteger  what the file says: integer kernels of a dialect on integer tensors, float kernels on
+//             float tensors, hybrid kernels where float meets int8 weights
+//   kReal     float32: quantized constants are dequantized, QUANTIZE and DEQUANTIZE copy
+//   kFake     as kReal, then every quantized output is rounded to its tensor's scale and range
+// Where two arithmetics meet the plan inserts a conversion, so that any mix runs.
+//
+//   Plan plan = make_plan(model, {});                       // the file as the default runtime runs it
+//   Plan real = make_plan(model, {.arith = Arith::kReal});  // rung R2
+//   Workspace w(plan);
+//   run(plan, w, inputs);                                   // w.output(0) now holds the result
+#pragma once
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/kernel.h"
+#include "model/model.h"
+
+namespace litegap {
+
+enum class Arith : std::uint8_t { kReal, kFake, kInteger };
+const char* arith_name(Arith arith);
+
+struct Numerics {
+  Arith arith = Arith::kInteger;
+  Dialect dialect = Dialect::kXnnpack;
+  std::map<int, Arith> overrides;        // operator of graph 0: computed otherwise
+  std::map<int, Dialect> kernels;        // operator of graph 0: another dialect
+  std::set<int> unquantized;             // kFake: this tensor of graph 0 is not rounded
+  std::map<int, Array> constants;        // real value of a constant tensor in kReal and kFake
+};
+
+struct PlanOptions {
+  std::vector<Shape> input_shapes;       // empty, or one per graph input: resizes the model
+  std::uint64_t memory_limit = 0;        // bytes of activations; 0 = no limit
+};
+
+// Receives every value while a plan runs.  Looking does not change the result.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  // `op` is -1 for graph inputs.  `value` is float32 for an operator computed in kReal or kFake.
+  virtual void on_value(int op, int tensor, const Array& value) = 0;
+  virtual void on_accumulators(int op, const Array& sums) { (void)op; (void)sums; }
+  virtual bool wants_accumulators() const { return false; }
+};
+
+class Workspace;
+
+class Plan {
+ public:
+  const Model& model() const;
+  const Numerics& numerics() const;
+  // Types and shapes as they enter and leave: the file's types.
+  std::size_t input_count() const;
+  std::size_t output_count() const;
+  DType input_type(std::size_t i) const;
+  const Shape& input_shape(std::size_t i) const;
+  DType output_type(std::size_t i) const;
+  const Shape& output_shape(std::size_t i) const;
+  const Quant& input_quant(std::size_t i) const;
+  const Quant& output_quant(std::size_t i) const;
+  std::uint64_t activation_bytes() const;
+
+  struct State;                          // plan.cc
+  std::shared_ptr<const State> state;
+};
+
+// Throws Error: unsupported operator or type (by name), shapes that do not fit, cyclic graphs, …
+Plan make_plan(ModelPtr model, const Numerics& numerics, const PlanOptions& options = {});
+
+// Buffers for one thread.  Variable tensors live here between runs until reset().
+class Workspace {
+ public:
+  explicit Workspace(const Plan& plan);
+  void reset();                          // variable tensors back to zero (the code of zero)
+  const Array& output(std::size_t i) const;  // valid until the next run
+  Array tensor(int index) const;             // last value of a tensor of graph 0 (empty if never computed)
+
+  struct Buffers;
+  std::shared_ptr<Buffers> buffers;
+};
+
+// `inputs[i]` has the plan's input type and shape; for an input whose quantized tensor is computed in
+// kReal/kFake a float32 array of the same shape is accepted too and taken as the real value.
+// Throws Error only for inputs of the wrong type or shape.
+void run(const Plan& plan, Workspace& workspace, std::span<const Array> inputs, Observer* observer = nullptr);
+
+}  // namespace litegap

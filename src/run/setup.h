@@ -1,0 +1,62 @@
+// Setup: everything between a raw sample and an answer, as a value.  measure() makes it speak.
+//
+//   Setup float_setup{.model = float_model};
+//   Predictions p = predict(float_setup, data, {});
+#pragma once
+#include <string>
+
+#include "base/progress.h"
+#include "data/dataset.h"
+#include "run/metrics.h"
+#include "run/plan.h"
+
+namespace litegap {
+
+struct OutputMap {
+  std::vector<int> order;           // output j of the answer is output order[j] of the model; empty = as they are
+  double scale = 1, offset = 0;     // extra affine step (only to express how a user reads them)
+};
+
+// How raw samples become the model's input codes.
+enum class Feed : std::uint8_t {
+  kQuantize,       // input map, then round(x / scale) + zero_point with clamp for integer inputs
+  kAsGiven,        // the dataset's quant_inputs, as they stand
+};
+
+struct Setup {
+  ModelPtr model;
+  Numerics numerics;
+  InputMap input_map;
+  OutputMap output_map;
+  Feed feed = Feed::kQuantize;
+};
+
+struct RunStats {
+  double passes = 0;                // evaluated samples / dataset size
+  double seconds = 0;
+};
+
+struct PredictOptions {
+  int threads = 0;                  // 0 = all cores
+  std::vector<std::size_t> rows;    // empty = all
+  Progress progress;
+  RunStats* stats = nullptr;        // added to
+};
+
+// Runs every sample; deterministic for any number of threads.  Throws Error from plan or data.
+Predictions predict(const Setup& setup, const Dataset& data, const PredictOptions& options = {});
+
+// Runs samples one by one with an observer made per block of kBlock samples; merge() is called in
+// block order on the calling thread.
+class BlockObserver : public Observer {
+ public:
+  virtual void begin_sample(std::size_t row) { (void)row; }
+};
+void observe(const Setup& setup, const Dataset& data, const PredictOptions& options,
+             const std::function<std::unique_ptr<BlockObserver>(std::size_t block)>& make,
+             const std::function<void(BlockObserver&)>& merge);
+
+// The model's input `i` for one row, in the plan's input type.
+Array feed_input(const Setup& setup, const Plan& plan, const Dataset& data, std::size_t input, std::size_t row);
+
+}  // namespace litegap
