@@ -40,6 +40,7 @@ struct Numerics {
 struct PlanOptions {
   std::vector<Shape> input_shapes;       // empty, or one per graph input: resizes the model
   std::uint64_t memory_limit = 0;        // bytes of activations; 0 = no limit
+  bool keep_values = false;              // every tensor keeps its own buffer: Workspace::tensor() works
 };
 
 // Receives every value while a plan runs.  Looking does not change the result.
@@ -58,7 +59,8 @@ class Plan {
  public:
   const Model& model() const;
   const Numerics& numerics() const;
-  // Types and shapes as they enter and leave: the file's types.
+  // Types and shapes as they enter (the file's) and leave (the file's where the last operator was
+  // computed in kInteger, float32 where it was computed in kReal or kFake).
   std::size_t input_count() const;
   std::size_t output_count() const;
   DType input_type(std::size_t i) const;
@@ -82,7 +84,9 @@ class Workspace {
   explicit Workspace(const Plan& plan);
   void reset();                          // variable tensors back to zero (the code of zero)
   const Array& output(std::size_t i) const;  // valid until the next run
-  Array tensor(int index) const;             // last value of a tensor of graph 0 (empty if never computed)
+  // Last value of a tensor of graph 0, in the file's type where it was computed so; an empty array if
+  // the plan does not compute it.  Only for plans made with keep_values.
+  Array tensor(int index) const;
 
   struct Buffers;
   std::shared_ptr<Buffers> buffers;

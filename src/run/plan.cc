@@ -1,0 +1,468 @@
+#include "run/plan.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "run/plan_state.h"
+
+namespace litegap {
+
+const char* arith_name(Arith arith) {
+  switch (arith) {
+    case Arith::kReal: return "real";
+    case Arith::kFake: return "fake";
+    case Arith::kInteger: return "integer";
+  }
+  return "?";
+}
+
+namespace {
+
+using Form = Plan::State::Form;
+using Slot = Plan::State::Slot;
+using Step = Plan::State::Step;
+
+constexpr std::size_t kFoldLimit = std::size_t{1} << 26;  // bytes of a constant made while planning
+
+// QUANTIZE and DEQUANTIZE in real arithmetic.
+class CopyKernel final : public Kernel {
+ public:
+  explicit CopyKernel(std::size_t bytes) : bytes_(bytes) {}
+  void run(const Io& io) const noexcept override { std::memcpy(io.outputs[0], io.inputs[0], bytes_); }
+
+ private:
+  std::size_t bytes_;
+};
+
+// Between two arithmetics: codes to real values or back.
+class ConvertKernel final : public Kernel {
+ public:
+  ConvertKernel(DType from, DType to, Shape shape, const Quant& quant)
+      : from_(from), to_(to), shape_(std::move(shape)), quant_(quant) {}
+  void run(const Io& io) const noexcept override {
+    const std::size_t n = shape_elements(shape_);
+    const auto* in = static_cast<const std::byte*>(io.inputs[0]);
+    const Array source = Array::view(from_, shape_, {in, dtype_bytes(from_, n)}, nullptr);
+    const Array result = to_ == DType::kFloat32 ? dequantize(source, quant_) : quantize(source, quant_, to_);
+    std::memcpy(io.outputs[0], result.data(), result.byte_size());
+  }
+
+ private:
+  DType from_, to_;
+  Shape shape_;
+  Quant quant_;
+};
+
+// Turns a model and a numerics into steps.  One walk over the operators in file order.
+class Planner {
+ public:
+  Planner(ModelPtr model, const Numerics& numerics, const PlanOptions& options)
+      : state_(std::make_shared<Plan::State>()), options_(options) {
+    state_->model = std::move(model);
+    state_->numerics = numerics;
+  }
+
+  std::shared_ptr<const Plan::State> make() {
+    const Model& model = *state_->model;
+    if (model.graphs.empty()) fail("{}: the model has no graph", model.path);
+    const Graph& graph = model.main();
+    file_slot_.assign(graph.tensors.size(), -1);
+    real_slot_.assign(graph.tensors.size(), -1);
+    check_ids(graph);
+    add_inputs(graph);
+    for (std::size_t i = 0; i < graph.ops.size(); ++i) add_op(graph, i);
+    for (std::size_t i = 0; i < graph.outputs.size(); ++i) add_output(graph, i);
+    lay_out();
+    return state_;
+  }
+
+ private:
+  const Tensor& tensor(int index) const { return state_->model->main().tensors[static_cast<std::size_t>(index)]; }
+  std::string label(std::size_t op) const {
+    return state_->model->path + ": " + op_label(state_->model->main(), op);
+  }
+
+  void check_ids(const Graph& graph) const {
+    const auto bad = [](int id, std::size_t n) { return id < 0 || static_cast<std::size_t>(id) >= n; };
+    const Numerics& n = state_->numerics;
+    for (const auto& [op, arith] : n.overrides) {
+      if (bad(op, graph.ops.size())) fail("numerics: no operator {} in {}", op, state_->model->path);
+    }
+    for (const auto& [op, dialect] : n.kernels) {
+      if (bad(op, graph.ops.size())) fail("numerics: no operator {} in {}", op, state_->model->path);
+    }
+    for (const int t : n.unquantized) {
+      if (bad(t, graph.tensors.size())) fail("numerics: no tensor {} in {}", t, state_->model->path);
+    }
+    for (const auto& [t, value] : n.constants) {
+      if (bad(t, graph.tensors.size())) fail("numerics: no tensor {} in {}", t, state_->model->path);
+      if (value.elements() != shape_elements(tensor(t).shape)) {
+        fail("numerics: tensor {} ({}) has shape {}, its replacement {}", t, tensor(t).name,
+             shape_text(tensor(t).shape), shape_text(value.shape()));
+      }
+    }
+  }
+
+  // A tensor whose codes stand for real numbers.
+  bool has_real_form(int t) const {
+    const Tensor& info = tensor(t);
+    return info.dtype != DType::kFloat32 && is_quantizable(info.dtype) && (!info.quant.empty() || bias_quant_.contains(t));
+  }
+
+  int new_slot(int tensor_index, Form form, DType dtype, Shape shape) {
+    Slot slot;
+    slot.tensor = tensor_index;
+    slot.form = form;
+    slot.dtype = dtype;
+    slot.shape = std::move(shape);
+    slot.bytes = dtype_bytes(dtype, shape_elements(slot.shape));
+    if (options_.memory_limit > 0 && slot.bytes > options_.memory_limit) {
+      fail("{}: tensor {} ({}) needs {} bytes, more than the limit of {}", state_->model->path,
+           tensor_index, tensor(tensor_index).name, slot.bytes, options_.memory_limit);
+    }
+    state_->slots.push_back(std::move(slot));
+    return static_cast<int>(state_->slots.size()) - 1;
+  }
+
+  int constant_slot(int tensor_index, Form form, Array value) {
+    const int s = new_slot(tensor_index, form, value.dtype(), value.shape());
+    state_->slots[static_cast<std::size_t>(s)].constant = std::move(value);
+    return s;
+  }
+
+  void add_inputs(const Graph& graph) {
+    if (!options_.input_shapes.empty() && options_.input_shapes.size() != graph.inputs.size()) {
+      fail("{}: {} input shapes given, the model has {} inputs", state_->model->path,
+           options_.input_shapes.size(), graph.inputs.size());
+    }
+    for (std::size_t i = 0; i < graph.inputs.size(); ++i) {
+      const int t = graph.inputs[i];
+      const Tensor& info = tensor(t);
+      if (dtype_bits(info.dtype) == 0) {
+        fail("{}: input {} ({}) is of type {}: not supported", state_->model->path, i, info.name, dtype_name(info.dtype));
+      }
+      const Shape shape = options_.input_shapes.empty() ? info.shape : options_.input_shapes[i];
+      if (file_slot_[static_cast<std::size_t>(t)] < 0) {
+        const int s = new_slot(t, Form::kFile, info.dtype, shape);
+        state_->slots[static_cast<std::size_t>(s)].persistent = true;
+        file_slot_[static_cast<std::size_t>(t)] = s;
+      }
+      Plan::State::Port port{t, file_slot_[static_cast<std::size_t>(t)], -1, &info.quant};
+      state_->inputs.push_back(port);
+    }
+  }
+
+  // The slot that holds `t` in the asked form, made if needed; `op` only for messages.
+  int slot_of(int t, Form form, std::size_t op) {
+    const Tensor& info = tensor(t);
+    if (form == Form::kReal && !has_real_form(t)) form = Form::kFile;
+    auto& here = form == Form::kFile ? file_slot_[static_cast<std::size_t>(t)] : real_slot_[static_cast<std::size_t>(t)];
+    if (here >= 0) return here;
+    auto& other = form == Form::kFile ? real_slot_[static_cast<std::size_t>(t)] : file_slot_[static_cast<std::size_t>(t)];
+    if (info.is_variable && other < 0) return here = variable_slot(t, form);
+    if (other < 0 && form == Form::kReal && info.constant) return here = constant_slot(t, form, real_constant(t));
+    if (other < 0 && info.constant) return here = file_constant(t, op);
+    if (other < 0 && shape_elements(info.shape) == 0) return here = constant_slot(t, Form::kFile, Array::zeros(info.dtype, info.shape));
+    if (other < 0) fail("{}: reads tensor {} ({}), which nothing has computed before it", label(op), t, info.name);
+    return here = convert(t, form, other);
+  }
+
+  int file_constant(int t, std::size_t op) {
+    const Tensor& info = tensor(t);
+    if (info.sparse) fail("{}: tensor {} ({}) is stored sparse: not supported yet", label(op), t, info.name);
+    return constant_slot(t, Form::kFile, *info.constant);
+  }
+
+  int variable_slot(int t, Form form) {
+    const Tensor& info = tensor(t);
+    const int s = new_slot(t, form, form == Form::kReal ? DType::kFloat32 : info.dtype, info.shape);
+    Slot& slot = state_->slots[static_cast<std::size_t>(s)];
+    slot.persistent = slot.variable = true;
+    if (form == Form::kFile && !info.quant.empty()) slot.initial_code = info.quant.zero_point[0];
+    return s;
+  }
+
+  int convert(int t, Form form, int from) {
+    const Tensor& info = tensor(t);
+    const Slot source = state_->slots[static_cast<std::size_t>(from)];
+    const DType to = form == Form::kReal ? DType::kFloat32 : info.dtype;
+    if (source.constant) {
+      return constant_slot(t, form, form == Form::kReal ? dequantize(*source.constant, info.quant)
+                                                        : quantize(*source.constant, info.quant, to));
+    }
+    const int s = new_slot(t, form, to, source.shape);
+    for (auto& port : state_->inputs) {
+      if (port.tensor == t && form == Form::kReal) {  // filled by run() from what the caller gives
+        port.real_slot = s;
+        port.fake = state_->numerics.arith == Arith::kFake && !state_->numerics.unquantized.contains(t);
+        state_->slots[static_cast<std::size_t>(s)].persistent = true;
+        return s;
+      }
+    }
+    Step step;
+    step.kernel = std::make_unique<ConvertKernel>(source.dtype, to, source.shape, info.quant);
+    step.inputs = {from};
+    step.outputs = {s};
+    state_->steps.push_back(std::move(step));
+    return s;
+  }
+
+  // Real values of a constant.  A bias has the scale that the kernels use, s_input * s_weights,
+  // whatever the file says.
+  Array real_constant(int t) const {
+    const auto replaced = state_->numerics.constants.find(t);
+    if (replaced != state_->numerics.constants.end()) return replaced->second.reshaped(tensor(t).shape);
+    const auto bias = bias_quant_.find(t);
+    const Tensor& info = tensor(t);
+    return dequantize(*info.constant, bias == bias_quant_.end() ? info.quant : bias->second);
+  }
+
+  // Remembers s_input * s_weights for the bias of operator `op`, and lets a bias without scales of
+  // its own take part in real arithmetic.
+  void note_bias(const Op& op) {
+    const bool transpose = op.code == OpCode::kTransposeConv;
+    if (op.code != OpCode::kConv2d && op.code != OpCode::kDepthwiseConv2d &&
+        op.code != OpCode::kFullyConnected && !transpose) return;
+    const int x = op.input(transpose ? 2 : 0), w = op.input(1), b = op.input(transpose ? 3 : 2);
+    if (x < 0 || w < 0 || b < 0) return;
+    const Tensor& bias = tensor(b);
+    if (!bias.constant || (bias.dtype != DType::kInt32 && bias.dtype != DType::kInt64)) return;
+    const Quant &qx = tensor(x).quant, &qw = tensor(w).quant;
+    if (qx.empty() || qw.empty()) return;
+    Quant q;
+    for (const float s : qw.scale) {
+      q.scale.push_back(qx.scale[0] * s);
+      q.zero_point.push_back(0);
+    }
+    if (q.per_channel() && (bias.shape.size() != 1 || static_cast<std::size_t>(bias.shape[0]) != q.scale.size())) return;
+    bias_quant_[b] = q;
+  }
+
+  Arith arith_of(std::size_t op) const {
+    const auto found = state_->numerics.overrides.find(static_cast<int>(op));
+    return found == state_->numerics.overrides.end() ? state_->numerics.arith : found->second;
+  }
+  Dialect dialect_of(std::size_t op) const {
+    const auto found = state_->numerics.kernels.find(static_cast<int>(op));
+    return found == state_->numerics.kernels.end() ? state_->numerics.dialect : found->second;
+  }
+
+  Operand operand(int slot_index, const Quant* quant) const {
+    const Slot& slot = state_->slots[static_cast<std::size_t>(slot_index)];
+    Operand o;
+    o.present = true;
+    o.dtype = slot.dtype;
+    o.shape = slot.shape;
+    o.quant = slot.form == Form::kReal ? &kNoQuant : quant;
+    o.constant = slot.constant ? &*slot.constant : nullptr;
+    o.is_variable = slot.variable;
+    o.name = tensor(slot.tensor).name;
+    return o;
+  }
+
+  const KernelRow& row_for(const Op& op, std::size_t index) const {
+    if (op.code == OpCode::kCustom) {
+      if (op.custom_code == "edgetpu-custom-op") fail("{}: compiled for the Edge TPU; give the .tflite that the compiler was given", label(index));
+      if (op.custom_code == "ethos-u") fail("{}: compiled by Vela for Ethos-U; give the .tflite that Vela was given", label(index));
+    }
+    const KernelRow* row = kernel_row(op.code);
+    if (row == nullptr) fail("{}: operator {} is not supported yet", label(index), op.name());
+    return *row;
+  }
+
+  void add_op(const Graph& graph, std::size_t index) {
+    const Op& op = graph.ops[index];
+    const Arith arith = arith_of(index);
+    const Form form = arith == Arith::kInteger ? Form::kFile : Form::kReal;
+    const KernelRow& row = row_for(op, index);
+    note_bias(op);
+
+    Step step;
+    step.op = static_cast<int>(index);
+    OpSpec spec;
+    spec.op = &op;
+    spec.dialect = dialect_of(index);
+    spec.label = label(index);
+    for (const int t : op.inputs) {
+      if (t < 0) {
+        step.inputs.push_back(-1);
+        spec.inputs.emplace_back();
+        continue;
+      }
+      const int s = slot_of(t, form, index);
+      step.inputs.push_back(s);
+      spec.inputs.push_back(operand(s, &tensor(t).quant));
+    }
+    for (const int t : op.outputs) spec.outputs.push_back(output_operand(t, form, index));
+    for (const int t : op.intermediates) {
+      Operand o;
+      if (t >= 0) {
+        o = {true, tensor(t).dtype, tensor(t).shape, &tensor(t).quant, nullptr, false, false, tensor(t).name};
+        if (form == Form::kReal && has_real_form(t)) o.dtype = DType::kFloat32;
+      }
+      spec.intermediates.push_back(o);
+    }
+    step.kernel = prepare(row, spec);
+    finish_op(op, spec, form, arith, std::move(step));
+  }
+
+  Operand output_operand(int t, Form form, std::size_t index) const {
+    if (t < 0) fail("{}: has an output without a tensor", label(index));
+    const Tensor& info = tensor(t);
+    if (info.constant) fail("{}: writes tensor {} ({}), which is a constant", label(index), t, info.name);
+    if (file_slot_[static_cast<std::size_t>(t)] >= 0 || real_slot_[static_cast<std::size_t>(t)] >= 0) {
+      fail("{}: writes tensor {} ({}), which already has a value", label(index), t, info.name);
+    }
+    if (dtype_bits(info.dtype) == 0) fail("{}: tensor {} ({}) of type {} is not supported", label(index), t, info.name, dtype_name(info.dtype));
+    const bool real = form == Form::kReal && has_real_form(t);
+    return {true, real ? DType::kFloat32 : info.dtype, info.shape, real ? &kNoQuant : &info.quant, nullptr, false, false, info.name};
+  }
+
+  static std::unique_ptr<Kernel> prepare(const KernelRow& row, OpSpec& spec) {
+    const bool conversion = spec.op->code == OpCode::kQuantize || spec.op->code == OpCode::kDequantize;
+    if (conversion && spec.inputs.size() == 1 && spec.outputs.size() == 1 &&
+        spec.inputs[0].present && spec.inputs[0].dtype == DType::kFloat32 && spec.outputs[0].dtype == DType::kFloat32) {
+      spec.outputs[0].shape = spec.inputs[0].shape;
+      return std::make_unique<CopyKernel>(4 * shape_elements(spec.inputs[0].shape));
+    }
+    return row.prepare(spec);
+  }
+
+  void finish_op(const Op& op, const OpSpec& spec, Form form, Arith arith, Step step) {
+    bool known = op.code == OpCode::kShape;
+    if (!known) {
+      known = true;
+      for (const int s : step.inputs) {
+        if (s >= 0 && !state_->slots[static_cast<std::size_t>(s)].constant) known = false;
+      }
+    }
+    for (std::size_t i = 0; i < op.outputs.size(); ++i) {
+      const int t = op.outputs[i];
+      const bool real = form == Form::kReal && has_real_form(t);
+      const int s = new_slot(t, real ? Form::kReal : Form::kFile, spec.outputs[i].dtype, spec.outputs[i].shape);
+      Slot& slot = state_->slots[static_cast<std::size_t>(s)];
+      slot.persistent = options_.keep_values;
+      if (real && arith == Arith::kFake && !state_->numerics.unquantized.contains(t)) slot.fake = &tensor(t).quant;
+      (real ? real_slot_ : file_slot_)[static_cast<std::size_t>(t)] = s;
+      step.outputs.push_back(s);
+      known = known && slot.bytes <= kFoldLimit;
+    }
+    if (known) fold(step);
+    else state_->steps.push_back(std::move(step));
+  }
+
+  // All inputs are known: run the operator now and keep its outputs as constants.
+  void fold(const Step& step) {
+    std::vector<void*> in, out;
+    std::vector<Array> results;
+    for (const int s : step.inputs) {
+      const Slot* slot = s < 0 ? nullptr : &state_->slots[static_cast<std::size_t>(s)];
+      in.push_back(slot == nullptr || !slot->constant ? nullptr : const_cast<std::byte*>(slot->constant->data()));
+    }
+    for (const int s : step.outputs) {
+      const Slot& slot = state_->slots[static_cast<std::size_t>(s)];
+      results.push_back(Array::zeros(slot.dtype, slot.shape));
+      out.push_back(results.back().mutable_data());
+    }
+    const Array scratch = Array::zeros(DType::kUint8, {static_cast<std::int32_t>(step.kernel->scratch_bytes())});
+    step.kernel->run({in.data(), out.data(), const_cast<std::byte*>(scratch.data()), nullptr});
+    for (std::size_t i = 0; i < results.size(); ++i) {
+      Slot& slot = state_->slots[static_cast<std::size_t>(step.outputs[i])];
+      if (slot.fake != nullptr) results[i] = dequantize(quantize(results[i], *slot.fake, tensor(slot.tensor).dtype), *slot.fake);
+      slot.constant = results[i];
+    }
+  }
+
+  void add_output(const Graph& graph, std::size_t i) {
+    const int t = graph.outputs[i];
+    const int real = real_slot_[static_cast<std::size_t>(t)], file = file_slot_[static_cast<std::size_t>(t)];
+    const Tensor& info = tensor(t);
+    int s = file;
+    // The producer's form; for a graph input handed through, the file's.
+    if (file < 0 || (real >= 0 && real < file)) s = real >= 0 ? real : file;
+    if (s < 0 && info.constant) s = file_slot_[static_cast<std::size_t>(t)] = constant_slot(t, Form::kFile, *info.constant);
+    if (s < 0) fail("{}: output {} (tensor {}, {}) is never computed", state_->model->path, i, t, info.name);
+    state_->slots[static_cast<std::size_t>(s)].persistent = true;
+    state_->outputs.push_back({t, s, -1, &info.quant});
+  }
+
+  // Gives every slot a place: persistent ones their own, the others share an arena by lifetime.
+  void lay_out() {
+    auto& slots = state_->slots;
+    std::vector<int> first(slots.size(), -1), last(slots.size(), -1);
+    for (std::size_t i = 0; i < state_->steps.size(); ++i) {
+      for (const auto* list : {&state_->steps[i].inputs, &state_->steps[i].outputs}) {
+        for (const int s : *list) {
+          if (s < 0) continue;
+          auto& f = first[static_cast<std::size_t>(s)];
+          if (f < 0) f = static_cast<int>(i);
+          last[static_cast<std::size_t>(s)] = static_cast<int>(i);
+        }
+      }
+      state_->scratch_bytes = std::max(state_->scratch_bytes, state_->steps[i].kernel->scratch_bytes());
+    }
+    std::size_t end = 0;
+    struct Live { std::size_t at, bytes; int last; };
+    std::vector<Live> live;  // sorted by place
+    const auto round = [](std::size_t n) { return (n + 127) / 64 * 64; };  // with slack for vector loads
+    for (std::size_t s = 0; s < slots.size(); ++s) {
+      if (slots[s].constant) continue;
+      if (!slots[s].persistent && first[s] < 0) slots[s].persistent = true;
+    }
+    std::vector<std::size_t> order;
+    for (std::size_t s = 0; s < slots.size(); ++s) {
+      if (!slots[s].constant && !slots[s].persistent) order.push_back(s);
+    }
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return first[a] < first[b]; });
+    for (const std::size_t s : order) {
+      std::erase_if(live, [&](const Live& l) { return l.last < first[s]; });
+      const std::size_t need = round(slots[s].bytes);
+      std::size_t at = 0;
+      auto place = live.begin();
+      for (; place != live.end(); ++place) {
+        if (place->at - at >= need) break;
+        at = place->at + place->bytes;
+      }
+      live.insert(place, {at, need, last[s]});
+      slots[s].offset = at;
+      end = std::max(end, at + need);
+    }
+    for (auto& slot : slots) {
+      if (slot.constant || !slot.persistent) continue;
+      slot.offset = end;
+      end += round(slot.bytes);
+    }
+    state_->arena_bytes = end;
+    if (options_.memory_limit > 0 && end > options_.memory_limit) {
+      fail("{}: activations need {} bytes, more than the limit of {}", state_->model->path, end, options_.memory_limit);
+    }
+  }
+
+  inline static const Quant kNoQuant{};
+  std::shared_ptr<Plan::State> state_;
+  PlanOptions options_;
+  std::vector<int> file_slot_, real_slot_;
+  std::map<int, Quant> bias_quant_;
+};
+
+}  // namespace
+
+Plan make_plan(ModelPtr model, const Numerics& numerics, const PlanOptions& options) {
+  Plan plan;
+  plan.state = Planner(std::move(model), numerics, options).make();
+  return plan;
+}
+
+const Model& Plan::model() const { return *state->model; }
+const Numerics& Plan::numerics() const { return state->numerics; }
+std::size_t Plan::input_count() const { return state->inputs.size(); }
+std::size_t Plan::output_count() const { return state->outputs.size(); }
+DType Plan::input_type(std::size_t i) const { return state->slot(state->inputs.at(i).slot).dtype; }
+const Shape& Plan::input_shape(std::size_t i) const { return state->slot(state->inputs.at(i).slot).shape; }
+DType Plan::output_type(std::size_t i) const { return state->slot(state->outputs.at(i).slot).dtype; }
+const Shape& Plan::output_shape(std::size_t i) const { return state->slot(state->outputs.at(i).slot).shape; }
+const Quant& Plan::input_quant(std::size_t i) const { return *state->inputs.at(i).quant; }
+const Quant& Plan::output_quant(std::size_t i) const { return *state->outputs.at(i).quant; }
+std::uint64_t Plan::activation_bytes() const { return state->arena_bytes; }
+
+}  // namespace litegap

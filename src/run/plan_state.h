@@ -1,0 +1,52 @@
+// The inside of a Plan, shared by the planner (plan.cc) and the engine (engine.cc).  Include
+// run/plan.h instead.
+//
+// A *slot* is one value in one form: a tensor as the file types it, or as float32 real values.  A
+// *step* is a prepared kernel with the slots it reads and writes.
+#pragma once
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "run/plan.h"
+
+namespace litegap {
+
+struct Plan::State {
+  enum class Form : std::uint8_t { kFile, kReal };
+  struct Slot {
+    int tensor = -1;
+    Form form = Form::kFile;
+    DType dtype = DType::kFloat32;
+    Shape shape;
+    std::size_t bytes = 0, offset = 0;
+    std::optional<Array> constant;
+    bool persistent = false;         // own place in the arena, never shared by lifetime
+    bool variable = false;           // state between runs
+    std::int64_t initial_code = 0;   // of a variable
+    const Quant* fake = nullptr;     // round to this after the operator ran
+  };
+  struct Step {
+    int op = -1;                     // -1: a conversion
+    std::unique_ptr<Kernel> kernel;
+    std::vector<int> inputs, outputs;  // slots; -1 = absent
+  };
+  struct Port {                      // a graph input or output
+    int tensor = -1;
+    int slot = -1;
+    int real_slot = -1;              // inputs: the float32 twin, where an operator reads it
+    const Quant* quant = nullptr;
+    bool fake = false;               // inputs: real values are rounded to the tensor's scale
+  };
+
+  ModelPtr model;
+  Numerics numerics;
+  std::vector<Slot> slots;
+  std::vector<Step> steps;
+  std::vector<Port> inputs, outputs;
+  std::size_t arena_bytes = 0, scratch_bytes = 0;
+
+  const Slot& slot(int i) const { return slots[static_cast<std::size_t>(i)]; }
+};
+
+}  // namespace litegap
