@@ -1,4 +1,8 @@
 // NumPy's .npy (format 1.0, 2.0, 3.0) and .npz (stored or deflated), read and written.
+//
+// Stored data of native layout is a view of the mapped file, not a copy; whatever has to be changed
+// (byte order, Fortran order, deflate, an odd address) is copied once.  Sizes that the file states
+// are checked against the bytes it has before any memory is taken.
 #pragma once
 #include <string>
 #include <utility>
@@ -15,6 +19,7 @@ using NamedArrays = std::vector<std::pair<std::string, Array>>;
 Array read_npy(const std::string& path);
 NamedArrays read_npz(const std::string& path);      // names without ".npy", in file order
 const Array* find_array(const NamedArrays& arrays, const std::string& name);
+// Types that NumPy does not have (int4, bfloat16 …) are an Error.
 void write_npy(const std::string& path, const Array& array);
 void write_npz(const std::string& path, const NamedArrays& arrays);  // stored, temporary name, renamed
 
