@@ -1,0 +1,257 @@
+#include "diagnose/ladder.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace litegap {
+namespace {
+
+bool is_conversion(const Op& op) { return op.code == OpCode::kQuantize || op.code == OpCode::kDequantize; }
+
+bool has_codes(const Model& model) {
+  return std::any_of(model.main().ops.begin(), model.main().ops.end(), [&](const Op& op) {
+    return std::any_of(op.outputs.begin(), op.outputs.end(), [&](int t) {
+      const Tensor& info = model.main().tensors[static_cast<std::size_t>(t)];
+      return is_quantizable(info.dtype) && !info.quant.empty();
+    });
+  });
+}
+
+// Sums of squares of the signal and of the error of every tensor of the quantized graph.
+struct ErrorSums {
+  std::vector<double> signal, error;
+};
+
+// Values of one sample; read back by tensor.
+class Values : public Observer {
+ public:
+  explicit Values(std::size_t tensors) : at(tensors) {}
+  void on_value(int, int tensor, const Array& value) override { at[static_cast<std::size_t>(tensor)] = value.clone(); }
+  std::vector<Array> at;
+};
+
+Array real_of(const Array& value, const Quant& quant) {
+  if (value.dtype() == DType::kFloat32 || value.empty()) return value;
+  return quant.empty() ? Array{} : dequantize(value, quant);
+}
+
+void add_error(const Array& exact, const Array& found, double& signal, double& error) {
+  if (exact.empty() || exact.elements() != found.elements()) return;
+  const auto a = exact.span<float>(), b = found.span<float>();
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double d = static_cast<double>(b[i]) - a[i];
+    signal += static_cast<double>(a[i]) * a[i];
+    error += d * d;
+  }
+}
+
+double relative(double signal, double error) { return signal > 0 ? std::sqrt(error / signal) : (error > 0 ? 1.0 : 0.0); }
+
+// A model of one operator, its activations as graph inputs.
+std::shared_ptr<Model> single_op(const Model& model, int op) {
+  auto one = std::make_shared<Model>();
+  one->path = model.path;
+  Graph graph;
+  graph.tensors = model.main().tensors;
+  graph.ops = {model.main().ops[static_cast<std::size_t>(op)]};
+  graph.outputs = graph.ops[0].outputs;
+  for (const int t : graph.ops[0].inputs) {
+    if (t < 0 || graph.tensors[static_cast<std::size_t>(t)].constant || graph.tensors[static_cast<std::size_t>(t)].is_variable) continue;
+    if (std::find(graph.inputs.begin(), graph.inputs.end(), t) == graph.inputs.end()) graph.inputs.push_back(t);
+  }
+  one->graphs.push_back(std::move(graph));
+  return one;
+}
+
+// Computes one operator twice on exact inputs, in float and as quantized.
+struct LocalProbe {
+  Plan exact, rounded;
+  Workspace exact_space, rounded_space;
+  std::vector<int> inputs;
+  LocalProbe(Plan a, Plan b, std::vector<int> in) : exact(std::move(a)), rounded(std::move(b)), exact_space(exact), rounded_space(rounded), inputs(std::move(in)) {}
+};
+
+std::unique_ptr<LocalProbe> local_probe(const Model& model, int op, const std::map<int, Array>& weights) {
+  const auto one = single_op(model, op);
+  if (one->main().inputs.empty()) return nullptr;
+  Numerics exact{.arith = Arith::kReal};
+  for (const int t : one->main().ops[0].inputs) {
+    const auto w = weights.find(t);
+    if (t >= 0 && w != weights.end()) exact.constants[t] = w->second;
+  }
+  try {
+    return std::make_unique<LocalProbe>(make_plan(one, exact), make_plan(one, {.arith = Arith::kFake}), one->main().inputs);
+  } catch (const Error&) {
+    return nullptr;
+  }
+}
+
+void probe_once(LocalProbe& probe, const Values& float_values, std::vector<double>& sums) {
+  std::vector<Array> inputs;
+  for (std::size_t i = 0; i < probe.inputs.size(); ++i) {
+    const Array& value = float_values.at[static_cast<std::size_t>(probe.inputs[i])];
+    if (value.empty() || value.shape() != probe.exact.input_shape(i)) return;
+    inputs.push_back(value);
+  }
+  probe.exact_space.reset();
+  probe.rounded_space.reset();
+  run(probe.exact, probe.exact_space, inputs);
+  run(probe.rounded, probe.rounded_space, inputs);
+  if (probe.exact.output_type(0) != DType::kFloat32 || probe.rounded.output_type(0) != DType::kFloat32) return;
+  add_error(probe.exact_space.output(0), probe.rounded_space.output(0), sums[0], sums[1]);
+}
+
+void measure_errors(Lab& lab, const World& world, const std::map<int, Array>& weights, std::vector<Layer>& layers) {
+  const Model& model = *world.qt.model;
+  const Graph& graph = model.main();
+  Setup real = world.qt;
+  real.feed = Feed::kQuantize;
+  real.numerics = {.arith = Arith::kReal, .dialect = world.qt.numerics.dialect, .overrides = {}, .kernels = {}, .unquantized = {}, .constants = weights};
+  Setup integer = world.qt;
+  integer.feed = Feed::kQuantize;
+  const Plan real_plan = make_plan(real.model, real.numerics), integer_plan = make_plan(integer.model, integer.numerics);
+  Workspace real_space(real_plan), integer_space(integer_plan);
+  ErrorSums sums{std::vector<double>(graph.tensors.size()), std::vector<double>(graph.tensors.size())};
+  std::vector<std::unique_ptr<LocalProbe>> probes;
+  std::vector<std::vector<double>> local(graph.ops.size(), std::vector<double>(2));
+  for (std::size_t op = 0; op < graph.ops.size(); ++op) probes.push_back(is_conversion(graph.ops[op]) ? nullptr : local_probe(model, static_cast<int>(op), weights));
+  const std::size_t samples = std::min<std::size_t>(8, world.data.count);
+  for (std::size_t k = 0; k < samples; ++k) {
+    const std::size_t row = k * world.data.count / samples;
+    Values a(graph.tensors.size()), b(graph.tensors.size());
+    std::vector<Array> in_real, in_integer;
+    for (std::size_t i = 0; i < graph.inputs.size(); ++i) {
+      in_real.push_back(feed_input(real, real_plan, world.data, i, row));
+      in_integer.push_back(feed_input(integer, integer_plan, world.data, i, row));
+    }
+    real_space.reset();
+    integer_space.reset();
+    run(real_plan, real_space, in_real, &a);
+    run(integer_plan, integer_space, in_integer, &b);
+    for (std::size_t t = 0; t < graph.tensors.size(); ++t) {
+      if (a.at[t].empty() || a.at[t].dtype() != DType::kFloat32) continue;
+      add_error(a.at[t], real_of(b.at[t], graph.tensors[t].quant), sums.signal[t], sums.error[t]);
+    }
+    for (std::size_t op = 0; op < graph.ops.size(); ++op) {
+      if (probes[op]) probe_once(*probes[op], a, local[op]);
+    }
+  }
+  lab.stats().passes += 4.0 * static_cast<double>(samples) / static_cast<double>(std::max<std::size_t>(1, world.data.count));
+  for (Layer& layer : layers) {
+    const Op& op = graph.ops[static_cast<std::size_t>(layer.op)];
+    const auto t = static_cast<std::size_t>(op.outputs[0]);
+    layer.local_error = relative(local[static_cast<std::size_t>(layer.op)][0], local[static_cast<std::size_t>(layer.op)][1]);
+    layer.accumulated_error = relative(sums.signal[t], sums.error[t]);
+    double entering = layer.local_error * layer.local_error;
+    for (const int in : op.inputs) {
+      if (in >= 0 && !graph.tensors[static_cast<std::size_t>(in)].constant) {
+        const double e = relative(sums.signal[static_cast<std::size_t>(in)], sums.error[static_cast<std::size_t>(in)]);
+        entering += e * e;
+      }
+    }
+    layer.amplification = entering > 0 ? layer.accumulated_error / std::sqrt(entering) : 0;
+  }
+}
+
+}  // namespace
+
+std::vector<Rung> climb(Lab& lab, const World& world, const std::map<int, Array>& weights) {
+  std::vector<Rung> rungs;
+  const Predictions reference = lab.predict_float(world);
+  double above = 0;
+  const auto add = [&](const std::string& name, const std::string& what, const Predictions& p, bool moves) {
+    const double v = lab.value(p, world.data, &reference);
+    rungs.push_back({name, what, v, rungs.empty() ? 0.0 : lab.loss(above, v)});
+    if (moves) above = v;
+  };
+  add("R1", "float file", reference, true);
+  World w = world;
+  w.answers = Answers::kModel;
+  w.qt.feed = Feed::kQuantize;
+  const Dialect dialect = world.qt.numerics.dialect;
+  w.qt.numerics = {.arith = Arith::kReal, .dialect = dialect};
+  const Predictions r2 = lab.predict_quant(w);
+  if (has_codes(*world.qt.model)) {
+    // R2 and R3 are two ways from R1; R4 joins them.  Steps: R2 and R3 are losses against R1, the step
+    // of R4 is what is left of R1 -> R4 after both, so the steps still add up.
+    const double r1 = above;
+    add("R2", "weights as stored, activations float", r2, false);
+    w.qt.numerics = {.arith = Arith::kFake, .dialect = dialect, .overrides = {}, .kernels = {}, .unquantized = {}, .constants = weights};
+    add("R3", "float weights, activations rounded to the file's scales", lab.predict_quant(w), false);
+    w.qt.numerics = {.arith = Arith::kFake, .dialect = dialect};
+    const Predictions r4 = lab.predict_quant(w);
+    add("R4", "weights and activations rounded, real arithmetic", r4, true);
+    rungs.back().step = lab.loss(r1, above) - rungs[1].step - rungs[2].step;
+  } else {
+    add("R2", "weights as stored, activations float", r2, true);
+  }
+  w.qt.numerics = {.arith = Arith::kInteger, .dialect = Dialect::kReference};
+  const bool runs_reference = [&] {
+    try {
+      add("R5", "exact integers, reference kernels", lab.predict_quant(w), true);
+      return true;
+    } catch (const Error&) {
+      return false;  // an operator without a reference kernel: the rung is left out
+    }
+  }();
+  (void)runs_reference;
+  w.qt.numerics = world.qt.numerics;
+  add("R6", fmt::format("the kernels the user runs ({})", dialect_name(dialect)), lab.predict_quant(w), true);
+  return rungs;
+}
+
+std::vector<Layer> blame(Lab& lab, const World& world, const Match& match, const std::map<int, Array>& weights,
+                         const std::vector<std::size_t>& rows) {
+  const Graph& graph = world.qt.model->main();
+  std::vector<Layer> layers;
+  for (std::size_t op = 0; op < graph.ops.size(); ++op) {
+    if (is_conversion(graph.ops[op])) continue;
+    Layer layer;
+    layer.op = static_cast<int>(op);
+    layer.kind = graph.ops[op].name();
+    layer.name = graph.tensors[static_cast<std::size_t>(graph.ops[op].outputs[0])].name;
+    layer.aligned = match.float_op[op] >= 0;
+    layers.push_back(layer);
+  }
+  measure_errors(lab, world, weights, layers);
+
+  World w = world;
+  w.answers = Answers::kModel;
+  w.qt.feed = Feed::kQuantize;
+  const Dataset part = w.data.subset(rows);
+  World on_part = w;
+  on_part.data = part;
+  const Predictions reference = predict(w.fl, w.data, lab.options(rows));
+  const auto price = [&](const Numerics& n) {
+    Setup s = w.qt;
+    s.numerics = n;
+    const Predictions p = predict(s, w.data, lab.options(rows));
+    return score(lab.metric(), {&p, &part, &reference});
+  };
+  const Dialect dialect = world.qt.numerics.dialect;
+  const Numerics none{.arith = Arith::kReal, .dialect = dialect, .overrides = {}, .kernels = {}, .unquantized = {}, .constants = weights};
+  const double clean = price(none);
+  const double all = price({.arith = Arith::kFake, .dialect = dialect});
+  double total = 0;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    Layer& layer = layers[i];
+    const Op& op = graph.ops[static_cast<std::size_t>(layer.op)];
+    Numerics alone = none;                     // only this operator as the file has it
+    alone.overrides[layer.op] = Arith::kFake;
+    Numerics without{.arith = Arith::kFake, .dialect = dialect};  // all but this one
+    without.overrides[layer.op] = Arith::kReal;
+    for (const int t : op.inputs) {
+      alone.constants.erase(t);
+      const auto found = weights.find(t);
+      if (found != weights.end()) without.constants[t] = found->second;
+    }
+    layer.alone = lab.loss(clean, price(alone));
+    layer.without = lab.loss(price(without), all);
+    total += std::max(0.0, (layer.alone + layer.without) / 2);
+    report_progress(lab.progress(), "pricing operators", static_cast<double>(i + 1) / static_cast<double>(layers.size()));
+  }
+  for (Layer& layer : layers) layer.share = total > 0 ? std::max(0.0, (layer.alone + layer.without) / 2) / total : 0;
+  return layers;
+}
+
+}  // namespace litegap
