@@ -174,7 +174,7 @@ TEST(Plan, RefusesInputsOfAnotherTypeOrShape) {
 }
 
 TEST(Predict, SameForAnyNumberOfThreads) {
-  Setup setup;
+  litegap::Setup setup;
   setup.model = dense_int8();
   Dataset data;
   data.count = 333;
