@@ -1,0 +1,40 @@
+// Scales and zero points, chosen the way the TensorFlow converter chooses them, so that our files and
+// its files compare (docs/numerics.md, "How scales are chosen").
+//
+//   activation_quant(-1.0f, 3.0f, DType::kInt8)  ->  scale 4/255, zero point -64
+//   weight_quant(w, 0)                           ->  one scale max|w_c| / 127 per index of axis 0
+#pragma once
+#include <vector>
+
+#include "model/model.h"
+
+namespace litegap {
+
+// int8, uint8: asymmetric, zero always representable, float32 arithmetic; a range narrower than 1e-6 is
+// widened by 1e-6 on both sides.  int16: symmetric, zero point 0.
+Quant activation_quant(float min, float max, DType dtype);
+
+// Symmetric int8, zero point 0, scale = max|w| / 127 over the channel; axis -1 = per tensor.
+Quant weight_quant(const Array& weights, int axis);
+// code = clamp(round_half_away(w * (1 / scale)), -127, 127), float32 product.
+Array quantize_weights(const Array& weights, const Quant& quant);
+
+// Scales of a bias: s_input * s_weights per channel, zero points 0.
+Quant bias_quant(const Quant& input, const Quant& weights);
+// int32 (or int64) codes, round half away from zero; saturates at the type's limits.
+Array quantize_bias(const Array& bias, const Quant& quant, DType dtype);
+// Raises weight scales where |bias| / (s_input * s_weights) would pass 2^30 - 1 (per tensor: for the
+// whole tensor).  True when a scale changed: the weights have to be quantized with it.
+bool make_room_for_bias(const Array& bias, const Quant& input, Quant& weights);
+
+int weight_axis(OpCode code);   // channel axis of the weights; -1 = the operator has none
+int weight_input(OpCode code);  // input index of the weights; -1 = none
+int bias_input(OpCode code);    // input index of the bias; -1 = none
+int data_input(OpCode code);    // input index of the activations that the weights meet
+
+// Output scale that the operator fixes (SOFTMAX, LOGISTIC, TANH, L2_NORMALIZATION, LOG_SOFTMAX).
+bool fixed_output(OpCode code, DType dtype, Quant* quant);
+// Operators whose real-valued inputs and outputs share one scale in converted int8 files.
+bool same_scale(OpCode code);
+
+}  // namespace litegap
