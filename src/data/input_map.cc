@@ -106,7 +106,7 @@ class Parser {
   }
   Affine atom() {
     skip();
-    if (++atoms_ > 1000) complain("too long an expression");  // bounds the recursion too
+    if (++atoms_ > 200) complain("too long an expression");  // bounds the recursion too
     if (take('-')) {
       return with_constant(atom(), Affine{{0}, {-1}}, std::multiplies<>());
     }

@@ -1,0 +1,148 @@
+// Intervals, paired comparison, classes and flips.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "base/error.h"
+#include "run/metrics_prepare.h"
+#include "run/stats.h"
+
+namespace litegap {
+namespace {
+
+constexpr std::size_t kFewSamples = 20;
+
+bool compares_classes(const Metric& metric) {
+  return is_hit_metric(metric) || metric.name == "kl" || metric.name == "heads";
+}
+
+double output_agreement(const Metric& metric, const ScoreInput& a, const ScoreInput& b) {
+  if (compares_classes(metric)) {
+    const auto p = predicted_classes(*a.predictions), q = predicted_classes(*b.predictions);
+    std::size_t same = 0;
+    for (std::size_t i = 0; i < p.size() && i < q.size(); ++i) same += p[i] >= 0 && p[i] == q[i];
+    return p.empty() ? 1 : static_cast<double>(same) / static_cast<double>(p.size());
+  }
+  return correlation(output_rows(*a.predictions).values, output_rows(*b.predictions).values);
+}
+
+void compare_hits(const std::vector<double>& a, const std::vector<double>& b, Paired& paired) {
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    paired.only_a_right += a[i] > b[i];
+    paired.only_b_right += b[i] > a[i];
+  }
+}
+
+void compare_resampled(const Metric& metric, const Prepared& a, const Prepared& b,
+                       std::uint64_t seed, Paired& paired) {
+  std::vector<double> deltas;
+  std::size_t not_worse = 0, not_better = 0;
+  bool same = true;
+  resample(a.units, seed, kResamples, [&](std::span<const double> weights) {
+    const double d = loss_between(metric, a.value(weights), b.value(weights));
+    deltas.push_back(d);
+    not_worse += d <= 0;
+    not_better += d >= 0;
+    same = same && d == 0;
+  });
+  paired.interval = central_interval(deltas);
+  if (std::isnan(paired.delta) || std::isnan(paired.interval.low)) {
+    paired.p_value = std::numeric_limits<double>::quiet_NaN();
+    return;
+  }
+  // A resample cannot show less than 1 in kResamples + 1.
+  const double side = static_cast<double>(std::min(not_worse, not_better)) + 1;
+  paired.p_value = same ? 1 : std::min(1.0, 2 * side / (kResamples + 1));
+}
+
+}  // namespace
+
+bool is_hit_metric(const Metric& metric) {
+  return metric.name == "top1" || metric.name == "top5" || metric.name == "binary" ||
+         metric.name == "agreement";
+}
+
+double loss_between(const Metric& metric, double reference, double value) {
+  return metric.higher_is_better ? reference - value : value - reference;
+}
+
+Measurement measure_score(const Metric& metric, const ScoreInput& input, std::uint64_t seed) {
+  const Prepared p = prepare_score(metric, input);
+  Measurement m;
+  m.count = p.units;
+  m.value = p.value(std::vector<double>(p.units, 1.0));
+  m.trusted = std::isfinite(m.value) && m.count >= kFewSamples;
+  if (is_hit_metric(metric)) {
+    const auto hits = static_cast<std::size_t>(
+        std::count_if(p.per_unit.begin(), p.per_unit.end(), [](double h) { return h > 0.5; }));
+    m.interval = wilson(hits, p.units);
+    return m;
+  }
+  std::vector<double> values;
+  resample(p.units, seed, kResamples,
+           [&](std::span<const double> weights) { values.push_back(p.value(weights)); });
+  m.interval = central_interval(values);
+  return m;
+}
+
+Paired compare(const Metric& metric, const ScoreInput& a, const ScoreInput& b, std::uint64_t seed) {
+  const Prepared pa = prepare_score(metric, a), pb = prepare_score(metric, b);
+  if (pa.units != pb.units) {
+    fail("cannot compare {} samples with {}: they must be the same ones", pa.units, pb.units);
+  }
+  const std::vector<double> ones(pa.units, 1.0);
+  Paired paired;
+  paired.delta = loss_between(metric, pa.value(ones), pb.value(ones));
+  paired.agreement = output_agreement(metric, a, b);
+  if (is_hit_metric(metric)) {
+    compare_hits(pa.per_unit, pb.per_unit, paired);
+    paired.interval =
+        paired_proportion_interval(paired.only_a_right, paired.only_b_right, pa.units);
+    paired.p_value = mcnemar_exact(paired.only_a_right, paired.only_b_right);
+    return paired;
+  }
+  if (metric.name == "heads") compare_hits(pa.per_unit, pb.per_unit, paired);
+  compare_resampled(metric, pa, pb, seed, paired);
+  return paired;
+}
+
+std::vector<ClassChange> class_changes(const ScoreInput& a, const ScoreInput& b) {
+  const std::size_t width = output_rows(*a.predictions).width;
+  const std::vector<int> labels = label_classes(*a.data, width);
+  const auto p = predicted_classes(*a.predictions), q = predicted_classes(*b.predictions);
+  if (labels.size() != p.size() || labels.size() != q.size()) return {};
+  std::map<int, ClassChange> table;
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    ClassChange& row = table[labels[i]];
+    ++row.count;
+    row.a += p[i] == labels[i];
+    row.b += q[i] == labels[i];
+    if (p[i] >= 0) ++table[p[i]].predicted_a;
+    if (q[i] >= 0) ++table[q[i]].predicted_b;
+  }
+  std::vector<ClassChange> changes;
+  for (auto& [label, row] : table) {
+    row.label = label;
+    if (row.count > 0) {
+      row.a /= static_cast<double>(row.count);
+      row.b /= static_cast<double>(row.count);
+    }
+    changes.push_back(row);
+  }
+  return changes;
+}
+
+std::vector<Flip> flips(const ScoreInput& a, const ScoreInput& b) {
+  const auto p = predicted_classes(*a.predictions), q = predicted_classes(*b.predictions);
+  std::vector<int> labels;
+  if (a.data != nullptr) labels = label_classes(*a.data, output_rows(*a.predictions).width);
+  std::vector<Flip> out;
+  for (std::size_t i = 0; i < p.size() && i < q.size(); ++i) {
+    if (p[i] == q[i]) continue;
+    out.push_back({i, labels.size() == p.size() ? labels[i] : -1, p[i], q[i]});
+  }
+  return out;
+}
+
+}  // namespace litegap

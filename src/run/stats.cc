@@ -1,0 +1,126 @@
+#include "run/stats.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "base/random.h"
+
+namespace litegap {
+namespace {
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+}  // namespace
+
+Auc::Auc(const std::vector<double>& scores, const std::vector<bool>& positive)
+    : order_(scores.size()), scores_(scores), positive_(positive) {
+  std::iota(order_.begin(), order_.end(), std::size_t{0});
+  for (const double s : scores_) {
+    if (std::isnan(s)) order_.clear();  // undefined: value() says so
+  }
+  std::stable_sort(order_.begin(), order_.end(),
+                   [this](std::size_t a, std::size_t b) { return scores_[a] < scores_[b]; });
+}
+
+double Auc::value(std::span<const double> weights) const {
+  double below = 0, right = 0, positives = 0, negatives = 0;
+  for (std::size_t i = 0; i < order_.size();) {
+    double up = 0, down = 0;  // of one group of ties
+    std::size_t j = i;
+    for (; j < order_.size() && scores_[order_[j]] == scores_[order_[i]]; ++j) {
+      (positive_[order_[j]] ? up : down) += weights[order_[j]];
+    }
+    right += up * (below + down / 2);
+    below += down;
+    positives += up;
+    negatives += down;
+    i = j;
+  }
+  return positives > 0 && negatives > 0 ? right / (positives * negatives) : kNan;
+}
+
+void resample(std::size_t n, std::uint64_t seed, int times,
+              const std::function<void(std::span<const double>)>& body) {
+  Random random(seed);
+  std::vector<double> weights(n);
+  for (int t = 0; t < times; ++t) {
+    std::fill(weights.begin(), weights.end(), 0.0);
+    for (std::size_t i = 0; i < n; ++i) weights[random.below(n)] += 1;
+    body(weights);
+  }
+}
+
+double percentile(std::vector<double> values, double share) {
+  if (values.empty()) return kNan;
+  for (const double v : values) {
+    if (std::isnan(v)) return kNan;
+  }
+  std::sort(values.begin(), values.end());
+  const double at = share * static_cast<double>(values.size() - 1);
+  const auto low = static_cast<std::size_t>(at);
+  const std::size_t high = std::min(low + 1, values.size() - 1);
+  return values[low] + (values[high] - values[low]) * (at - static_cast<double>(low));
+}
+
+Interval central_interval(const std::vector<double>& values) {
+  return {percentile(values, 0.025), percentile(values, 0.975)};
+}
+
+Interval wilson(std::size_t hits, std::size_t n, double z) {
+  if (n == 0) return {0, 1};
+  const double count = static_cast<double>(n), p = static_cast<double>(hits) / count;
+  const double scale = 1 + z * z / count;
+  const double centre = (p + z * z / (2 * count)) / scale;
+  const double half =
+      z / scale * std::sqrt(p * (1 - p) / count + z * z / (4 * count * count));
+  return {hits == 0 ? 0 : std::max(0.0, centre - half),
+          hits == n ? 1 : std::min(1.0, centre + half)};
+}
+
+double mcnemar_exact(std::size_t only_a, std::size_t only_b) {
+  const std::size_t n = only_a + only_b;
+  if (n == 0) return 1;
+  const double count = static_cast<double>(n);
+  const auto log_term = [&](std::size_t k) {
+    const double m = static_cast<double>(k);
+    return std::lgamma(count + 1) - std::lgamma(m + 1) - std::lgamma(count - m + 1) -
+           count * std::log(2.0);
+  };
+  const std::size_t tail = std::min(only_a, only_b);
+  const double largest = log_term(tail);  // the terms fall towards 0, so this one scales the sum
+  double sum = 0;
+  for (std::size_t k = 0; k <= tail; ++k) sum += std::exp(log_term(k) - largest);
+  return std::min(1.0, 2 * std::exp(largest + std::log(sum)));
+}
+
+Interval paired_proportion_interval(std::size_t only_a, std::size_t only_b, std::size_t n,
+                                    double z) {
+  const double a = static_cast<double>(only_a) + 0.5, b = static_cast<double>(only_b) + 0.5;
+  const double count = static_cast<double>(n) + 2;
+  const double middle = (a - b) / count;
+  const double half = z * std::sqrt(a + b - (a - b) * (a - b) / count) / count;
+  const double seen = (static_cast<double>(only_a) - static_cast<double>(only_b)) /
+                      static_cast<double>(std::max<std::size_t>(1, n));
+  return {std::max(-1.0, std::min(seen, middle - half)), std::min(1.0, std::max(seen, middle + half))};
+}
+
+double correlation(std::span<const float> a, std::span<const float> b) {
+  if (a.size() != b.size() || a.empty()) return kNan;
+  if (std::equal(a.begin(), a.end(), b.begin())) return 1;
+  const double n = static_cast<double>(a.size());
+  double mean_a = 0, mean_b = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    mean_a += a[i] / n;
+    mean_b += b[i] / n;
+  }
+  double ab = 0, aa = 0, bb = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double p = a[i] - mean_a, q = b[i] - mean_b;
+    ab += p * q;
+    aa += p * p;
+    bb += q * q;
+  }
+  return aa > 0 && bb > 0 ? ab / std::sqrt(aa * bb) : kNan;
+}
+
+}  // namespace litegap
