@@ -82,8 +82,8 @@ enum FlagGroup : unsigned {
 // What a verb's body gets: how to speak to the user.
 class Context {
  public:
-  // Takes over --quiet, --color and --json of the verb that runs.
-  void apply(const CommonOptions& options);
+  // Takes over --quiet, --color and --json of the verb that runs; on_run() sees to it.
+  void apply(const CLI::App& verb);
 
   bool quiet() const { return quiet_; }
   bool color() const;                  // stdout may carry colours

@@ -86,10 +86,15 @@ struct Context::Meter {
   }
 };
 
-void Context::apply(const CommonOptions& options) {
-  quiet_ = options.quiet;
-  color_ = options.color;
-  json_ = options.json;
+void Context::apply(const CLI::App& verb) {
+  const auto text = [&](const char* flag, std::string& value) {
+    const CLI::Option* option = verb.get_option_no_throw(flag);
+    if (option != nullptr && option->count() > 0) value = option->as<std::string>();
+  };
+  text("--json", json_);
+  text("--color", color_);
+  const CLI::Option* quiet = verb.get_option_no_throw("--quiet");
+  quiet_ = quiet != nullptr && quiet->count() > 0;
 }
 
 bool Context::color() const {
@@ -143,7 +148,10 @@ CLI::App* add_verb(CLI::App& app, const std::string& name, const std::string& do
 }
 
 void on_run(CLI::App& verb, Context& context, std::function<int(Context&)> body) {
-  verb.callback([&context, body = std::move(body)] { context.action = body; });
+  verb.callback([&verb, &context, body = std::move(body)] {
+    context.apply(verb);
+    context.action = body;
+  });
 }
 
 namespace {

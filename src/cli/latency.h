@@ -1,0 +1,25 @@
+// How long one run of a model takes, on this machine, in one thread.
+#pragma once
+#include <span>
+#include <vector>
+
+#include "run/plan.h"
+
+namespace litegap {
+
+struct LatencyOptions {
+  int warmup = 2;
+  int least = 5, most = 200;    // runs
+  double seconds = 0.3;         // enough after that time, when `least` runs are done
+};
+
+struct Latency {
+  double min = 0, median = 0, p90 = 0;  // milliseconds
+  int runs = 0;
+};
+Latency measure_latency(const Plan& plan, std::span<const Array> inputs,
+                        const LatencyOptions& options = {});
+// Inputs of zeros (the code of zero for quantized ones) in the plan's types and shapes.
+std::vector<Array> zero_inputs(const Plan& plan);
+
+}  // namespace litegap
