@@ -71,7 +71,9 @@ enum FlagGroup : unsigned {
   kDataFlags = 1,          // --data --labels --target --limit --input-map
   kMetricFlags = 2,        // --task --metric --claimed
   kCalibrationFlags = 4,   // --calibration
-  kRuntimeFlags = 8,       // --dialect --threads --seed
+  kDialectFlags = 512,     // --dialect
+  kThreadFlags = 1024,     // --threads
+  kRuntimeFlags = 8 | kDialectFlags | kThreadFlags,  // and --seed
   kBudgetFlags = 16,       // --budget
   kOutputFlags = 32,       // --json --quiet --color
   kReportFlags = 64,       // --report

@@ -179,7 +179,7 @@ void add_metric_flags(CLI::App& verb, CommonOptions& o) {
   verb.add_option("--claimed", o.claimed, "the value that training reported")->type_name("VALUE");
 }
 
-void add_runtime_flags(CLI::App& verb, CommonOptions& o) {
+void add_dialect_flag(CLI::App& verb, CommonOptions& o) {
   verb.add_option_function<std::string>(
           "--dialect",
           [&o](const std::string& name) {
@@ -189,9 +189,6 @@ void add_runtime_flags(CLI::App& verb, CommonOptions& o) {
           },
           "whose integer arithmetic (default xnnpack, what Python users run)")
       ->type_name("NAME")->check(CLI::IsMember({"reference", "builtin", "xnnpack"}));
-  verb.add_option("--threads", o.threads, "default: all cores")->type_name("N")
-      ->check(CLI::PositiveNumber);
-  verb.add_option("--seed", o.seed, "of every random choice (default 1)")->type_name("N");
 }
 
 void add_output_flags(CLI::App& verb, CommonOptions& o) {
@@ -211,7 +208,14 @@ void add_common_flags(CLI::App& verb, CommonOptions& o, unsigned groups) {
     verb.add_option("--calibration", o.calibration, "what the calibration was given")
         ->type_name("PATH");
   }
-  if (groups & kRuntimeFlags) add_runtime_flags(verb, o);
+  if (groups & kDialectFlags) add_dialect_flag(verb, o);
+  if (groups & kThreadFlags) {
+    verb.add_option("--threads", o.threads, "default: all cores")->type_name("N")
+        ->check(CLI::Range(1, 1024));
+  }
+  if (groups & kRuntimeFlags & 8) {
+    verb.add_option("--seed", o.seed, "of every random choice (default 1)")->type_name("N");
+  }
   if (groups & kBudgetFlags) {
     verb.add_option_function<std::string>("--budget", into(parse_seconds, o.budget),
                                           "time for the whole work, for example 30s or 10m")

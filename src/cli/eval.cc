@@ -1,13 +1,456 @@
+// eval: the metric of one or more models on the same data.
+//
+// Samples are taken in chunks of growing size, in an order drawn by the seed, and every chunk goes
+// through all models: whenever the work stops (time, budget, Ctrl-C) all models have seen the same
+// samples.  When all samples were covered the order leaves no trace.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <numeric>
+
 #include "base/error.h"
+#include "base/file.h"
+#include "base/random.h"
 #include "cli/cli.h"
+#include "cli/latency.h"
+#include "data/npy.h"
+#include "diagnose/technique.h"
+#include "report/eval.h"
+#include "run/setup.h"
 
 namespace litegap {
+namespace {
+
+constexpr double kPatience = 60;            // seconds, without --limit and --budget
+constexpr std::size_t kFirstChunk = 256;
+constexpr std::size_t kManySamples = 20000;  // from here on an interval narrow enough ends the work
+constexpr double kNarrow = 0.002;            // half a width of it
+constexpr double kUsualLimit = 0.005;        // the loss that samples_needed speaks of
+
+struct EvalArguments {
+  CommonOptions common;
+  std::vector<std::string> models;
+  bool no_latency = false;
+};
+
+// One of the compared models: a file to run, or outputs recorded elsewhere.
+struct Contestant {
+  std::string path, technique;
+  std::uint64_t bytes = 0;
+  Setup setup;                       // model set for recorded outputs too (shapes only)
+  std::optional<Predictions> recorded;
+  Dataset data;                      // bound to this model
+  std::vector<Predictions> chunks;
+  Predictions all;
+};
+
+// A model with nothing but outputs, so that recorded ones can be described like a model's.
+ModelPtr outputs_only(const std::string& path, const Predictions& p) {
+  auto model = std::make_shared<Model>();
+  model->path = path;
+  model->graphs.emplace_back();
+  for (const Array& out : p.outputs) {
+    Tensor t;
+    t.shape = out.shape();
+    t.shape[0] = 1;
+    model->main().outputs.push_back(static_cast<int>(model->main().tensors.size()));
+    model->main().tensors.push_back(std::move(t));
+  }
+  return model;
+}
+
+Array as_float(const Array& a) { return apply_input_map(InputMap{}, a, a.shape()); }
+
+Predictions read_outputs(const std::string& path, std::size_t count) {
+  const NamedArrays arrays = read_npz(path);
+  Predictions p;
+  p.count = count;
+  while (const Array* out = find_array(arrays, fmt::format("out_{}", p.outputs.size()))) {
+    if (out->shape().empty() || static_cast<std::size_t>(out->shape()[0]) != count) {
+      fail("{}: out_{} has shape {}, expected {} rows", path, p.outputs.size(),
+           shape_text(out->shape()), count);
+    }
+    p.outputs.push_back(as_float(*out));
+  }
+  if (p.outputs.empty()) fail("{}: recorded outputs are named out_0, out_1 ...; none found", path);
+  return p;
+}
+
+bool takes_codes(const Model& model) {
+  const Graph& g = model.main();
+  return std::any_of(g.inputs.begin(), g.inputs.end(), [&](int i) {
+    const Tensor& t = g.tensors[static_cast<std::size_t>(i)];
+    return t.dtype != DType::kFloat32 && !t.quant.empty();
+  });
+}
+
+Contestant make_contestant(const std::string& path, const EvalArguments& a, const Dataset& data,
+                           std::vector<Decision>& decisions) {
+  Contestant c;
+  c.path = path;
+  c.bytes = file_size(path);
+  if (path.ends_with(".npz")) {
+    c.technique = "recorded";
+    c.recorded = read_outputs(path, data.count);
+    c.setup.model = outputs_only(path, *c.recorded);
+    c.data = data;
+    return c;
+  }
+  c.setup.model = load_model(path);
+  c.technique = identify(*c.setup.model).name;
+  c.setup.numerics.dialect = a.common.dialect;
+  if (!a.common.input_map.empty()) c.setup.input_map = parse_input_map(a.common.input_map);
+  Dataset bare = data;
+  bare.decisions.clear();
+  c.data = bind_dataset(bare, *c.setup.model, c.setup.input_map);
+  for (const Decision& d : c.data.decisions) decisions.push_back({path + ": " + d.item, d.chosen, d.because, d.alternatives});
+  if (!data.quant_inputs.empty() && takes_codes(*c.setup.model)) {
+    c.setup.feed = Feed::kAsGiven;
+    decisions.push_back({path + ": input", "x_quant", "the data hold the codes that the user's own "
+                         "code hands to a quantized model", {}});
+  }
+  return c;
+}
+
+// Activations of as many workspaces as there are threads must fit in --memory.
+int threads_within(const CommonOptions& o, const std::vector<Contestant>& contestants) {
+  int threads = o.threads > 0 ? o.threads : hardware_threads();
+  if (o.memory == 0) return threads;
+  for (const Contestant& c : contestants) {
+    if (c.recorded) continue;
+    const Plan plan = make_plan(c.setup.model, c.setup.numerics);
+    const std::uint64_t one = std::max<std::uint64_t>(1, plan.activation_bytes());
+    if (one > o.memory) {
+      fail("{}: needs {} bytes of activations, --memory allows {}", c.path, one, o.memory);
+    }
+    threads = static_cast<int>(std::min<std::uint64_t>(static_cast<std::uint64_t>(threads), o.memory / one));
+  }
+  return threads;
+}
+
+// ---- covering samples ----------------------------------------------------------------------------
+
+std::vector<std::size_t> drawn_order(const Dataset& data, std::uint64_t seed) {
+  const std::size_t unit = data.paired_labels() ? 2 : 1;
+  std::vector<std::size_t> units(data.count / unit);
+  std::iota(units.begin(), units.end(), std::size_t{0});
+  if (data.count > kFirstChunk) Random(seed).shuffle(units);
+  std::vector<std::size_t> rows;
+  for (const std::size_t u : units) {
+    for (std::size_t k = 0; k < unit; ++k) rows.push_back(u * unit + k);
+  }
+  return rows;
+}
+
+std::size_t row_floats(const Array& a) {
+  return a.shape().empty() || a.shape()[0] == 0 ? 0
+                                                : a.elements() / static_cast<std::size_t>(a.shape()[0]);
+}
+
+Predictions take(const Predictions& p, const std::vector<std::size_t>& rows) {
+  Predictions out;
+  out.count = rows.size();
+  for (const Array& a : p.outputs) {
+    Shape shape = a.shape();
+    shape[0] = static_cast<std::int32_t>(rows.size());
+    Array to = Array::zeros(DType::kFloat32, shape);
+    const std::size_t n = row_floats(a);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      std::memcpy(to.mutable_data() + i * n * 4, a.data() + rows[i] * n * 4, n * 4);
+    }
+    out.outputs.push_back(std::move(to));
+  }
+  return out;
+}
+
+// Joins chunks into the order of `rank`: the row at place i of all chunks goes to rank[i].
+Predictions join(const std::vector<Predictions>& chunks, const std::vector<std::size_t>& rank) {
+  Predictions out;
+  out.count = rank.size();
+  for (std::size_t j = 0; j < chunks.front().outputs.size(); ++j) {
+    const std::size_t n = row_floats(chunks.front().outputs[j]);
+    Shape shape = chunks.front().outputs[j].shape();
+    shape[0] = static_cast<std::int32_t>(out.count);
+    Array to = Array::zeros(DType::kFloat32, shape);
+    std::size_t place = 0;
+    for (const Predictions& p : chunks) {
+      for (std::size_t i = 0; i < p.count; ++i) {
+        std::memcpy(to.mutable_data() + rank[place++] * n * 4, p.outputs[j].data() + i * n * 4, n * 4);
+      }
+    }
+    out.outputs.push_back(std::move(to));
+  }
+  return out;
+}
+
+struct Cover {
+  std::vector<std::size_t> order;
+  std::size_t done = 0;
+  std::string stopped_by;
+};
+
+// One chunk through every model; nothing is kept when it is interrupted.
+bool run_chunk(std::vector<Contestant>& all, const std::vector<std::size_t>& rows, int threads,
+               Context& context, double before, double share) {
+  std::vector<Predictions> fresh;
+  const Progress progress = context.progress();
+  try {
+    for (std::size_t k = 0; k < all.size(); ++k) {
+      PredictOptions options;
+      options.threads = threads;
+      options.rows = rows;
+      options.progress = [&](std::string_view, double done) {
+        const double part = (static_cast<double>(k) + done) / static_cast<double>(all.size());
+        progress("evaluating", before + share * part);
+      };
+      fresh.push_back(all[k].recorded ? take(*all[k].recorded, rows)
+                                      : predict(all[k].setup, all[k].data, options));
+    }
+  } catch (const Stopped&) {
+    return false;
+  }
+  for (std::size_t k = 0; k < all.size(); ++k) all[k].chunks.push_back(std::move(fresh[k]));
+  return true;
+}
+
+bool narrow_enough(const std::vector<Contestant>& all, const Dataset& data, const Cover& cover,
+                   const Metric& metric) {
+  if (!is_hit_metric(metric) || cover.done < kFirstChunk) return false;
+  const std::vector<std::size_t> rows(cover.order.begin(),
+                                      cover.order.begin() + static_cast<std::ptrdiff_t>(cover.done));
+  std::vector<std::size_t> rank(rows.size());
+  std::iota(rank.begin(), rank.end(), std::size_t{0});
+  const Dataset seen = data.subset(rows);
+  const Predictions reference = join(all[0].chunks, rank);
+  for (const Contestant& c : all) {
+    const Predictions p = join(c.chunks, rank);
+    const Measurement m = measure_score(metric, {&p, &seen, &reference, nullptr});
+    if (m.interval.high - m.interval.low > 2 * kNarrow) return false;
+  }
+  return true;
+}
+
+Cover cover_samples(std::vector<Contestant>& all, const Dataset& data, const Metric& metric,
+                    const CommonOptions& o, int threads, Context& context) {
+  Cover cover{drawn_order(data, o.seed), 0, ""};
+  const double start = seconds_now();
+  const double budget = o.budget > 0 ? o.budget : o.limit > 0 ? INFINITY : kPatience;
+  const std::size_t n = cover.order.size();
+  std::size_t chunk = kFirstChunk;
+  while (cover.done < n) {
+    const std::size_t end = std::min(n, cover.done + chunk);
+    const std::vector<std::size_t> rows(cover.order.begin() + static_cast<std::ptrdiff_t>(cover.done),
+                                        cover.order.begin() + static_cast<std::ptrdiff_t>(end));
+    const double before = static_cast<double>(cover.done) / static_cast<double>(n);
+    const double share = static_cast<double>(rows.size()) / static_cast<double>(n);
+    if (!run_chunk(all, rows, threads, context, before, share)) {
+      if (cover.done == 0) throw Stopped();
+      cover.stopped_by = "interrupt";
+      break;
+    }
+    cover.done = end;
+    const double spent = seconds_now() - start;
+    const double left = (budget - spent) * static_cast<double>(cover.done) / spent;  // samples
+    if (cover.done < n && left < static_cast<double>(kFirstChunk) / 4) {
+      cover.stopped_by = o.budget > 0 ? "budget" : "time";
+      break;
+    }
+    if (cover.done < n && n > kManySamples && narrow_enough(all, data, cover, metric)) {
+      cover.stopped_by = "certain";
+      break;
+    }
+    chunk = std::min(2 * chunk, static_cast<std::size_t>(std::min(left, 1e9)) / 2 * 2);
+  }
+  return cover;
+}
+
+// Brings predictions and data to the covered rows, in their order in the file.
+Dataset settle(std::vector<Contestant>& all, const Dataset& data, const Cover& cover) {
+  std::vector<std::size_t> rows(cover.order.begin(),
+                                cover.order.begin() + static_cast<std::ptrdiff_t>(cover.done));
+  std::vector<std::size_t> places(rows.size()), rank(rows.size());
+  std::iota(places.begin(), places.end(), std::size_t{0});
+  std::sort(places.begin(), places.end(), [&](std::size_t a, std::size_t b) { return rows[a] < rows[b]; });
+  for (std::size_t i = 0; i < places.size(); ++i) rank[places[i]] = i;
+  for (Contestant& c : all) {
+    c.all = join(c.chunks, rank);
+    c.chunks.clear();
+  }
+  if (cover.done == data.count) return data;
+  std::sort(rows.begin(), rows.end());
+  return data.subset(rows);
+}
+
+// ---- results -------------------------------------------------------------------------------------
+
+std::optional<double> latency_of(const Contestant& c) {
+  if (c.recorded) return std::nullopt;
+  const Plan plan = make_plan(c.setup.model, c.setup.numerics);
+  std::vector<Array> inputs;
+  for (std::size_t i = 0; i < plan.input_count(); ++i) {
+    inputs.push_back(feed_input(c.setup, plan, c.data, i, 0));
+  }
+  return measure_latency(plan, inputs).median;
+}
+
+// Where half the width of the interval is the limit: z^2 * discordant / n = limit^2.
+std::size_t samples_needed(const Paired& p, std::size_t n, double limit) {
+  const double discordant = (static_cast<double>(p.only_a_right + p.only_b_right) + 1) /
+                            (static_cast<double>(n) + 2);
+  return static_cast<std::size_t>(std::ceil(1.96 * 1.96 * discordant / (limit * limit)));
+}
+
+std::optional<double> distance(const char* name, const ScoreInput& a, ScoreInput b) {
+  const Array& p = a.predictions->outputs[0];
+  if (p.elements() != b.predictions->outputs[0].elements()) return std::nullopt;
+  const bool scalar = row_floats(p) < 2;
+  if (scalar) return std::nullopt;  // of one number neither says anything
+  b.reference = a.predictions;
+  return score(find_metric(name).value(), b);
+}
+
+EvalPair make_pair(const EvalResult& result, std::size_t b, const ScoreInput& first,
+                   const ScoreInput& second, const CommonOptions& o, double limit) {
+  EvalPair pair;
+  pair.b = b;
+  pair.paired = compare(result.metric, first, second, o.seed);
+  pair.kl = distance("kl", first, second);
+  pair.cosine = distance("cosine", first, second);
+  if (is_hit_metric(result.metric)) {
+    pair.samples_needed =
+        samples_needed(pair.paired, result.samples, limit > 0 ? limit : kUsualLimit);
+    if (pair.samples_needed <= result.samples) pair.samples_needed.reset();
+    pair.flips = flips(first, second);
+  }
+  return pair;
+}
+
+void add_classes(EvalResult& result, const std::vector<ScoreInput>& inputs) {
+  if (!is_hit_metric(result.metric) || !result.labels) return;
+  std::map<int, EvalResult::ClassRow> rows;
+  const std::size_t n = inputs.size();
+  for (std::size_t k = 0; k < n; ++k) {
+    for (const ClassChange& c : class_changes(inputs[0], inputs[k])) {
+      EvalResult::ClassRow& row = rows[c.label];
+      row.label = c.label;
+      row.count = c.count;
+      row.right.resize(n, 0);
+      row.predicted.resize(n, 0);
+      row.right[0] = c.a;
+      row.predicted[0] = c.predicted_a;
+      row.right[k] = c.b;
+      row.predicted[k] = c.predicted_b;
+    }
+  }
+  for (auto& [label, row] : rows) result.classes.push_back(std::move(row));
+}
+
+// The worst state of all pairs.
+void judge(EvalResult& result, const CommonOptions& o, double limit) {
+  result.fail_above = o.fail_above;
+  if (!o.fail_above) return;
+  result.limit = LimitState::kKept;
+  for (const EvalPair& p : result.pairs) {
+    result.limit = std::max(result.limit, judge_limit(result, p, limit));
+  }
+}
+
+void fill_result(EvalResult& result, const std::vector<Contestant>& all, const Dataset& data,
+                 const EvalArguments& a) {
+  std::vector<ScoreInput> inputs;
+  for (const Contestant& c : all) {
+    inputs.push_back({&c.all, &data, &all[0].all, &c.setup.input_map});
+    EvalModel m;
+    m.path = c.path;
+    m.technique = c.technique;
+    m.bytes = c.bytes;
+    m.measured = measure_score(result.metric, inputs.back(), a.common.seed);
+    if (!a.no_latency) m.latency_ms = latency_of(c);
+    result.models.push_back(std::move(m));
+  }
+  const double limit = a.common.fail_above.value_or(0) * (result.metric.fraction ? 0.01 : 1);
+  for (std::size_t k = 1; k < all.size(); ++k) {
+    result.pairs.push_back(make_pair(result, k, inputs[0], inputs[k], a.common, limit));
+  }
+  add_classes(result, inputs);
+  judge(result, a.common, limit);
+}
+
+void check_arguments(const EvalArguments& a) {
+  if (a.common.fail_above && a.models.size() < 2) {
+    fail("--fail-above compares with the first model: give at least two models");
+  }
+  if (a.common.fail_undecided && !a.common.fail_above) {
+    fail("--fail-undecided goes with --fail-above LOSS");
+  }
+}
+
+Dataset read_samples(const CommonOptions& o, std::size_t& of) {
+  const Dataset data = load_data(o);
+  of = data.count;
+  if (o.limit == 0 || o.limit >= data.count) return data;
+  std::vector<std::size_t> rows = drawn_order(data, o.seed);
+  rows.resize(data.paired_labels() ? std::max<std::size_t>(2, o.limit / 2 * 2) : o.limit);
+  std::sort(rows.begin(), rows.end());
+  return data.subset(rows);
+}
+
+int run_eval(const EvalArguments& a, Context& context) {
+  check_arguments(a);
+  const double start = seconds_now();
+  context.stop_gently();
+  EvalResult result;
+  const Dataset data = read_samples(a.common, result.of);
+  result.decisions = data.decisions;
+  std::vector<Contestant> all;
+  for (const std::string& path : a.models) {
+    all.push_back(make_contestant(path, a, data, result.decisions));
+  }
+  result.metric = choose_metric(a.common.metric, a.common.task, *all[0].setup.model, all[0].data,
+                                result.decisions);
+  if (!result.metric.needs_labels && all.size() < 2) {
+    fail("metric {} compares with another model: give two models, or labels", result.metric.name);
+  }
+  const int threads = threads_within(a.common, all);
+  const Cover cover = cover_samples(all, data, result.metric, a.common, threads, context);
+  const Dataset seen = settle(all, data, cover);
+  context.clear_progress();
+  result.data_path = data.path;
+  result.samples = seen.count;
+  result.labels = seen.labels.has_value();
+  result.claimed = a.common.claimed;
+  result.stopped_by = cover.stopped_by.empty() && seen.count < result.of ? "limit" : cover.stopped_by;
+  fill_result(result, all, seen, a);
+  result.seconds = seconds_now() - start;
+  const Json value = eval_json(result, LITEGAP_VERSION, dialect_json(a.common.dialect));
+  context.result(value, eval_text(value, context.color()));
+  if (cover.stopped_by == "interrupt") return kStopped;
+  const bool broken = result.limit == LimitState::kBroken ||
+                      (result.limit == LimitState::kUndecided && a.common.fail_undecided);
+  if (broken) {
+    context.note(fmt::format("the loss is {} --fail-above {}",
+                             result.limit == LimitState::kBroken ? "larger than" : "undecided against",
+                             *a.common.fail_above));
+  }
+  return broken ? kBroken : kDone;
+}
+
+}  // namespace
 
 void add_eval(CLI::App& app, Context& context) {
+  auto a = std::make_shared<EvalArguments>();
   CLI::App* verb = add_verb(app, "eval", "the metric of one or more models on the same data",
                             "litegap eval float.tflite int8.tflite --data test.npz");
-  verb->allow_extras();
-  on_run(*verb, context, [](Context&) -> int { fail("eval: not built yet"); });
+  verb->add_option("models", a->models,
+                   "models (.tflite, C array) or recorded outputs (.npz with out_0 ...); all are "
+                   "compared with the first")
+      ->required()->type_name("MODEL...");
+  add_common_flags(*verb, a->common,
+                   kDataFlags | kMetricFlags | kRuntimeFlags | kBudgetFlags | kMemoryFlags |
+                       kOutputFlags | kLimitFlags);
+  verb->add_flag("--no-latency", a->no_latency, "do not measure the latency");
+  on_run(*verb, context, [a](Context& c) { return run_eval(*a, c); });
 }
 
 }  // namespace litegap
