@@ -1,0 +1,190 @@
+// The portable inner loops, and the choice of the best table of this machine.
+#include "kernels/gemm.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace litegap {
+namespace {
+
+constexpr int kMr = 4, kNr = 16;
+
+template <int R, class W>
+void pairs(const GemmTask& task) {
+  std::int32_t sums[R][kNr];
+  for (int r = 0; r < R; ++r) std::memcpy(sums[r], task.start, sizeof sums[r]);
+  const W* w = static_cast<const W*>(task.weights);
+  for (std::size_t s = 0; s < task.segment_count; ++s) {
+    const Segment segment = task.segments[s];
+    for (std::ptrdiff_t g = 0; g < segment.groups; ++g, w += 2 * kNr) {
+      for (int r = 0; r < R; ++r) {
+        std::int16_t x[2];
+        std::memcpy(x, task.rows[r] + segment.offset + 4 * g, sizeof x);
+        for (int n = 0; n < kNr; ++n) {
+          sums[r][n] = wrap_add(sums[r][n], x[0] * w[2 * n] + x[1] * w[2 * n + 1]);
+        }
+      }
+    }
+  }
+  std::memcpy(task.tile, sums, sizeof sums);
+}
+
+template <int R>
+void floats(const GemmTask& task) {
+  float sums[R][kNr] = {};
+  const float* w = static_cast<const float*>(task.weights);
+  for (std::size_t s = 0; s < task.segment_count; ++s) {
+    const Segment segment = task.segments[s];
+    for (std::ptrdiff_t g = 0; g < segment.groups; ++g, w += kNr) {
+      for (int r = 0; r < R; ++r) {
+        float x;
+        std::memcpy(&x, task.rows[r] + segment.offset + 4 * g, sizeof x);
+        for (int n = 0; n < kNr; ++n) sums[r][n] += x * w[n];
+      }
+    }
+  }
+  std::memcpy(task.tile, sums, sizeof sums);
+}
+
+void depthwise(const DepthwiseTask& task) {
+  auto* out = static_cast<std::int32_t*>(task.tile);
+  const std::byte* in = task.input;
+  for (std::size_t p = 0; p < task.pixels; ++p, in += task.pixel_step, out += kDepthwiseBlock) {
+    std::memcpy(out, task.start, kDepthwiseBlock * sizeof *out);
+    const auto* w = static_cast<const std::int16_t*>(task.weights);
+    for (std::size_t t = 0; t < task.tap_count; t += 2, w += 2 * kDepthwiseBlock) {
+      std::int16_t a[kDepthwiseBlock], b[kDepthwiseBlock];
+      std::memcpy(a, in + task.taps[t], sizeof a);
+      std::memcpy(b, in + task.taps[t + 1], sizeof b);
+      for (int c = 0; c < kDepthwiseBlock; ++c) {
+        const int slot = 2 * depthwise_slot(c);
+        out[c] = wrap_add(out[c], a[c] * w[slot] + b[c] * w[slot + 1]);
+      }
+    }
+  }
+}
+
+void depthwise_float(const DepthwiseTask& task) {
+  auto* out = static_cast<float*>(task.tile);
+  const std::byte* in = task.input;
+  for (std::size_t p = 0; p < task.pixels; ++p, in += task.pixel_step, out += kDepthwiseBlock) {
+    float sums[kDepthwiseBlock] = {};
+    const auto* w = static_cast<const float*>(task.weights);
+    for (std::size_t t = 0; t < task.tap_count; ++t, w += kDepthwiseBlock) {
+      float x[kDepthwiseBlock];
+      std::memcpy(x, in + task.taps[t], sizeof x);
+      for (int c = 0; c < kDepthwiseBlock; ++c) sums[c] += x[c] * w[c];
+    }
+    std::memcpy(out, sums, sizeof sums);
+  }
+}
+
+template <class T>
+void widen(const T* in, std::size_t n, std::int32_t zero_point, std::int16_t* out) {
+  for (std::size_t i = 0; i < n; ++i) out[i] = static_cast<std::int16_t>(in[i] - zero_point);
+}
+
+void store(DType type, std::int32_t value, std::byte* out, std::size_t i) {
+  if (type == DType::kInt16) {
+    const auto v = static_cast<std::int16_t>(value);
+    std::memcpy(out + 2 * i, &v, sizeof v);
+  } else {
+    out[i] = static_cast<std::byte>(value);
+  }
+}
+
+template <class Sum>
+void finish_sums(const Requant& q, const FinishTask& task) {
+  for (int r = 0; r < task.rows; ++r) {
+    const Sum* sums = static_cast<const Sum*>(task.tile) + static_cast<std::size_t>(r) * task.tile_stride;
+    for (int i = 0; i < task.count; ++i) {
+      const std::size_t c = task.channel + static_cast<std::size_t>(i);
+      store(q.type, requantize(q, sums[i], c), task.out[r], c);
+    }
+  }
+}
+
+float scaled(FloatScale how, float sum, float s, float w, float bias) {
+  switch (how) {
+    case FloatScale::kNone: return sum + bias;
+    case FloatScale::kProduct: return sum * (s * w) + bias;
+    case FloatScale::kWeightFirst: return sum * w * s + bias;
+    case FloatScale::kInputFirst: return sum * s * w + bias;
+    case FloatScale::kFused: return std::fma(sum * s, w, bias);
+  }
+  return 0;
+}
+
+void range(const float* in, std::size_t n, float* low, float* high) {
+  float lo = 0, hi = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    lo = in[i] < lo ? in[i] : lo;
+    hi = in[i] > hi ? in[i] : hi;
+  }
+  *low = lo;
+  *high = hi;
+}
+
+void quantize_row(const float* in, std::size_t n, const RowCode& code, std::int16_t* out) {
+  for (std::size_t i = 0; i < n; ++i) {
+    const float v = in[i] * code.inverse;
+    const std::int32_t q = wrap_add(code.ties_even ? round_even(v) : round_away(v), code.zero_point);
+    out[i] = static_cast<std::int16_t>(std::clamp(q, code.low, 127) - code.zero_point);
+  }
+}
+
+GemmKernels make_generic() {
+  GemmKernels k;
+  k.name = "generic";
+  k.mr = k.mr_float = kMr;
+  k.nr = k.nr_float = kNr;
+  k.pairs8 = {pairs<1, std::int8_t>, pairs<2, std::int8_t>, pairs<3, std::int8_t>, pairs<4, std::int8_t>};
+  k.pairs16 = {pairs<1, std::int16_t>, pairs<2, std::int16_t>, pairs<3, std::int16_t>, pairs<4, std::int16_t>};
+  k.plain = {floats<1>, floats<2>, floats<3>, floats<4>};
+  k.fused = k.plain;
+  k.depthwise = depthwise;
+  k.depthwise_fused = k.depthwise_plain = depthwise_float;
+  k.finish = finish_plain;
+  k.finish_float = finish_float_plain;
+  k.range = range;
+  k.quantize = quantize_row;
+  k.widen_i8 = widen<std::int8_t>;
+  k.widen_u8 = widen<std::uint8_t>;
+  return k;
+}
+
+}  // namespace
+
+void finish_plain(const Requant& q, const FinishTask& task) { finish_sums<std::int32_t>(q, task); }
+void finish_plain64(const Requant& q, const FinishTask& task) { finish_sums<std::int64_t>(q, task); }
+
+void finish_float_plain(const FloatFinish& f, const FinishTask& task) {
+  for (int r = 0; r < task.rows; ++r) {
+    const std::size_t base = static_cast<std::size_t>(r) * task.tile_stride;
+    for (int i = 0; i < task.count; ++i) {
+      const std::size_t c = task.channel + static_cast<std::size_t>(i);
+      const FloatScale how = c < f.split ? f.scale : f.tail;
+      const float sum = how == FloatScale::kNone
+                            ? static_cast<const float*>(task.tile)[base + static_cast<std::size_t>(i)]
+                            : static_cast<float>(static_cast<const std::int32_t*>(task.tile)[base + static_cast<std::size_t>(i)]);
+      const float s = task.row_scale != nullptr ? task.row_scale[r] : 0.0f;
+      float v = scaled(how, sum, s, f.weight_scale == nullptr ? 0.0f : f.weight_scale[c], f.bias[c]);
+      v = v < f.low ? f.low : v;    // comparisons that let a NaN through, as the runtime's do
+      v = f.high < v ? f.high : v;
+      std::memcpy(task.out[r] + 4 * c, &v, sizeof v);
+    }
+  }
+}
+
+const GemmKernels& gemm_generic() {
+  static const GemmKernels kernels = make_generic();
+  return kernels;
+}
+
+const GemmKernels& gemm_best() {
+  if (const GemmKernels* k = gemm_avx512()) return *k;
+  if (const GemmKernels* k = gemm_avx2()) return *k;
+  return gemm_generic();
+}
+
+}  // namespace litegap

@@ -1,0 +1,129 @@
+// The inner loops of convolutions and matrix products, one table of them per instruction set.
+//
+// A product is computed in tiles of `rows` output pixels by `nr` output channels:
+//
+//   tile[r][n] = start[n] + sum over segments s, elements k of  row[r][offset(s) + k] * weight(s, k, n)
+//
+// A row pointer plus a list of segments reaches every tap of a window in a padded image, so nothing
+// is copied per output pixel.  Elements come in groups of four bytes, which one 32-bit broadcast
+// serves:
+//   pairs   two int16 (value - zero point);  weights int16, or int8 widened on load
+//   quads   four uint8 (int8 biased by 128); weights int8; only where the machine has the instruction
+//   floats  one float
+// A packed panel of weights holds, per segment and group, nr x (elements of a group).  Integer sums
+// are exact modulo 2^32, so every order of summation gives the same result.
+#pragma once
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "kernels/requantize.h"
+
+namespace litegap {
+
+inline constexpr int kMaxTileRows = 12;
+inline constexpr int kMaxTileColumns = 64;
+inline constexpr int kDepthwiseBlock = 16;  // channels of one depthwise panel
+inline constexpr int kPanelPad = 64;        // per-channel arrays are padded to multiples of this
+
+struct Segment {
+  std::ptrdiff_t offset = 0;  // bytes, added to every row pointer
+  std::ptrdiff_t groups = 0;
+};
+
+struct GemmTask {
+  const std::byte* const* rows = nullptr;
+  const Segment* segments = nullptr;
+  std::size_t segment_count = 0;
+  const void* weights = nullptr;  // one packed panel
+  const void* start = nullptr;    // nr int32; not used by the float forms, which start from 0
+  void* tile = nullptr;           // [rows][nr] int32 or float, 64-byte aligned
+};
+using GemmFn = void (*)(const GemmTask&);
+
+// `pixels` neighbouring outputs of one block of kDepthwiseBlock channels.
+struct DepthwiseTask {
+  const std::byte* input = nullptr;      // the window of the first pixel, at the block's first channel
+  const std::ptrdiff_t* taps = nullptr;  // byte offsets
+  std::size_t tap_count = 0;             // even in the integer form (a tap of weight 0 is added)
+  const void* weights = nullptr;         // int: per pair of taps 16 x 2 int16 in slot order; float: [tap][16]
+  const void* start = nullptr;           // int: 16 int32
+  std::ptrdiff_t pixel_step = 0;         // bytes
+  std::size_t pixels = 0;
+  void* tile = nullptr;                  // [pixels][16] int32 or float
+};
+using DepthwiseFn = void (*)(const DepthwiseTask&);
+
+// The place of a channel in a packed pair of taps: the order in which 128-bit lanes interleave.
+inline int depthwise_slot(int c) { return (c & 3) | ((c >> 3 & 1) << 2) | ((c >> 2 & 1) << 3); }
+
+// rows x count results of a tile: channels `channel` to channel + count - 1 of the pixels whose
+// channel 0 is at out[row].
+struct FinishTask {
+  const void* tile = nullptr;
+  std::size_t tile_stride = 0;  // elements from row to row
+  int rows = 0;
+  std::size_t channel = 0;
+  int count = 0;
+  std::byte* const* out = nullptr;
+  const float* row_scale = nullptr;  // hybrid only: the input's scale, one per row
+};
+using FinishFn = void (*)(const Requant&, const FinishTask&);
+
+// The end of float and hybrid products: y = clamp(f(sum) + bias, low, high).  Hybrid sums are scaled
+// by the input's scale s and the weights' scale w in one of the runtime's orders (docs/numerics.md,
+// section 4.5), each operation rounded to float.
+enum class FloatScale : std::uint8_t {
+  kNone,        // a float sum
+  kProduct,     // sum * (s * w) + bias
+  kWeightFirst, // (sum * w) * s + bias
+  kInputFirst,  // (sum * s) * w + bias
+  kFused,       // fma(sum * s, w, bias)
+};
+struct FloatFinish {
+  FloatScale scale = FloatScale::kNone;
+  std::size_t split = 0;             // channels from here on use `tail` instead of `scale`
+  FloatScale tail = FloatScale::kNone;
+  const float* weight_scale = nullptr;    // one per channel, padded; hybrid only
+  const float* bias = nullptr;            // the same; never null
+  float low = 0, high = 0;
+};
+using FloatFinishFn = void (*)(const FloatFinish&, const FinishTask&);
+
+// How one run-time quantized row of floats is coded (docs/numerics.md, section 4.5).
+struct RowCode {
+  float inverse = 1, scale = 1;
+  std::int32_t zero_point = 0, low = -128;
+  bool ties_even = false;  // else away from zero
+};
+
+struct GemmKernels {
+  const char* name = "";
+  int mr = 0, nr = 0;              // the largest tile of pairs and quads
+  int mr_float = 0, nr_float = 0;
+  std::array<GemmFn, kMaxTileRows> pairs8{}, pairs16{}, quads{}, fused{}, plain{};  // [rows - 1]
+  DepthwiseFn depthwise = nullptr, depthwise_fused = nullptr, depthwise_plain = nullptr;
+  FinishFn finish = nullptr;       // kFixed and kXnn; the others are finish_plain
+  FloatFinishFn finish_float = nullptr;
+  // out[i] = in[i] - zero_point
+  void (*widen_i8)(const std::int8_t* in, std::size_t n, std::int32_t zero_point, std::int16_t* out) = nullptr;
+  void (*widen_u8)(const std::uint8_t* in, std::size_t n, std::int32_t zero_point, std::int16_t* out) = nullptr;
+  // Hybrid inputs: the range of n floats with 0 in it, and
+  // out[i] = clamp(round(in[i] * inverse) + zero_point, low, 127) - zero_point; ties as `rule` says.
+  void (*range)(const float* in, std::size_t n, float* low, float* high) = nullptr;
+  void (*quantize)(const float* in, std::size_t n, const RowCode& code, std::int16_t* out) = nullptr;
+  bool has_quads() const { return quads[0] != nullptr; }
+};
+
+const GemmKernels& gemm_generic();
+const GemmKernels* gemm_avx2();       // null where the machine cannot run it
+const GemmKernels* gemm_avx512();     // needs AVX-512 VNNI, BW and VL
+const GemmKernels& gemm_best();
+
+// Scalar forms, any rounding; tile of int32 (int64 in the second).
+void finish_plain(const Requant& q, const FinishTask& task);
+void finish_plain64(const Requant& q, const FinishTask& task);
+void finish_float_plain(const FloatFinish& f, const FinishTask& task);
+
+}  // namespace litegap

@@ -1,0 +1,413 @@
+// The inner loops for AVX2 with FMA.  All instructions are wrapping ones: vpmaddwd of values within
+// +-32768 x +-255 is exact, the saturating byte product (vpmaddubsw) is never used.
+#include "kernels/gemm.h"
+
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#include <immintrin.h>
+
+#include <cstring>
+
+#define LITEGAP_AVX2 __attribute__((target("avx2,fma")))
+#define LITEGAP_AVX2_INLINE __attribute__((target("avx2,fma"), always_inline)) inline
+
+namespace litegap {
+namespace {
+
+constexpr int kMr = 6, kNr = 16;
+
+LITEGAP_AVX2_INLINE __m256i load_pairs(const std::int16_t* w) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w));
+}
+LITEGAP_AVX2_INLINE __m256i load_pairs(const std::int8_t* w) {
+  return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(w)));
+}
+LITEGAP_AVX2_INLINE __m256i broadcast_group(const std::byte* p) {
+  std::int32_t v;
+  std::memcpy(&v, p, sizeof v);
+  return _mm256_set1_epi32(v);
+}
+
+template <int R, class W>
+LITEGAP_AVX2 void pairs(const GemmTask& task) {
+  __m256i sums[R][2];
+  const auto* start = static_cast<const __m256i*>(task.start);
+  for (int r = 0; r < R; ++r) {
+    sums[r][0] = _mm256_loadu_si256(start);
+    sums[r][1] = _mm256_loadu_si256(start + 1);
+  }
+  const W* w = static_cast<const W*>(task.weights);
+  for (std::size_t s = 0; s < task.segment_count; ++s) {
+    const std::byte* x[R];
+    for (int r = 0; r < R; ++r) x[r] = task.rows[r] + task.segments[s].offset;
+    const std::ptrdiff_t bytes = 4 * task.segments[s].groups;
+    for (std::ptrdiff_t g = 0; g < bytes; g += 4, w += 2 * kNr) {
+      const __m256i w0 = load_pairs(w), w1 = load_pairs(w + kNr);
+#pragma GCC unroll 6
+      for (int r = 0; r < R; ++r) {
+        const __m256i v = broadcast_group(x[r] + g);
+        sums[r][0] = _mm256_add_epi32(sums[r][0], _mm256_madd_epi16(v, w0));
+        sums[r][1] = _mm256_add_epi32(sums[r][1], _mm256_madd_epi16(v, w1));
+      }
+    }
+  }
+  auto* tile = static_cast<__m256i*>(task.tile);
+  for (int r = 0; r < R; ++r) {
+    _mm256_store_si256(tile + 2 * r, sums[r][0]);
+    _mm256_store_si256(tile + 2 * r + 1, sums[r][1]);
+  }
+}
+
+template <bool kFma>
+LITEGAP_AVX2_INLINE __m256 multiply_add(__m256 a, __m256 b, __m256 c) {
+  if constexpr (kFma) return _mm256_fmadd_ps(a, b, c);
+  return _mm256_add_ps(c, _mm256_mul_ps(a, b));
+}
+LITEGAP_AVX2_INLINE __m256 broadcast_float(const std::byte* p) {
+  return _mm256_broadcast_ss(reinterpret_cast<const float*>(p));
+}
+
+// kFma = false sums one product after the other, each rounded: the reference order.  With kFma and
+// few rows, U > 1 independent sums hide the latency of the fused multiply-add.
+template <int R, bool kFma, int U>
+LITEGAP_AVX2 void floats(const GemmTask& task) {
+  __m256 sums[U][R][2];
+  for (int u = 0; u < U; ++u) {
+    for (int r = 0; r < R; ++r) sums[u][r][0] = sums[u][r][1] = _mm256_setzero_ps();
+  }
+  const float* w = static_cast<const float*>(task.weights);
+  for (std::size_t s = 0; s < task.segment_count; ++s) {
+    const std::byte* x[R];
+    for (int r = 0; r < R; ++r) x[r] = task.rows[r] + task.segments[s].offset;
+    const std::ptrdiff_t bytes = 4 * task.segments[s].groups;
+    std::ptrdiff_t g = 0;
+    for (; U > 1 && g + 4 * U <= bytes; g += 4 * U, w += U * kNr) {
+#pragma GCC unroll 4
+      for (int u = 0; u < U; ++u) {
+        const __m256 w0 = _mm256_loadu_ps(w + u * kNr), w1 = _mm256_loadu_ps(w + u * kNr + 8);
+#pragma GCC unroll 6
+        for (int r = 0; r < R; ++r) {
+          const __m256 v = broadcast_float(x[r] + g + 4 * u);
+          sums[u][r][0] = multiply_add<kFma>(v, w0, sums[u][r][0]);
+          sums[u][r][1] = multiply_add<kFma>(v, w1, sums[u][r][1]);
+        }
+      }
+    }
+    for (; g < bytes; g += 4, w += kNr) {
+      const __m256 w0 = _mm256_loadu_ps(w), w1 = _mm256_loadu_ps(w + 8);
+#pragma GCC unroll 6
+      for (int r = 0; r < R; ++r) {
+        const __m256 v = broadcast_float(x[r] + g);
+        sums[0][r][0] = multiply_add<kFma>(v, w0, sums[0][r][0]);
+        sums[0][r][1] = multiply_add<kFma>(v, w1, sums[0][r][1]);
+      }
+    }
+  }
+  auto* tile = static_cast<float*>(task.tile);
+  for (int r = 0; r < R; ++r) {
+    for (int h = 0; h < 2; ++h) {
+      __m256 sum = sums[0][r][h];
+      for (int u = 1; u < U; ++u) sum = _mm256_add_ps(sum, sums[u][r][h]);
+      _mm256_store_ps(tile + r * kNr + 8 * h, sum);
+    }
+  }
+}
+
+LITEGAP_AVX2 void depthwise(const DepthwiseTask& task) {
+  auto* out = static_cast<__m256i*>(task.tile);
+  const std::byte* in = task.input;
+  const auto* start = static_cast<const __m256i*>(task.start);
+  const __m256i s0 = _mm256_loadu_si256(start), s1 = _mm256_loadu_si256(start + 1);
+  for (std::size_t p = 0; p < task.pixels; ++p, in += task.pixel_step, out += 2) {
+    __m256i low = _mm256_setzero_si256(), high = low;
+    const auto* w = static_cast<const __m256i*>(task.weights);
+    for (std::size_t t = 0; t < task.tap_count; t += 2, w += 2) {
+      const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in + task.taps[t]));
+      const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in + task.taps[t + 1]));
+      low = _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), _mm256_loadu_si256(w)));
+      high = _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), _mm256_loadu_si256(w + 1)));
+    }
+    _mm256_store_si256(out, _mm256_add_epi32(s0, _mm256_permute2x128_si256(low, high, 0x20)));
+    _mm256_store_si256(out + 1, _mm256_add_epi32(s1, _mm256_permute2x128_si256(low, high, 0x31)));
+  }
+}
+
+// P neighbouring pixels share each load of weights.
+template <int P, bool kFma>
+LITEGAP_AVX2_INLINE void depthwise_pixels(const DepthwiseTask& task, const std::byte* in, float* out) {
+  __m256 sums[P][2];
+  for (int p = 0; p < P; ++p) sums[p][0] = sums[p][1] = _mm256_setzero_ps();
+  const float* w = static_cast<const float*>(task.weights);
+  for (std::size_t t = 0; t < task.tap_count; ++t, w += kDepthwiseBlock) {
+    const __m256 w0 = _mm256_loadu_ps(w), w1 = _mm256_loadu_ps(w + 8);
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) {
+      const auto* x = reinterpret_cast<const float*>(in + p * task.pixel_step + task.taps[t]);
+      sums[p][0] = multiply_add<kFma>(_mm256_loadu_ps(x), w0, sums[p][0]);
+      sums[p][1] = multiply_add<kFma>(_mm256_loadu_ps(x + 8), w1, sums[p][1]);
+    }
+  }
+  for (int p = 0; p < P; ++p) {
+    _mm256_store_ps(out + p * kDepthwiseBlock, sums[p][0]);
+    _mm256_store_ps(out + p * kDepthwiseBlock + 8, sums[p][1]);
+  }
+}
+
+template <bool kFma>
+LITEGAP_AVX2 void depthwise_float(const DepthwiseTask& task) {
+  auto* out = static_cast<float*>(task.tile);
+  std::size_t p = 0;
+  for (; p + 4 <= task.pixels; p += 4) {
+    depthwise_pixels<4, kFma>(task, task.input + static_cast<std::ptrdiff_t>(p) * task.pixel_step,
+                              out + p * kDepthwiseBlock);
+  }
+  for (; p < task.pixels; ++p) {
+    depthwise_pixels<1, kFma>(task, task.input + static_cast<std::ptrdiff_t>(p) * task.pixel_step,
+                              out + p * kDepthwiseBlock);
+  }
+}
+
+LITEGAP_AVX2_INLINE __m256i load8(const std::int32_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+
+// requantize_fixed for eight channels; no step can overflow.
+LITEGAP_AVX2_INLINE __m256i fixed8(const Requant& q, __m256i x, std::size_t c) {
+  const __m256i m = load8(&q.mantissa[c]), right = load8(&q.right[c]);
+  const __m256i half = _mm256_set1_epi64x(std::int64_t{1} << 30);
+  x = _mm256_sllv_epi32(x, load8(&q.left[c]));
+  __m256i even = _mm256_mul_epi32(x, m);
+  __m256i odd = _mm256_mul_epi32(_mm256_srli_epi64(x, 32), _mm256_srli_epi64(m, 32));
+  even = _mm256_srli_epi64(_mm256_add_epi64(even, half), 31);
+  odd = _mm256_slli_epi64(_mm256_add_epi64(odd, half), 1);
+  const __m256i h = _mm256_blend_epi32(even, odd, 0xAA);
+  const __m256i mask = _mm256_sub_epi32(_mm256_sllv_epi32(_mm256_set1_epi32(1), right), _mm256_set1_epi32(1));
+  const __m256i negative = _mm256_and_si256(_mm256_srli_epi32(h, 31), load8(&q.away[c]));
+  const __m256i threshold = _mm256_add_epi32(_mm256_srli_epi32(mask, 1), negative);
+  const __m256i more = _mm256_cmpgt_epi32(_mm256_and_si256(h, mask), threshold);
+  return _mm256_sub_epi32(_mm256_srav_epi32(h, right), more);
+}
+
+LITEGAP_AVX2_INLINE __m256i xnn8(const Requant& q, __m256i x, std::size_t c) {
+  const __m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(x), _mm256_loadu_ps(&q.scale[c]));
+  const __m256 high = _mm256_set1_ps(static_cast<float>(q.high - q.zero_point));
+  const __m256i i = _mm256_cvtps_epi32(_mm256_min_ps(v, high));
+  return _mm256_max_epi32(_mm256_min_epi32(i, _mm256_set1_epi32(32767)), _mm256_set1_epi32(-32768));
+}
+
+template <Rounding kRounding>
+LITEGAP_AVX2_INLINE __m256i finish8(const Requant& q, const std::int32_t* sums, std::size_t c) {
+  __m256i y = load8(sums);
+  if constexpr (kRounding == Rounding::kXnn) y = xnn8(q, y, c);
+  else y = fixed8(q, y, c);
+  y = _mm256_add_epi32(y, _mm256_set1_epi32(q.zero_point));
+  return _mm256_max_epi32(_mm256_min_epi32(y, _mm256_set1_epi32(q.high)), _mm256_set1_epi32(q.low));
+}
+
+// Sixteen values, already within the output's range, to int16 in order.
+LITEGAP_AVX2_INLINE __m256i pack16(__m256i a, __m256i b) {
+  return _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xD8);
+}
+
+// uint8 values fit int16, so both byte types take their low byte.
+LITEGAP_AVX2_INLINE void store16(DType type, __m256i words, int count, std::byte* out) {
+  alignas(32) std::byte local[32];
+  const bool wide = type == DType::kInt16;
+  if (wide) {
+    _mm256_store_si256(reinterpret_cast<__m256i*>(local), words);
+  } else {
+    const __m128i a = _mm256_castsi256_si128(words), b = _mm256_extracti128_si256(words, 1);
+    const __m128i bytes = type == DType::kInt8 ? _mm_packs_epi16(a, b) : _mm_packus_epi16(a, b);
+    if (count == 16) return _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
+    _mm_store_si128(reinterpret_cast<__m128i*>(local), bytes);
+  }
+  std::memcpy(out, local, static_cast<std::size_t>(count) * (wide ? 2 : 1));
+}
+
+template <Rounding kRounding>
+LITEGAP_AVX2 void finish_as(const Requant& q, const FinishTask& task) {
+  const std::size_t width = q.type == DType::kInt16 ? 2 : 1;
+  for (int i = 0; i < task.count; i += 16) {
+    const std::size_t c = task.channel + static_cast<std::size_t>(i);
+    const int count = task.count - i < 16 ? task.count - i : 16;
+    for (int r = 0; r < task.rows; ++r) {
+      const auto* sums = static_cast<const std::int32_t*>(task.tile) + static_cast<std::size_t>(r) * task.tile_stride + i;
+      const __m256i y = pack16(finish8<kRounding>(q, sums, c), finish8<kRounding>(q, sums + 8, c + 8));
+      store16(q.type, y, count, task.out[r] + c * width);
+    }
+  }
+}
+
+void finish(const Requant& q, const FinishTask& task) {
+  if (q.rounding == Rounding::kXnn) return finish_as<Rounding::kXnn>(q, task);
+  if (q.rounding == Rounding::kFixed) return finish_as<Rounding::kFixed>(q, task);
+  finish_plain(q, task);
+}
+
+template <FloatScale kScale>
+LITEGAP_AVX2_INLINE __m256 scaled8(const FloatFinish& f, const void* tile, std::size_t at, std::size_t c, __m256 s) {
+  const __m256 bias = _mm256_loadu_ps(&f.bias[c]);
+  if constexpr (kScale == FloatScale::kNone) {
+    return _mm256_add_ps(_mm256_loadu_ps(static_cast<const float*>(tile) + at), bias);
+  } else {
+    const __m256 sum = _mm256_cvtepi32_ps(load8(static_cast<const std::int32_t*>(tile) + at));
+    const __m256 w = _mm256_loadu_ps(&f.weight_scale[c]);
+    if constexpr (kScale == FloatScale::kFused) return _mm256_fmadd_ps(_mm256_mul_ps(sum, s), w, bias);
+    if constexpr (kScale == FloatScale::kProduct) return _mm256_add_ps(_mm256_mul_ps(sum, _mm256_mul_ps(s, w)), bias);
+    if constexpr (kScale == FloatScale::kWeightFirst) return _mm256_add_ps(_mm256_mul_ps(_mm256_mul_ps(sum, w), s), bias);
+    return _mm256_add_ps(_mm256_mul_ps(_mm256_mul_ps(sum, s), w), bias);
+  }
+}
+
+template <FloatScale kScale>
+LITEGAP_AVX2 void finish_float_as(const FloatFinish& f, const FinishTask& task) {
+  const __m256 low = _mm256_set1_ps(f.low), high = _mm256_set1_ps(f.high);
+  for (int r = 0; r < task.rows; ++r) {
+    const __m256 s = _mm256_set1_ps(task.row_scale != nullptr ? task.row_scale[r] : 0.0f);
+    for (int i = 0; i < task.count; i += 8) {
+      const std::size_t at = static_cast<std::size_t>(r) * task.tile_stride + static_cast<std::size_t>(i);
+      const std::size_t c = task.channel + static_cast<std::size_t>(i);
+      __m256 v = scaled8<kScale>(f, task.tile, at, c, s);
+      v = _mm256_min_ps(high, _mm256_max_ps(low, v));  // the second operand wins where one is a NaN
+      std::byte* out = task.out[r] + 4 * c;
+      if (task.count - i >= 8) {
+        _mm256_storeu_ps(reinterpret_cast<float*>(out), v);
+      } else {
+        alignas(32) float local[8];
+        _mm256_store_ps(local, v);
+        std::memcpy(out, local, static_cast<std::size_t>(task.count - i) * sizeof(float));
+      }
+    }
+  }
+}
+
+void finish_float(const FloatFinish& f, const FinishTask& task) {
+  const std::size_t end = task.channel + static_cast<std::size_t>(task.count);
+  if (task.channel < f.split && end > f.split) return finish_float_plain(f, task);
+  switch (task.channel < f.split ? f.scale : f.tail) {
+    case FloatScale::kNone: return finish_float_as<FloatScale::kNone>(f, task);
+    case FloatScale::kProduct: return finish_float_as<FloatScale::kProduct>(f, task);
+    case FloatScale::kWeightFirst: return finish_float_as<FloatScale::kWeightFirst>(f, task);
+    case FloatScale::kInputFirst: return finish_float_as<FloatScale::kInputFirst>(f, task);
+    case FloatScale::kFused: return finish_float_as<FloatScale::kFused>(f, task);
+  }
+}
+
+LITEGAP_AVX2 void widen_i8(const std::int8_t* in, std::size_t n, std::int32_t zero_point, std::int16_t* out) {
+  const __m256i z = _mm256_set1_epi16(static_cast<std::int16_t>(zero_point));
+  std::size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    const __m256i v = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i)));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm256_sub_epi16(v, z));
+  }
+  for (; i < n; ++i) out[i] = static_cast<std::int16_t>(in[i] - zero_point);
+}
+
+LITEGAP_AVX2 void widen_u8(const std::uint8_t* in, std::size_t n, std::int32_t zero_point, std::int16_t* out) {
+  const __m256i z = _mm256_set1_epi16(static_cast<std::int16_t>(zero_point));
+  std::size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    const __m256i v = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i)));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm256_sub_epi16(v, z));
+  }
+  for (; i < n; ++i) out[i] = static_cast<std::int16_t>(in[i] - zero_point);
+}
+
+LITEGAP_AVX2 void range(const float* in, std::size_t n, float* low, float* high) {
+  __m256 lo = _mm256_setzero_ps(), hi = lo;
+  std::size_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const __m256 v = _mm256_loadu_ps(in + i);
+    lo = _mm256_min_ps(v, lo);  // a NaN leaves the second operand
+    hi = _mm256_max_ps(v, hi);
+  }
+  alignas(32) float l[8], h[8];
+  _mm256_store_ps(l, lo);
+  _mm256_store_ps(h, hi);
+  for (int j = 1; j < 8; ++j) {
+    l[0] = l[j] < l[0] ? l[j] : l[0];
+    h[0] = h[j] > h[0] ? h[j] : h[0];
+  }
+  for (; i < n; ++i) {
+    l[0] = in[i] < l[0] ? in[i] : l[0];
+    h[0] = in[i] > h[0] ? in[i] : h[0];
+  }
+  *low = l[0];
+  *high = h[0];
+}
+
+// Rounds like round_away and round_even of arith.h, out-of-range values and NaN included: the
+// conversion to int32 gives INT32_MIN for them, as those do.
+LITEGAP_AVX2_INLINE __m256i round8(__m256 v, bool ties_even) {
+  if (ties_even) return _mm256_cvtps_epi32(v);
+  const __m256 whole = _mm256_round_ps(v, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+  const __m256 sign = _mm256_and_ps(v, _mm256_set1_ps(-0.0f));
+  const __m256 rest = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), _mm256_sub_ps(v, whole));
+  const __m256 more = _mm256_cmp_ps(rest, _mm256_set1_ps(0.5f), _CMP_GE_OQ);
+  const __m256 one = _mm256_or_ps(_mm256_set1_ps(1.0f), sign);
+  return _mm256_cvttps_epi32(_mm256_add_ps(whole, _mm256_and_ps(more, one)));
+}
+
+LITEGAP_AVX2 void quantize_row(const float* in, std::size_t n, const RowCode& code, std::int16_t* out) {
+  const __m256 inverse = _mm256_set1_ps(code.inverse);
+  const __m256i z = _mm256_set1_epi32(code.zero_point), low = _mm256_set1_epi32(code.low), high = _mm256_set1_epi32(127);
+  alignas(32) std::int16_t local[16];
+  alignas(32) float tail[16] = {};
+  for (std::size_t i = 0; i < n; i += 16) {
+    const std::size_t count = n - i < 16 ? n - i : 16;
+    const float* x = in + i;
+    if (count < 16) x = static_cast<const float*>(std::memcpy(tail, x, count * sizeof(float)));
+    __m256i q[2];
+    for (int h = 0; h < 2; ++h) {
+      q[h] = _mm256_add_epi32(round8(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * h), inverse), code.ties_even), z);
+      q[h] = _mm256_sub_epi32(_mm256_max_epi32(_mm256_min_epi32(q[h], high), low), z);
+    }
+    const __m256i words = pack16(q[0], q[1]);
+    if (count == 16) {
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), words);
+    } else {
+      _mm256_store_si256(reinterpret_cast<__m256i*>(local), words);
+      std::memcpy(out + i, local, count * sizeof(std::int16_t));
+    }
+  }
+}
+
+template <class W>
+constexpr std::array<GemmFn, kMaxTileRows> pair_forms() {
+  return {pairs<1, W>, pairs<2, W>, pairs<3, W>, pairs<4, W>, pairs<5, W>, pairs<6, W>};
+}
+
+GemmKernels make_avx2() {
+  GemmKernels k;
+  k.name = "avx2";
+  k.mr = k.mr_float = kMr;
+  k.nr = k.nr_float = kNr;
+  k.pairs8 = pair_forms<std::int8_t>();
+  k.pairs16 = pair_forms<std::int16_t>();
+  k.fused = {floats<1, true, 4>, floats<2, true, 2>, floats<3, true, 2>, floats<4, true, 1>, floats<5, true, 1>, floats<6, true, 1>};
+  k.plain = {floats<1, false, 1>, floats<2, false, 1>, floats<3, false, 1>, floats<4, false, 1>, floats<5, false, 1>, floats<6, false, 1>};
+  k.depthwise = depthwise;
+  k.depthwise_fused = depthwise_float<true>;
+  k.depthwise_plain = depthwise_float<false>;
+  k.finish = finish;
+  k.finish_float = finish_float;
+  k.range = range;
+  k.quantize = quantize_row;
+  k.widen_i8 = widen_i8;
+  k.widen_u8 = widen_u8;
+  return k;
+}
+
+}  // namespace
+
+const GemmKernels* gemm_avx2() {
+  static const GemmKernels kernels = make_avx2();
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &kernels : nullptr;
+}
+
+}  // namespace litegap
+
+#else
+namespace litegap {
+const GemmKernels* gemm_avx2() { return nullptr; }
+}  // namespace litegap
+#endif

@@ -1,0 +1,378 @@
+#include "kernels/gemm_window.h"
+
+#include "kernels/gemm_feed.h"
+#include "kernels/gemm_pack.h"
+#include "kernels/hybrid.h"
+
+namespace litegap {
+namespace {
+
+constexpr std::size_t kStripBytes = 64 * 1024;  // stays in L2 beside the weights
+constexpr std::size_t kStripPixels = 2048;
+
+std::size_t round64(std::size_t n) { return (n + 63) / 64 * 64; }
+
+Feed::Kind feed_kind(const WindowSpec& s, bool quads) {
+  if (s.hybrid) return Feed::Kind::kHybrid;
+  switch (s.input) {
+    case DType::kInt8: return quads ? Feed::Kind::kBias8 : Feed::Kind::kWidenI8;
+    case DType::kUint8: return quads ? Feed::Kind::kCopy8 : Feed::Kind::kWidenU8;
+    case DType::kInt16: return Feed::Kind::kCopy16;
+    default: return Feed::Kind::kFloat;
+  }
+}
+
+bool fit_int8(const std::vector<std::int16_t>& weights) {
+  for (const std::int16_t w : weights) {
+    if (w < -128 || w > 127) return false;
+  }
+  return true;
+}
+
+class WindowKernel final : public Kernel {
+ public:
+  explicit WindowKernel(WindowSpec spec);
+  void run(const Io& io) const noexcept override;
+  std::size_t scratch_bytes() const override { return scratch_; }
+  DType accumulator_type() const override {
+    return !s_.requant ? DType::kFloat32 : s_.wide ? DType::kInt64 : DType::kInt32;
+  }
+
+ private:
+  // The scratch of one run, and what it works on.
+  struct Work {
+    const std::byte* input = nullptr;
+    std::byte* output = nullptr;
+    void* accumulators = nullptr;
+    std::byte* strip = nullptr;
+    const std::byte** rows = nullptr;
+    std::byte** outs = nullptr;
+    float* row_scales = nullptr;
+    const std::byte* weights = nullptr;
+    const std::int32_t* start = nullptr;
+    const std::int64_t* wide_bias = nullptr;
+    FloatFinish finish;
+    std::int32_t* tail = nullptr;
+  };
+  struct Block { std::size_t grid, lane, channel; int count; const std::byte* weights; const Segment* segments; };
+
+  bool dynamic_weights() const { return s_.weights.empty() && s_.float_weights.empty(); }
+  bool is_float() const { return element_ == Element::kFloats; }
+  std::size_t lanes() const { return s_.window.grids.size() * static_cast<std::size_t>(s_.window.groups) * layout_.panels * static_cast<std::size_t>(layout_.nr); }
+  void choose_element();
+  void pack_constants();
+  void plan_strips();
+  Work work_of(const Io& io) const;
+  void read_bias(const Io& io, Work& w, std::int32_t* start, std::byte* bias) const;
+  const std::byte* feed_strip(const Work& w, const std::byte* image, std::int32_t y0, const RowCode& code) const;
+  void run_strip(Work& w, const std::byte* strip, std::byte* out, std::size_t grid, std::int32_t y0) const;
+  void run_panels(const Work& w, std::size_t grid, std::size_t pixels) const;
+  void run_tile(const Work& w, const Block& b, std::size_t first, int rows) const;
+  void run_wide_tile(const Work& w, const Block& b, std::size_t first, int rows) const;
+  void keep_sums(const Work& w, const Block& b, std::size_t first, int rows, const void* tile) const;
+  void finish_flat_tail(const Work& w) const;
+
+  WindowSpec s_;
+  Element element_ = Element::kFloats;
+  Feed feed_;
+  PackedLayout layout_;
+  std::vector<std::byte> packed_;
+  std::vector<std::int32_t> start_;
+  std::vector<std::int64_t> wide_bias_;
+  std::vector<float> float_bias_, weight_scale_;
+  bool direct_ = false;         // the inner loops read the input where it lies
+  std::int32_t strip_rows_ = 1, span_ = 1, grid_h_ = 0, grid_w_ = 0;
+  std::size_t out_bytes_ = 4, strip_bytes_ = 0, pixels_ = 0, scratch_ = 0;
+  std::size_t tail_begin_ = 0, out_elements_ = 0;
+};
+
+WindowKernel::WindowKernel(WindowSpec spec) : s_(std::move(spec)) {
+  const Window& v = s_.window;
+  choose_element();
+  feed_ = {feed_kind(s_, element_ == Element::kQuads), s_.input_zero, s_.kernels};
+  layout_ = pack_layout(v, element_, is_float() ? s_.kernels->nr_float : s_.kernels->nr, s_.wide);
+  pack_constants();
+  out_bytes_ = !s_.requant ? 4 : s_.requant->type == DType::kInt16 ? 2 : 1;
+  out_elements_ = static_cast<std::size_t>(v.batch) * static_cast<std::size_t>(v.out_h) * static_cast<std::size_t>(v.out_w) * static_cast<std::size_t>(v.out_c);
+  tail_begin_ = s_.flat_block == 0 ? out_elements_ : out_elements_ - out_elements_ % s_.flat_block;
+  plan_strips();
+}
+
+void WindowKernel::choose_element() {
+  if (s_.input == DType::kFloat32 && !s_.hybrid) return;
+  const bool small = dynamic_weights() ? s_.weight_type == DType::kInt8 && s_.weight_zero == 0 : fit_int8(s_.weights);
+  const bool bytes = !s_.hybrid && (s_.input == DType::kInt8 || s_.input == DType::kUint8);
+  const bool quads = s_.kernels->has_quads() && bytes && small && !dynamic_weights() && s_.bias_input < 0;
+  element_ = quads ? Element::kQuads : small ? Element::kPairs8 : Element::kPairs16;
+}
+
+void WindowKernel::pack_constants() {
+  const std::size_t padded = static_cast<std::size_t>(s_.window.out_c) + kPanelPad;
+  if (!dynamic_weights()) {
+    packed_.resize(layout_.bytes + 64);
+    if (is_float()) pack_weights(s_.window, layout_, s_.float_weights.data(), 0, packed_.data());
+    else pack_weights(s_.window, layout_, s_.weights.data(), 0, packed_.data());
+  }
+  if (s_.finish) {
+    float_bias_ = s_.float_bias;
+    float_bias_.resize(padded);
+    weight_scale_ = s_.weight_scale;
+    weight_scale_.resize(padded);
+  }
+  const std::int32_t value = element_ != Element::kQuads ? 0 : s_.input == DType::kInt8 ? s_.input_zero + 128 : s_.input_zero;
+  start_.resize(lanes());
+  if (s_.wide) {
+    wide_bias_ = s_.bias;
+    wide_bias_.resize(padded);
+  } else if (!is_float()) {
+    pack_start(s_.window, layout_, s_.bias, s_.weights.data(), value, start_.data());
+  }
+  s_.weights = std::vector<std::int16_t>(s_.weights.empty() ? 0 : 1);  // only "constant or not" is asked again
+  s_.float_weights = std::vector<float>(s_.float_weights.empty() ? 0 : 1);
+}
+
+void WindowKernel::plan_strips() {
+  const Window& v = s_.window;
+  bool padded = v.pad_top != 0 || v.pad_left != 0 || layout_.padded_w != static_cast<std::size_t>(v.in_w);
+  for (std::size_t g = 0; g < v.grids.size(); ++g) {
+    const Grid& grid = v.grids[g];
+    grid_h_ = std::max(grid_h_, grid.height);
+    grid_w_ = std::max(grid_w_, grid.width);
+    for (const Tap& tap : grid.taps) {
+      span_ = std::max(span_, tap.y + 1);
+      padded = padded || (grid.height - 1) * v.step_y + tap.y >= v.in_h;
+    }
+    // Reading a whole group past an odd run would leave the input's bytes at its very end.
+    for (const TapRun& run : layout_.grids[g].runs) padded = padded || run.length % elements_per_group(element_) != 0;
+  }
+  direct_ = !padded && feed_.verbatim();
+  const std::size_t row = layout_.padded_w * static_cast<std::size_t>(v.in_c) * input_bytes(element_);
+  const std::size_t per_row = std::max<std::size_t>(1, row * static_cast<std::size_t>(v.step_y));
+  const std::size_t by_bytes = kStripBytes / per_row, by_pixels = kStripPixels / static_cast<std::size_t>(std::max(1, grid_w_));
+  std::size_t rows = std::max<std::size_t>(1, std::min(by_bytes, by_pixels));
+  const auto mr = static_cast<std::size_t>(is_float() ? s_.kernels->mr_float : s_.kernels->mr);
+  if (grid_w_ == 1 && rows > mr) rows -= rows % mr;
+  strip_rows_ = std::max(1, std::min(static_cast<std::int32_t>(rows), grid_h_));
+  strip_bytes_ = direct_ ? 0 : static_cast<std::size_t>((strip_rows_ - 1) * v.step_y + span_) * row + 64;
+  pixels_ = static_cast<std::size_t>(strip_rows_) * static_cast<std::size_t>(std::max(1, grid_w_));
+  scratch_ = round64(strip_bytes_) + 3 * round64(pixels_ * 8) + round64(s_.flat_block * 4);
+  if (dynamic_weights()) scratch_ += round64(layout_.bytes + 64);
+  if (s_.bias_input >= 0) scratch_ += round64(lanes() * 4) + round64(8 * (static_cast<std::size_t>(v.out_c) + kPanelPad));
+}
+
+WindowKernel::Work WindowKernel::work_of(const Io& io) const {
+  Work w;
+  w.input = static_cast<const std::byte*>(io.inputs[s_.data_input]);
+  w.output = static_cast<std::byte*>(io.outputs[0]);
+  w.accumulators = s_.requant ? io.accumulators : nullptr;
+  std::byte* next = io.scratch;
+  const auto take = [&next](std::size_t n) { std::byte* p = next; next += round64(n); return p; };
+  w.strip = take(strip_bytes_);
+  w.rows = reinterpret_cast<const std::byte**>(take(pixels_ * 8));
+  w.outs = reinterpret_cast<std::byte**>(take(pixels_ * 8));
+  w.row_scales = reinterpret_cast<float*>(take(pixels_ * 8));
+  w.tail = reinterpret_cast<std::int32_t*>(take(s_.flat_block * 4));
+  if (s_.finish) w.finish = *s_.finish;
+  w.finish.bias = float_bias_.data();
+  w.finish.weight_scale = weight_scale_.data();
+  w.weights = packed_.data();
+  w.start = start_.data();
+  w.wide_bias = wide_bias_.data();
+  if (dynamic_weights()) {
+    std::byte* packed = take(layout_.bytes + 64);
+    w.weights = packed;
+    const void* weights = io.inputs[1];
+    if (is_float()) pack_weights(s_.window, layout_, static_cast<const float*>(weights), 0, packed);
+    else if (s_.weight_type == DType::kUint8) pack_weights(s_.window, layout_, static_cast<const std::uint8_t*>(weights), s_.weight_zero, packed);
+    else pack_weights(s_.window, layout_, static_cast<const std::int8_t*>(weights), s_.weight_zero, packed);
+  }
+  if (s_.bias_input >= 0) {
+    auto* start = reinterpret_cast<std::int32_t*>(take(lanes() * 4));
+    std::byte* bias = take(8 * (static_cast<std::size_t>(s_.window.out_c) + kPanelPad));
+    read_bias(io, w, start, bias);
+  }
+  return w;
+}
+
+void WindowKernel::read_bias(const Io& io, Work& w, std::int32_t* start, std::byte* bias) const {
+  const auto channels = static_cast<std::size_t>(s_.window.out_c);
+  const void* in = io.inputs[s_.bias_input];
+  std::memset(bias, 0, 8 * (channels + kPanelPad));
+  if (s_.finish) {
+    std::memcpy(bias, in, channels * sizeof(float));
+    w.finish.bias = reinterpret_cast<const float*>(bias);
+    return;
+  }
+  auto* wide = reinterpret_cast<std::int64_t*>(bias);
+  for (std::size_t c = 0; c < channels; ++c) {
+    wide[c] = s_.bias_type == DType::kInt64 ? static_cast<const std::int64_t*>(in)[c] : static_cast<const std::int32_t*>(in)[c];
+  }
+  w.wide_bias = wide;
+  if (s_.wide) return;
+  pack_start(s_.window, layout_, {wide, channels}, nullptr, 0, start);
+  w.start = start;
+}
+
+const std::byte* WindowKernel::feed_strip(const Work& w, const std::byte* image, std::int32_t y0, const RowCode& code) const {
+  const Window& v = s_.window;
+  const std::size_t line = static_cast<std::size_t>(v.in_w) * static_cast<std::size_t>(v.in_c);
+  if (direct_) return image + static_cast<std::size_t>(y0 * v.step_y) * line * feed_.in_bytes();
+  const std::size_t cells = layout_.padded_w * static_cast<std::size_t>(v.in_c);
+  const std::size_t left = static_cast<std::size_t>(v.pad_left) * static_cast<std::size_t>(v.in_c);
+  const std::int32_t rows = (std::min(strip_rows_, grid_h_ - y0) - 1) * v.step_y + span_;
+  for (std::int32_t r = 0; r < rows; ++r) {
+    if (r % v.step_y >= span_) continue;
+    const std::int32_t y = y0 * v.step_y + r - v.pad_top;
+    std::byte* out = w.strip + static_cast<std::size_t>(r) * cells * feed_.out_bytes();
+    if (y < 0 || y >= v.in_h) {
+      feed_.pad(out, cells);
+      continue;
+    }
+    const std::byte* in = image + static_cast<std::size_t>(y) * line * feed_.in_bytes();
+    if (s_.hybrid && s_.hybrid_per_row) {
+      const RowCode own = hybrid_code(*s_.hybrid, *s_.kernels, reinterpret_cast<const float*>(in), line);
+      feed_.row(in, left, line, cells - left - line, own, out);
+      w.row_scales[r] = own.scale;
+    } else {
+      feed_.row(in, left, line, cells - left - line, code, out);
+    }
+  }
+  return w.strip;
+}
+
+void WindowKernel::run(const Io& io) const noexcept {
+  if (out_elements_ == 0) return;
+  const Window& v = s_.window;
+  Work w = work_of(io);
+  const std::size_t in_image = static_cast<std::size_t>(v.in_h) * static_cast<std::size_t>(v.in_w) * static_cast<std::size_t>(v.in_c);
+  const std::size_t out_image = static_cast<std::size_t>(v.out_h) * static_cast<std::size_t>(v.out_w) * static_cast<std::size_t>(v.out_c);
+  for (std::int32_t n = 0; n < v.batch; ++n) {
+    const std::byte* image = w.input + static_cast<std::size_t>(n) * in_image * feed_.in_bytes();
+    RowCode code;
+    if (s_.hybrid && !s_.hybrid_per_row) {
+      code = hybrid_code(*s_.hybrid, *s_.kernels, reinterpret_cast<const float*>(image), in_image);
+      std::fill(w.row_scales, w.row_scales + pixels_, code.scale);
+    }
+    for (std::int32_t y0 = 0; y0 < grid_h_; y0 += strip_rows_) {
+      const std::byte* strip = feed_strip(w, image, y0, code);
+      for (std::size_t g = 0; g < v.grids.size(); ++g) {
+        run_strip(w, strip, w.output + static_cast<std::size_t>(n) * out_image * out_bytes_, g, y0);
+      }
+    }
+  }
+  if (tail_begin_ < out_elements_) finish_flat_tail(w);
+}
+
+void WindowKernel::run_strip(Work& w, const std::byte* strip, std::byte* out, std::size_t g, std::int32_t y0) const {
+  const Window& v = s_.window;
+  const Grid& grid = v.grids[g];
+  const std::size_t pixel = static_cast<std::size_t>(v.in_c) * feed_.out_bytes();
+  const std::size_t out_pixel = static_cast<std::size_t>(v.out_c) * out_bytes_;
+  std::size_t pixels = 0;
+  for (std::int32_t i = y0; i < std::min(y0 + strip_rows_, grid.height); ++i) {
+    const std::byte* row = strip + static_cast<std::size_t>((i - y0) * v.step_y) * layout_.padded_w * pixel;
+    const std::size_t line = static_cast<std::size_t>(grid.out_y + i * grid.out_step_y) * static_cast<std::size_t>(v.out_w);
+    std::byte* to = out + (line + static_cast<std::size_t>(grid.out_x)) * out_pixel;
+    for (std::int32_t j = 0; j < grid.width; ++j) {
+      w.rows[pixels] = row;
+      w.outs[pixels++] = to;
+      row += static_cast<std::size_t>(v.step_x) * pixel;
+      to += static_cast<std::size_t>(grid.out_step_x) * out_pixel;
+    }
+  }
+  run_panels(w, g, pixels);
+}
+
+void WindowKernel::run_panels(const Work& w, std::size_t grid, std::size_t pixels) const {
+  const PackedGrid& packed = layout_.grids[grid];
+  const auto nr = static_cast<std::size_t>(layout_.nr);
+  const auto groups = static_cast<std::size_t>(s_.window.groups);
+  const auto mr = static_cast<std::size_t>(is_float() ? s_.kernels->mr_float : s_.kernels->mr);
+  for (std::size_t group = 0; group < groups; ++group) {
+    for (std::size_t p = 0; p < layout_.panels; ++p) {
+      Block b;
+      b.grid = grid;
+      b.lane = ((grid * groups + group) * layout_.panels + p) * nr;
+      b.channel = group * layout_.group_channels + p * nr;
+      b.count = static_cast<int>(std::min(nr, layout_.group_channels - p * nr));
+      b.weights = w.weights + packed.first_byte + (group * layout_.panels + p) * packed.panel_bytes;
+      b.segments = packed.segments.data() + group * packed.runs.size();
+      for (std::size_t m = 0; m < pixels; m += mr) {
+        const int rows = static_cast<int>(std::min(mr, pixels - m));
+        if (s_.wide) run_wide_tile(w, b, m, rows);
+        else run_tile(w, b, m, rows);
+      }
+    }
+  }
+}
+
+void WindowKernel::run_tile(const Work& w, const Block& b, std::size_t first, int rows) const {
+  alignas(64) std::int32_t tile[kMaxTileRows * kMaxTileColumns];
+  const auto at = static_cast<std::size_t>(rows - 1);
+  const GemmKernels& k = *s_.kernels;
+  const GemmTask task{w.rows + first, b.segments, layout_.grids[b.grid].runs.size(), b.weights, w.start + b.lane, tile};
+  const FinishTask finish{tile, static_cast<std::size_t>(layout_.nr), rows, b.channel, b.count, w.outs + first, w.row_scales + first};
+  switch (element_) {
+    case Element::kFloats: (s_.fused_multiply_add ? k.fused : k.plain)[at](task); break;
+    case Element::kPairs8: k.pairs8[at](task); break;
+    case Element::kPairs16: k.pairs16[at](task); break;
+    case Element::kQuads: k.quads[at](task); break;
+  }
+  if (s_.finish) return k.finish_float(w.finish, finish);
+  if (w.accumulators != nullptr || tail_begin_ < out_elements_) keep_sums(w, b, first, rows, tile);
+  k.finish(*s_.requant, finish);
+}
+
+void WindowKernel::run_wide_tile(const Work& w, const Block& b, std::size_t first, int rows) const {
+  alignas(64) std::int32_t tile[kMaxTileRows * kMaxTileColumns];
+  alignas(64) std::int64_t sums[kMaxTileRows * kMaxTileColumns];
+  const auto nr = static_cast<std::size_t>(layout_.nr);
+  const std::size_t n = static_cast<std::size_t>(rows) * nr;
+  for (std::size_t i = 0; i < n; ++i) sums[i] = i % nr < static_cast<std::size_t>(b.count) ? w.wide_bias[b.channel + i % nr] : 0;
+  const auto& forms = element_ == Element::kPairs8 ? s_.kernels->pairs8 : s_.kernels->pairs16;
+  for (const PackedGrid::Chunk& chunk : layout_.grids[b.grid].chunks) {
+    forms[static_cast<std::size_t>(rows - 1)]({w.rows + first, b.segments + chunk.begin, chunk.end - chunk.begin, b.weights + chunk.byte, start_.data(), tile});
+    for (std::size_t i = 0; i < n; ++i) sums[i] += tile[i];
+  }
+  if (w.accumulators != nullptr) keep_sums(w, b, first, rows, sums);
+  finish_plain64(*s_.requant, {sums, nr, rows, b.channel, b.count, w.outs + first, nullptr});
+}
+
+// Copies a tile of sums to the accumulators, and those of the flat tail to their place.
+void WindowKernel::keep_sums(const Work& w, const Block& b, std::size_t first, int rows, const void* tile) const {
+  const std::size_t bytes = s_.wide ? 8 : 4;
+  const auto count = static_cast<std::size_t>(b.count);
+  for (int r = 0; r < rows; ++r) {
+    const std::size_t element = static_cast<std::size_t>(w.outs[first + static_cast<std::size_t>(r)] - w.output) / out_bytes_ + b.channel;
+    const std::byte* sums = static_cast<const std::byte*>(tile) + static_cast<std::size_t>(r) * static_cast<std::size_t>(layout_.nr) * bytes;
+    if (w.accumulators != nullptr) std::memcpy(static_cast<std::byte*>(w.accumulators) + element * bytes, sums, count * bytes);
+    for (std::size_t i = 0; i < count; ++i) {
+      if (element + i >= tail_begin_) std::memcpy(w.tail + (element + i - tail_begin_), sums + i * bytes, 4);
+    }
+  }
+}
+
+void WindowKernel::finish_flat_tail(const Work& w) const {
+  const Requant& q = *s_.requant;
+  for (std::size_t i = tail_begin_; i < out_elements_; ++i) {
+    const std::size_t c = i % static_cast<std::size_t>(s_.window.out_c);
+    const std::int32_t scaled = scale_double(w.tail[i - tail_begin_], {q.mantissa[c], q.left[c] - q.right[c]});
+    w.output[i] = static_cast<std::byte>(std::clamp(wrap_add(scaled, q.zero_point), q.low, q.high));
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Kernel> make_window_kernel(WindowSpec spec) { return std::make_unique<WindowKernel>(std::move(spec)); }
+
+Window flat_window(std::int32_t batch, std::int32_t rows, std::int32_t depth, std::int32_t out_c) {
+  Window v;
+  v.batch = batch;
+  v.in_h = v.out_h = rows;
+  v.in_c = depth;
+  v.out_c = out_c;
+  v.grids = {{rows, 1, 0, 0, 1, 1, {{0, 0, 0}}}};
+  return v;
+}
+
+}  // namespace litegap
