@@ -111,6 +111,7 @@ float scaled(FloatScale how, float sum, float s, float w, float bias) {
     case FloatScale::kWeightFirst: return sum * w * s + bias;
     case FloatScale::kInputFirst: return sum * s * w + bias;
     case FloatScale::kFused: return std::fma(sum * s, w, bias);
+    case FloatScale::kPlusSeven: break;
   }
   return 0;
 }
@@ -158,6 +159,12 @@ GemmKernels make_generic() {
 void finish_plain(const Requant& q, const FinishTask& task) { finish_sums<std::int32_t>(q, task); }
 void finish_plain64(const Requant& q, const FinishTask& task) { finish_sums<std::int64_t>(q, task); }
 
+// The optimized 4-bit FULLY_CONNECTED (docs/numerics.md, section 4.5).
+float plus_seven(std::int32_t sum, std::int32_t row_sum, float s, float w, float bias) {
+  const float first = static_cast<float>(-7 * row_sum) * s * w + bias;
+  return first + static_cast<float>(sum + 7 * row_sum) * s * w;
+}
+
 void finish_float_plain(const FloatFinish& f, const FinishTask& task) {
   for (int r = 0; r < task.rows; ++r) {
     const std::size_t base = static_cast<std::size_t>(r) * task.tile_stride;
@@ -168,7 +175,10 @@ void finish_float_plain(const FloatFinish& f, const FinishTask& task) {
                             ? static_cast<const float*>(task.tile)[base + static_cast<std::size_t>(i)]
                             : static_cast<float>(static_cast<const std::int32_t*>(task.tile)[base + static_cast<std::size_t>(i)]);
       const float s = task.row_scale != nullptr ? task.row_scale[r] : 0.0f;
-      float v = scaled(how, sum, s, f.weight_scale == nullptr ? 0.0f : f.weight_scale[c], f.bias[c]);
+      const float w = f.weight_scale == nullptr ? 0.0f : f.weight_scale[c];
+      float v = how == FloatScale::kPlusSeven
+                    ? plus_seven(static_cast<const std::int32_t*>(task.tile)[base + static_cast<std::size_t>(i)], task.row_sum[r], s, w, f.bias[c])
+                    : scaled(how, sum, s, w, f.bias[c]);
       v = v < f.low ? f.low : v;    // comparisons that let a NaN through, as the runtime's do
       v = f.high < v ? f.high : v;
       std::memcpy(task.out[r] + 4 * c, &v, sizeof v);

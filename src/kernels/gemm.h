@@ -68,6 +68,7 @@ struct FinishTask {
   int count = 0;
   std::byte* const* out = nullptr;
   const float* row_scale = nullptr;  // hybrid only: the input's scale, one per row
+  const std::int32_t* row_sum = nullptr;  // kPlusSeven only: the sum of the input's codes
 };
 using FinishFn = void (*)(const Requant&, const FinishTask&);
 
@@ -80,6 +81,7 @@ enum class FloatScale : std::uint8_t {
   kWeightFirst, // (sum * w) * s + bias
   kInputFirst,  // (sum * s) * w + bias
   kFused,       // fma(sum * s, w, bias)
+  kPlusSeven,   // ((-7 q) * s * w + bias) + (sum + 7 q) * s * w, q the sum of the input's codes
 };
 struct FloatFinish {
   FloatScale scale = FloatScale::kNone;

@@ -289,6 +289,7 @@ void finish_float(const FloatFinish& f, const FinishTask& task) {
     case FloatScale::kWeightFirst: return finish_float_as<FloatScale::kWeightFirst>(f, task);
     case FloatScale::kInputFirst: return finish_float_as<FloatScale::kInputFirst>(f, task);
     case FloatScale::kFused: return finish_float_as<FloatScale::kFused>(f, task);
+    case FloatScale::kPlusSeven: return finish_float_plain(f, task);
   }
 }
 

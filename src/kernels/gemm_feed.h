@@ -63,4 +63,29 @@ struct Feed {
   }
 };
 
+// Rows of a padded image, as a strip of them is laid out for the inner loops.
+struct PaddedImage {
+  std::int32_t in_h = 1, in_w = 1, in_c = 1, pad_top = 0, pad_left = 0;
+  std::size_t width = 1;                // cells of a padded row
+  std::int32_t step = 1, span = 1;      // output row i reads padded rows i * step to i * step + span - 1
+  std::size_t line() const { return static_cast<std::size_t>(in_w) * static_cast<std::size_t>(in_c); }
+  std::size_t cells() const { return width * static_cast<std::size_t>(in_c); }
+  std::int32_t rows(std::int32_t outputs) const { return (outputs - 1) * step + span; }
+};
+
+// The padded rows that output rows first to first + outputs - 1 read; others are left undefined.
+inline void feed_strip(const Feed& feed, const PaddedImage& p, const std::byte* image, std::int32_t first,
+                       std::int32_t outputs, const RowCode& code, std::byte* out) {
+  const std::size_t left = static_cast<std::size_t>(p.pad_left) * static_cast<std::size_t>(p.in_c);
+  for (std::int32_t r = 0; r < p.rows(outputs); ++r, out += p.cells() * feed.out_bytes()) {
+    if (r % p.step >= p.span) continue;
+    const std::int32_t y = first * p.step + r - p.pad_top;
+    if (y < 0 || y >= p.in_h) {
+      feed.pad(out, p.cells());
+    } else {
+      feed.row(image + static_cast<std::size_t>(y) * p.line() * feed.in_bytes(), left, p.line(), p.cells() - left - p.line(), code, out);
+    }
+  }
+}
+
 }  // namespace litegap

@@ -1,5 +1,7 @@
 #include "kernels/gemm_window.h"
 
+#include <numeric>
+
 #include "kernels/gemm_feed.h"
 #include "kernels/gemm_pack.h"
 #include "kernels/hybrid.h"
@@ -48,6 +50,7 @@ class WindowKernel final : public Kernel {
     const std::byte** rows = nullptr;
     std::byte** outs = nullptr;
     float* row_scales = nullptr;
+    std::int32_t* row_sums = nullptr;
     const std::byte* weights = nullptr;
     const std::int32_t* start = nullptr;
     const std::int64_t* wide_bias = nullptr;
@@ -64,7 +67,7 @@ class WindowKernel final : public Kernel {
   void plan_strips();
   Work work_of(const Io& io) const;
   void read_bias(const Io& io, Work& w, std::int32_t* start, std::byte* bias) const;
-  const std::byte* feed_strip(const Work& w, const std::byte* image, std::int32_t y0, const RowCode& code) const;
+  const std::byte* strip_at(const Work& w, const std::byte* image, std::int32_t y0, const RowCode& code) const;
   void run_strip(Work& w, const std::byte* strip, std::byte* out, std::size_t grid, std::int32_t y0) const;
   void run_panels(const Work& w, std::size_t grid, std::size_t pixels) const;
   void run_tile(const Work& w, const Block& b, std::size_t first, int rows) const;
@@ -81,7 +84,8 @@ class WindowKernel final : public Kernel {
   std::vector<std::int64_t> wide_bias_;
   std::vector<float> float_bias_, weight_scale_;
   bool direct_ = false;         // the inner loops read the input where it lies
-  std::int32_t strip_rows_ = 1, span_ = 1, grid_h_ = 0, grid_w_ = 0;
+  PaddedImage image_;
+  std::int32_t strip_rows_ = 1, grid_h_ = 0, grid_w_ = 0;
   std::size_t out_bytes_ = 4, strip_bytes_ = 0, pixels_ = 0, scratch_ = 0;
   std::size_t tail_begin_ = 0, out_elements_ = 0;
 };
@@ -139,12 +143,13 @@ void WindowKernel::plan_strips() {
     grid_h_ = std::max(grid_h_, grid.height);
     grid_w_ = std::max(grid_w_, grid.width);
     for (const Tap& tap : grid.taps) {
-      span_ = std::max(span_, tap.y + 1);
+      image_.span = std::max(image_.span, tap.y + 1);
       padded = padded || (grid.height - 1) * v.step_y + tap.y >= v.in_h;
     }
     // Reading a whole group past an odd run would leave the input's bytes at its very end.
     for (const TapRun& run : layout_.grids[g].runs) padded = padded || run.length % elements_per_group(element_) != 0;
   }
+  image_ = {v.in_h, v.in_w, v.in_c, v.pad_top, v.pad_left, layout_.padded_w, v.step_y, image_.span};
   direct_ = !padded && feed_.verbatim();
   const std::size_t row = layout_.padded_w * static_cast<std::size_t>(v.in_c) * input_bytes(element_);
   const std::size_t per_row = std::max<std::size_t>(1, row * static_cast<std::size_t>(v.step_y));
@@ -153,9 +158,9 @@ void WindowKernel::plan_strips() {
   const auto mr = static_cast<std::size_t>(is_float() ? s_.kernels->mr_float : s_.kernels->mr);
   if (grid_w_ == 1 && rows > mr) rows -= rows % mr;
   strip_rows_ = std::max(1, std::min(static_cast<std::int32_t>(rows), grid_h_));
-  strip_bytes_ = direct_ ? 0 : static_cast<std::size_t>((strip_rows_ - 1) * v.step_y + span_) * row + 64;
+  strip_bytes_ = direct_ ? 0 : static_cast<std::size_t>(image_.rows(strip_rows_)) * row + 64;
   pixels_ = static_cast<std::size_t>(strip_rows_) * static_cast<std::size_t>(std::max(1, grid_w_));
-  scratch_ = round64(strip_bytes_) + 3 * round64(pixels_ * 8) + round64(s_.flat_block * 4);
+  scratch_ = round64(strip_bytes_) + 2 * round64(pixels_ * 8) + 2 * round64(pixels_ * 4) + round64(s_.flat_block * 4);
   if (dynamic_weights()) scratch_ += round64(layout_.bytes + 64);
   if (s_.bias_input >= 0) scratch_ += round64(lanes() * 4) + round64(8 * (static_cast<std::size_t>(v.out_c) + kPanelPad));
 }
@@ -170,7 +175,8 @@ WindowKernel::Work WindowKernel::work_of(const Io& io) const {
   w.strip = take(strip_bytes_);
   w.rows = reinterpret_cast<const std::byte**>(take(pixels_ * 8));
   w.outs = reinterpret_cast<std::byte**>(take(pixels_ * 8));
-  w.row_scales = reinterpret_cast<float*>(take(pixels_ * 8));
+  w.row_scales = reinterpret_cast<float*>(take(pixels_ * 4));
+  w.row_sums = reinterpret_cast<std::int32_t*>(take(pixels_ * 4));
   w.tail = reinterpret_cast<std::int32_t*>(take(s_.flat_block * 4));
   if (s_.finish) w.finish = *s_.finish;
   w.finish.bias = float_bias_.data();
@@ -213,29 +219,21 @@ void WindowKernel::read_bias(const Io& io, Work& w, std::int32_t* start, std::by
   w.start = start;
 }
 
-const std::byte* WindowKernel::feed_strip(const Work& w, const std::byte* image, std::int32_t y0, const RowCode& code) const {
-  const Window& v = s_.window;
-  const std::size_t line = static_cast<std::size_t>(v.in_w) * static_cast<std::size_t>(v.in_c);
-  if (direct_) return image + static_cast<std::size_t>(y0 * v.step_y) * line * feed_.in_bytes();
-  const std::size_t cells = layout_.padded_w * static_cast<std::size_t>(v.in_c);
-  const std::size_t left = static_cast<std::size_t>(v.pad_left) * static_cast<std::size_t>(v.in_c);
-  const std::int32_t rows = (std::min(strip_rows_, grid_h_ - y0) - 1) * v.step_y + span_;
-  for (std::int32_t r = 0; r < rows; ++r) {
-    if (r % v.step_y >= span_) continue;
-    const std::int32_t y = y0 * v.step_y + r - v.pad_top;
-    std::byte* out = w.strip + static_cast<std::size_t>(r) * cells * feed_.out_bytes();
-    if (y < 0 || y >= v.in_h) {
-      feed_.pad(out, cells);
-      continue;
-    }
-    const std::byte* in = image + static_cast<std::size_t>(y) * line * feed_.in_bytes();
-    if (s_.hybrid && s_.hybrid_per_row) {
-      const RowCode own = hybrid_code(*s_.hybrid, *s_.kernels, reinterpret_cast<const float*>(in), line);
-      feed_.row(in, left, line, cells - left - line, own, out);
-      w.row_scales[r] = own.scale;
-    } else {
-      feed_.row(in, left, line, cells - left - line, code, out);
-    }
+const std::byte* WindowKernel::strip_at(const Work& w, const std::byte* image, std::int32_t y0, const RowCode& code) const {
+  const std::size_t line = image_.line() * feed_.in_bytes();
+  if (direct_) return image + static_cast<std::size_t>(y0) * static_cast<std::size_t>(image_.step) * line;
+  const std::int32_t outputs = std::min(strip_rows_, grid_h_ - y0);
+  if (!s_.hybrid_per_row) {
+    feed_strip(feed_, image_, image, y0, outputs, code, w.strip);
+    return w.strip;
+  }
+  for (std::int32_t r = 0; r < outputs; ++r) {  // a flat window: a row is a pixel
+    const std::byte* in = image + static_cast<std::size_t>(y0 + r) * line;
+    auto* codes = reinterpret_cast<std::int16_t*>(w.strip) + static_cast<std::size_t>(r) * image_.line();
+    const RowCode own = hybrid_code(*s_.hybrid, *s_.kernels, reinterpret_cast<const float*>(in), image_.line());
+    feed_.convert(in, image_.line(), own, reinterpret_cast<std::byte*>(codes));
+    w.row_scales[r] = own.scale;
+    if (w.finish.scale == FloatScale::kPlusSeven) w.row_sums[r] = std::accumulate(codes, codes + image_.line(), std::int32_t{0});
   }
   return w.strip;
 }
@@ -254,7 +252,7 @@ void WindowKernel::run(const Io& io) const noexcept {
       std::fill(w.row_scales, w.row_scales + pixels_, code.scale);
     }
     for (std::int32_t y0 = 0; y0 < grid_h_; y0 += strip_rows_) {
-      const std::byte* strip = feed_strip(w, image, y0, code);
+      const std::byte* strip = strip_at(w, image, y0, code);
       for (std::size_t g = 0; g < v.grids.size(); ++g) {
         run_strip(w, strip, w.output + static_cast<std::size_t>(n) * out_image * out_bytes_, g, y0);
       }
@@ -311,7 +309,7 @@ void WindowKernel::run_tile(const Work& w, const Block& b, std::size_t first, in
   const auto at = static_cast<std::size_t>(rows - 1);
   const GemmKernels& k = *s_.kernels;
   const GemmTask task{w.rows + first, b.segments, layout_.grids[b.grid].runs.size(), b.weights, w.start + b.lane, tile};
-  const FinishTask finish{tile, static_cast<std::size_t>(layout_.nr), rows, b.channel, b.count, w.outs + first, w.row_scales + first};
+  const FinishTask finish{tile, static_cast<std::size_t>(layout_.nr), rows, b.channel, b.count, w.outs + first, w.row_scales + first, w.row_sums + first};
   switch (element_) {
     case Element::kFloats: (s_.fused_multiply_add ? k.fused : k.plain)[at](task); break;
     case Element::kPairs8: k.pairs8[at](task); break;
@@ -335,7 +333,7 @@ void WindowKernel::run_wide_tile(const Work& w, const Block& b, std::size_t firs
     for (std::size_t i = 0; i < n; ++i) sums[i] += tile[i];
   }
   if (w.accumulators != nullptr) keep_sums(w, b, first, rows, sums);
-  finish_plain64(*s_.requant, {sums, nr, rows, b.channel, b.count, w.outs + first, nullptr});
+  finish_plain64(*s_.requant, {sums, nr, rows, b.channel, b.count, w.outs + first, nullptr, nullptr});
 }
 
 // Copies a tile of sums to the accumulators, and those of the flat tail to their place.
