@@ -1,0 +1,156 @@
+#include "kernels/move.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <limits>
+
+namespace litegap {
+namespace {
+
+template <class T>
+void strided_row(const MoveLoop& loop, const std::byte* from, std::byte* to) noexcept {
+  for (std::int64_t i = 0; i < loop.count; ++i) {
+    std::memcpy(to, from, sizeof(T));
+    from += loop.from;
+    to += loop.to;
+  }
+}
+
+}  // namespace
+
+Move::Move(std::size_t element_bytes, std::vector<MoveLoop> loops, std::int64_t at_from, std::int64_t at_to)
+    : bytes_(element_bytes), at_from_(at_from), at_to_(at_to) {
+  empty_ = false;
+  for (const MoveLoop& loop : loops) empty_ = empty_ || loop.count <= 0;
+  if (empty_) return;
+  std::erase_if(loops, [](const MoveLoop& l) { return l.count == 1; });
+  // Joins loops that continue each other, innermost first, and turns dense inner loops into bytes.
+  std::vector<MoveLoop> joined;  // innermost first
+  for (auto loop = loops.rbegin(); loop != loops.rend(); ++loop) {
+    const auto unit = static_cast<std::int64_t>(bytes_);
+    if (joined.empty() && loop->from == unit && loop->to == unit) {
+      bytes_ *= static_cast<std::size_t>(loop->count);
+      continue;
+    }
+    if (!joined.empty() && loop->from == joined.back().from * joined.back().count &&
+        loop->to == joined.back().to * joined.back().count) {
+      joined.back().count *= loop->count;
+      continue;
+    }
+    joined.push_back(*loop);
+  }
+  if (!joined.empty()) {
+    inner_ = joined.front();
+    joined.erase(joined.begin());
+  }
+  outer_.assign(joined.rbegin(), joined.rend());
+  if (outer_.size() > kMaxLoops) fail("more than {} nested loops in a move of data", kMaxLoops);
+}
+
+void Move::row(const std::byte* from, std::byte* to) const noexcept {
+  switch (bytes_) {
+    case 1: return strided_row<std::uint8_t>(inner_, from, to);
+    case 2: return strided_row<std::uint16_t>(inner_, from, to);
+    case 4: return strided_row<std::uint32_t>(inner_, from, to);
+    case 8: return strided_row<std::uint64_t>(inner_, from, to);
+    default: break;
+  }
+  for (std::int64_t i = 0; i < inner_.count; ++i) {
+    std::memcpy(to + i * inner_.to, from + i * inner_.from, bytes_);
+  }
+}
+
+void Move::run(const void* from, void* to) const noexcept {
+  if (empty_) return;
+  const auto* source = static_cast<const std::byte*>(from) + at_from_;
+  auto* target = static_cast<std::byte*>(to) + at_to_;
+  std::array<std::int64_t, kMaxLoops> index{};
+  for (;;) {
+    row(source, target);
+    std::size_t d = outer_.size();
+    while (d > 0) {
+      --d;
+      source += outer_[d].from;
+      target += outer_[d].to;
+      if (++index[d] < outer_[d].count) break;
+      source -= outer_[d].from * outer_[d].count;
+      target -= outer_[d].to * outer_[d].count;
+      index[d] = 0;
+      if (d == 0) return;
+    }
+    if (outer_.empty()) return;
+  }
+}
+
+std::vector<std::int64_t> dense_steps(const Shape& shape, std::size_t element_bytes) {
+  std::vector<std::int64_t> steps(shape.size());
+  auto step = static_cast<std::int64_t>(element_bytes);
+  for (std::size_t d = shape.size(); d-- > 0;) {
+    steps[d] = step;
+    step *= shape[d];
+  }
+  return steps;
+}
+
+std::size_t element_bytes(const OpSpec& spec, const Operand& operand) {
+  const int bits = dtype_bits(operand.dtype);
+  if (bits < 8 || bits % 8 != 0) {
+    refuse(spec, "tensor {} of type {}: not supported", operand.name, dtype_name(operand.dtype));
+  }
+  return static_cast<std::size_t>(bits / 8);
+}
+
+std::size_t expect_same_type(const OpSpec& spec, std::size_t input) {
+  const Operand& in = spec.inputs[input];
+  if (!in.present) refuse(spec, "input {} is missing", input);
+  if (in.dtype != spec.outputs[0].dtype) {
+    refuse(spec, "input {} is {}, the output {}: expected one type", input, dtype_name(in.dtype),
+           dtype_name(spec.outputs[0].dtype));
+  }
+  return element_bytes(spec, in);
+}
+
+std::vector<std::int64_t> plan_integers(const OpSpec& spec, std::size_t input, const char* what) {
+  if (!spec.has(input)) refuse(spec, "its {} (input {}) is missing", what, input);
+  const Operand& operand = spec.inputs[input];
+  if (operand.dtype != DType::kInt32 && operand.dtype != DType::kInt64) {
+    refuse(spec, "its {} (input {}) is of type {}, expected int32 or int64", what, input, dtype_name(operand.dtype));
+  }
+  if (operand.constant == nullptr && shape_elements(operand.shape) == 0) return {};
+  if (operand.constant == nullptr) {
+    refuse(spec, "its {} (input {}) depends on data: not supported yet", what, input);
+  }
+  return constant_integers(spec, input);
+}
+
+std::size_t checked_axis(const OpSpec& spec, std::int64_t axis, std::size_t rank) {
+  const auto r = static_cast<std::int64_t>(rank);
+  if (axis < -r || axis >= r) refuse(spec, "axis {} of a tensor with {} dimensions", axis, rank);
+  return static_cast<std::size_t>(axis < 0 ? axis + r : axis);
+}
+
+std::int32_t checked_dim(const OpSpec& spec, std::int64_t dim) {
+  if (dim < 0 || dim > std::numeric_limits<std::int32_t>::max()) refuse(spec, "a dimension of {}", dim);
+  return static_cast<std::int32_t>(dim);
+}
+
+std::unique_ptr<Kernel> copy_kernel(std::size_t input, std::size_t bytes) {
+  return make_kernel([input, bytes](const Io& io) noexcept {
+    if (bytes > 0) std::memcpy(io.outputs[0], io.inputs[input], bytes);
+  });
+}
+
+std::unique_ptr<Kernel> move_kernel(std::size_t input, Move move) {
+  return make_kernel([input, move = std::move(move)](const Io& io) noexcept {
+    move.run(io.inputs[input], io.outputs[0]);
+  });
+}
+
+std::int64_t product(const Shape& shape, std::size_t begin, std::size_t end) {
+  std::int64_t n = 1;
+  for (std::size_t d = begin; d < end; ++d) n *= shape[d];
+  return n;
+}
+
+}  // namespace litegap
