@@ -1,0 +1,271 @@
+// Every recorded operator case under every dialect.
+//
+//   GOLDENS=conv_2d,add test_conformance --gtest_filter='*Goldens*'   // only these folders
+//   GOLDENS_ALL=1                                                     // details of unpromised ones too
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <iostream>
+#include <sstream>
+
+#include "base/json.h"
+#include "compare.h"
+#include "data/npy.h"
+#include "run/plan.h"
+#include "tflite/tflite.h"
+
+namespace litegap {
+namespace {
+
+struct Resolver {
+  const char* key;
+  Dialect dialect;
+};
+constexpr Resolver kResolvers[] = {
+    {"ref", Dialect::kReference}, {"builtin", Dialect::kBuiltin}, {"xnn", Dialect::kXnnpack}};
+
+Tally& tally() {
+  static Tally t;
+  return t;
+}
+
+class PrintTally : public testing::Environment {
+ public:
+  void TearDown() override {
+    if (!tally().empty()) std::cout << "\nrecorded operator cases\n" << tally().text() << std::flush;
+  }
+};
+const testing::Environment* const kPrinted = testing::AddGlobalTestEnvironment(new PrintTally);
+
+std::vector<std::string> split(const std::string& text, char at) {
+  std::vector<std::string> parts;
+  std::istringstream in(text);
+  for (std::string part; std::getline(in, part, at);) parts.push_back(part);
+  return parts;
+}
+
+std::string goldens() {
+  const std::string shared = shared_directory();
+  return !shared.empty() && is_directory(shared + "/goldens") ? shared + "/goldens" : "";
+}
+
+std::vector<std::string> folders() {
+  std::vector<std::string> all;
+  if (goldens().empty()) return all;
+  const char* only = std::getenv("GOLDENS");
+  if (only != nullptr) return split(only, ',');
+  for (const auto& entry : std::filesystem::directory_iterator(goldens())) {
+    if (entry.is_directory()) all.push_back(entry.path().filename().string());
+  }
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
+std::string trim(const std::string& s) {
+  const auto a = s.find_first_not_of(' '), b = s.find_last_not_of(' ');
+  return a == std::string::npos ? "" : s.substr(a, b - a + 1);
+}
+
+// Tolerances by folder and type: what the recorded resolvers differ by (the table of the goldens'
+// README), where that is rounding; other algorithms get 1e-6, operators outside of the table 4e-7.
+double tolerance(const std::string& folder, const std::string& type) {
+  static const std::map<std::pair<std::string, std::string>, double> table = [] {
+    std::map<std::pair<std::string, std::string>, double> t;
+    for (const std::string& line : split(read_text(goldens() + "/README.md"), '\n')) {
+      const auto cells = split(line, '|');
+      if (cells.size() < 7 || cells[3].find(" / ") == std::string::npos) continue;
+      const std::string rel = trim(cells[6]);
+      if (rel.empty() || rel.find_first_not_of("0123456789.e+-") != std::string::npos) continue;
+      double v = std::stod(rel);
+      if (v >= 1e-5) v = 1e-6;
+      double& kept = t[{trim(cells[1]), trim(cells[2])}];
+      kept = std::max(kept, v);
+    }
+    return t;
+  }();
+  const auto found = table.find({folder, type});
+  return found == table.end() ? 4e-7 : std::max(found->second, 1.5e-7);
+}
+
+// Why a refusal of a promised operator is no failure; "" when it is one.
+std::string excuse(const Json& c, const std::string& error) {
+  const std::string type = c["dtype"];
+  if (error.find("depends on data") != std::string::npos) return "shape depends on data";
+  if (type.find("int4") != std::string::npos || type.find("int2") != std::string::npos) return type + " weights";
+  static const std::set<std::string> later = {"complex64", "bool", "int32", "int64", "uint16", "uint32", "float64"};
+  if (later.contains(type)) return "type " + type;
+  for (const auto& list : {c["in"], c["out"]}) {
+    for (const std::string text : list) {
+      if (text.starts_with("float16[")) return "float16 tensors";
+    }
+  }
+  if (error.find("sparse") != std::string::npos) return "sparse weights";
+  return "";
+}
+
+struct Case {
+  const Json& json;
+  std::string folder, id, type, op;
+  ModelPtr model;
+  bool promised = false;
+};
+
+bool float_output(const Json& c) {
+  for (const std::string text : c["out"]) {
+    if (text.starts_with("float")) return true;
+  }
+  return false;
+}
+
+// Runs all draws; returns what differs, or "".
+std::string run_draws(const Case& c, const NamedArrays& io, const Resolver& r) {
+  const std::string source = c.json["outputs"][r.key];
+  const std::size_t inputs = c.json["in"].size(), outputs = c.json["out"].size();
+  const auto named = [&](int draw, const std::string& what) -> const Array& {
+    const std::string name = fmt::format("{}.d{}.{}", c.id, draw, what);
+    const Array* a = find_array(io, name);
+    if (a == nullptr) throw std::runtime_error("no array " + name);
+    return *a;
+  };
+  PlanOptions options;
+  bool resized = false;
+  for (std::size_t i = 0; i < inputs; ++i) {
+    options.input_shapes.push_back(named(0, fmt::format("in_{}", i)).shape());
+    resized = resized || options.input_shapes.back() != c.model->main().tensors[static_cast<std::size_t>(c.model->main().inputs[i])].shape;
+  }
+  if (!resized) options.input_shapes.clear();
+  Numerics numerics;
+  numerics.dialect = r.dialect;
+  const Plan plan = make_plan(c.model, numerics, options);
+  Workspace workspace(plan);
+  const double rel = tolerance(c.folder, c.type);
+  for (int d = 0; d < c.json["draws"].get<int>(); ++d) {
+    if (d == 0 || !c.json.value("stateful", false)) workspace.reset();
+    std::vector<Array> values;
+    for (std::size_t i = 0; i < inputs; ++i) values.push_back(named(d, fmt::format("in_{}", i)));
+    run(plan, workspace, values);
+    for (std::size_t j = 0; j < outputs; ++j) {
+      const std::string diff = difference(workspace.output(j), named(d, fmt::format("out_{}_{}", source, j)), rel);
+      if (!diff.empty()) return fmt::format("draw {}, output {}: {}", d, j, diff);
+    }
+  }
+  return "";
+}
+
+void check_case(const Case& c, const NamedArrays& io, const Resolver& r, bool details) {
+  Tally::Count& count = tally().at(c.op, c.type, r.key);
+  const std::string label = fmt::format("{}/{} {} [{}]", c.folder, c.id, c.json["name"].get<std::string>(), r.key);
+  std::string wrong;
+  try {
+    wrong = run_draws(c, io, r);
+  } catch (const Error& e) {
+    const std::string foreign = foreign_operator(*c.model);
+    std::string reason = !foreign.empty() ? "needs " + foreign : excuse(c.json, e.what());
+    if (!reason.empty()) {
+      ++count.skipped[reason];
+      return;
+    }
+    wrong = fmt::format("refused: {}", e.what());
+  }
+  if (wrong.empty()) {
+    ++count.passed;
+    return;
+  }
+  const bool mistrusted = r.dialect == Dialect::kXnnpack && float_output(c.json) && c.json.value("xnn_delegated", false) &&
+                          instruction_set() != "avx512vnni" && !wrong.starts_with("refused");
+  ++(mistrusted ? count.mistrusted : count.failed);
+  if (mistrusted) return;
+  if (c.promised) ADD_FAILURE() << label << ": " << wrong;
+  else if (details) std::cout << label << ": " << wrong << "\n";
+}
+
+class Goldens : public testing::TestWithParam<std::string> {};
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Goldens);
+
+TEST_P(Goldens, ResultsAreThoseOfTheRuntime) {
+  const std::string folder = GetParam(), path = goldens() + "/" + folder;
+  const bool details = std::getenv("GOLDENS_ALL") != nullptr;
+  const Json json = Json::parse(read_text(path + "/cases.json"));
+  const NamedArrays io = file_exists(path + "/io.npz") ? read_npz(path + "/io.npz") : NamedArrays{};
+  for (const Json& j : json["cases"]) {
+    Case c{j, folder, j["id"], j["dtype"], j["op"], nullptr, false};
+    try {
+      c.model = read_model(path + "/" + c.id + ".tflite");
+    } catch (const Error& e) {
+      ADD_FAILURE() << folder << "/" << c.id << ": " << e.what();
+      continue;
+    }
+    if (folder == "chain") c.op = "chain";
+    c.promised = folder == "chain" ? foreign_operator(*c.model).empty() : promised_operators().contains(c.op);
+    for (const Resolver& r : kResolvers) {
+      if (!j["outputs"].contains(r.key) || j["outputs"][r.key].is_null()) continue;
+      check_case(c, io, r, details);
+    }
+  }
+}
+
+std::string upper(std::string s) {
+  for (char& ch : s) ch = static_cast<char>(std::toupper(static_cast<unsigned char>(ch)));
+  return s;
+}
+
+// True when the model runs (on zeros) under the dialect.
+bool runs(const ModelPtr& model, Dialect dialect) {
+  Numerics numerics;
+  numerics.dialect = dialect;
+  try {
+    const Plan plan = make_plan(model, numerics);
+    Workspace workspace(plan);
+    std::vector<Array> values;
+    for (std::size_t i = 0; i < plan.input_count(); ++i) values.push_back(Array::zeros(plan.input_type(i), plan.input_shape(i)));
+    run(plan, workspace, values);
+  } catch (const Error&) {
+    return false;
+  }
+  return true;
+}
+
+TEST_P(Goldens, RefusesWhatTheRuntimeRefuses) {
+  const std::string folder = GetParam(), path = goldens() + "/" + folder;
+  if (!file_exists(path + "/refused.npz")) GTEST_SKIP();
+  const Json json = Json::parse(read_text(path + "/cases.json"));
+  const NamedArrays models = read_npz(path + "/refused.npz");
+  const bool promised = promised_operators().contains(upper(folder));
+  for (const Json& j : json["refused"]) {
+    const std::string id = j["id"], type = j["dtype"];
+    const Array* bytes = nullptr;
+    for (const auto& [name, a] : models) {
+      if (name.starts_with(id)) bytes = &a;
+    }
+    ASSERT_NE(bytes, nullptr) << id;
+    ModelPtr model;
+    try {
+      model = parse_model(bytes->bytes(), std::make_shared<Array>(*bytes), id);
+    } catch (const Error&) {
+    }
+    for (const Resolver& r : kResolvers) {
+      const Json& errors = j["errors"];
+      if (!errors.contains(r.key) || !errors[r.key].is_string()) continue;
+      const std::string text = errors[r.key];
+      const bool clear = text.find("crash") == std::string::npos && text.find("not deterministic") == std::string::npos;
+      const bool ran = model != nullptr && runs(model, r.dialect);
+      Tally::Count& count = tally().at(upper(folder) + " refused", type, r.key);
+      if (!ran || !clear) {
+        ++count.passed;
+        continue;
+      }
+      ++count.failed;
+      if (promised) ADD_FAILURE() << folder << "/" << id << " " << j["name"] << " [" << r.key << "] runs; the runtime says: " << text.substr(0, 200);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Goldens, testing::ValuesIn(folders()), [](const auto& info) { return info.param; });
+
+TEST(GoldensPresent, SkipsWithoutThem) {
+  if (goldens().empty()) GTEST_SKIP() << "no recorded operator cases on this machine";
+}
+
+}  // namespace
+}  // namespace litegap
