@@ -89,7 +89,7 @@ void set_arithmetic(const OpSpec& spec, const ConvAttrs& a, Arithmetic arithmeti
   if (arithmetic == Arithmetic::kFloat) {
     const FloatRange range = float_activation(a.activation, xnn);
     s.finish = FloatFinish{FloatScale::kNone, 0, FloatScale::kNone, nullptr, nullptr, range.low, range.high};
-    s.fused_multiply_add = !reference;
+    s.fused_multiply_add = s.bias_first = xnn;
     return;
   }
   if (spec.inputs[1].dtype == DType::kInt2) refuse(spec, "int2 weights are not supported");

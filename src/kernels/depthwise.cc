@@ -91,6 +91,10 @@ DepthwiseKernel::DepthwiseKernel(WindowSpec spec) : s_(std::move(spec)) {
   wide_bias_.resize(padded);
   start_.resize(padded);
   for (std::size_t c = 0; c < s_.bias.size() && !s_.wide; ++c) start_[c] = static_cast<std::int32_t>(s_.bias[c]);
+  if (float_ && s_.bias_first) {
+    std::memcpy(start_.data(), float_bias_.data(), padded * sizeof(float));
+    std::fill(float_bias_.begin(), float_bias_.end(), 0.0f);
+  }
 }
 
 void DepthwiseKernel::plan() {
@@ -125,7 +129,7 @@ void DepthwiseKernel::pack(const T* weights, std::int32_t zero, std::byte* out) 
   for (std::size_t c = 0; c < channels_; ++c) {
     std::byte* block = out + c / kBlock * block_bytes_;
     for (std::size_t t = 0; t < real; ++t) {
-      const T value = weights[t * channels_ + c];
+      const T value = weights[s_.window.grids[0].taps[t].source * channels_ + c];
       if constexpr (std::is_same_v<T, float>) {
         std::memcpy(block + (t * kBlock + c % kBlock) * sizeof(float), &value, sizeof value);
       } else {
@@ -164,7 +168,8 @@ void DepthwiseKernel::read_bias(const void* in, std::byte* out, Work& w) const {
   std::memset(out, 0, bias_bytes_);
   if (s_.finish) {
     std::memcpy(out, in, channels_ * sizeof(float));
-    w.finish.bias = reinterpret_cast<const float*>(out);
+    if (float_ && s_.bias_first) w.start = reinterpret_cast<const std::int32_t*>(out);
+    else w.finish.bias = reinterpret_cast<const float*>(out);
   } else if (s_.wide) {
     std::memcpy(out, in, channels_ * sizeof(std::int64_t));
     w.wide_bias = reinterpret_cast<const std::int64_t*>(out);
@@ -305,13 +310,19 @@ bool xnn_takes(const OpSpec& spec, const DepthwiseAttrs& a, Arithmetic arithmeti
          spec.has(2) && spec.inputs[2].constant != nullptr && xnn_activation(a.activation);
 }
 
+// XNNPACK's depthwise kernel sums column by column of the window.
+void sum_by_columns(std::vector<Tap>& taps) {
+  std::stable_sort(taps.begin(), taps.end(), [](const Tap& a, const Tap& b) { return a.x < b.x; });
+}
+
 void set_arithmetic(const OpSpec& spec, const DepthwiseAttrs& a, Arithmetic arithmetic, bool xnn, WindowSpec& s) {
   const bool reference = spec.dialect == Dialect::kReference;
   const auto channels = static_cast<std::size_t>(s.window.out_c);
   const FloatRange range = float_activation(a.activation, xnn);
   if (arithmetic == Arithmetic::kFloat) {
     s.finish = FloatFinish{FloatScale::kNone, 0, FloatScale::kNone, nullptr, nullptr, range.low, range.high};
-    s.fused_multiply_add = !reference;
+    s.fused_multiply_add = xnn;
+    s.bias_first = !reference;  // the built-in kernel too
     return;
   }
   if (spec.inputs[1].dtype == DType::kInt2) refuse(spec, "int2 weights are not supported");
@@ -356,6 +367,7 @@ std::unique_ptr<Kernel> prepare_depthwise_conv_2d(OpSpec& spec, const GemmKernel
   if (s.window.out_c != s.window.in_c || s.window.in_c == 1 || (s.wide && s.window.source_taps > kSafeTaps)) {
     return make_window_kernel(std::move(s));
   }
+  if (arithmetic == Arithmetic::kFloat && xnn) sum_by_columns(s.window.grids[0].taps);
   return std::make_unique<DepthwiseKernel>(std::move(s));
 }
 

@@ -37,11 +37,11 @@ Size check(OpSpec& spec, const FullyConnectedAttrs& a) {
   return {static_cast<std::int32_t>(rows), depth, w[0]};
 }
 
-bool xnn_takes(const OpSpec& spec, Arithmetic arithmetic) {
+bool xnn_takes(const OpSpec& spec) {
   const Operand& w = spec.inputs[1];
   if (w.constant == nullptr || spec.inputs[0].dtype == DType::kInt16 || spec.inputs[0].dtype != spec.outputs[0].dtype) return false;
   if (spec.has(2) && spec.inputs[2].constant == nullptr) return false;
-  if (w.dtype == DType::kInt4 && (w.shape[1] % 2 != 0 || (arithmetic == Arithmetic::kHybrid && !w.quant->per_channel()))) return false;
+  if (w.dtype == DType::kInt4 && w.shape[1] % 2 != 0) return false;
   return w.dtype != DType::kInt2 || w.shape[1] % 4 == 0;
 }
 
@@ -91,7 +91,7 @@ std::unique_ptr<Kernel> prepare_fully_connected(OpSpec& spec, const GemmKernels&
   const auto& a = attrs_of<FullyConnectedAttrs>(spec);
   const Size size = check(spec, a);
   const Arithmetic arithmetic = arithmetic_of(spec, 0, 1);
-  const bool xnn = spec.dialect == Dialect::kXnnpack && xnn_takes(spec, arithmetic);
+  const bool xnn = spec.dialect == Dialect::kXnnpack && xnn_takes(spec);
   WindowSpec s;
   s.window = flat_window(1, size.rows, size.depth, size.out);
   s.kernels = &kernels;
@@ -104,7 +104,7 @@ std::unique_ptr<Kernel> prepare_fully_connected(OpSpec& spec, const GemmKernels&
   } else {
     const FloatRange range = float_activation(a.activation, xnn);
     s.finish = FloatFinish{FloatScale::kNone, 0, FloatScale::kNone, nullptr, nullptr, range.low, range.high};
-    s.fused_multiply_add = spec.dialect != Dialect::kReference;
+    s.fused_multiply_add = s.bias_first = xnn;
   }
   set_bias(spec, 2, s);
   return make_window_kernel(std::move(s));

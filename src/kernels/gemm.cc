@@ -31,7 +31,8 @@ void pairs(const GemmTask& task) {
 
 template <int R>
 void floats(const GemmTask& task) {
-  float sums[R][kNr] = {};
+  float sums[R][kNr];
+  for (int r = 0; r < R; ++r) std::memcpy(sums[r], task.start, sizeof sums[r]);
   const float* w = static_cast<const float*>(task.weights);
   for (std::size_t s = 0; s < task.segment_count; ++s) {
     const Segment segment = task.segments[s];
@@ -68,7 +69,8 @@ void depthwise_float(const DepthwiseTask& task) {
   auto* out = static_cast<float*>(task.tile);
   const std::byte* in = task.input;
   for (std::size_t p = 0; p < task.pixels; ++p, in += task.pixel_step, out += kDepthwiseBlock) {
-    float sums[kDepthwiseBlock] = {};
+    float sums[kDepthwiseBlock];
+    std::memcpy(sums, task.start, sizeof sums);
     const auto* w = static_cast<const float*>(task.weights);
     for (std::size_t t = 0; t < task.tap_count; ++t, w += kDepthwiseBlock) {
       float x[kDepthwiseBlock];

@@ -37,7 +37,7 @@ struct GemmTask {
   const Segment* segments = nullptr;
   std::size_t segment_count = 0;
   const void* weights = nullptr;  // one packed panel
-  const void* start = nullptr;    // nr int32; not used by the float forms, which start from 0
+  const void* start = nullptr;    // nr int32 or float
   void* tile = nullptr;           // [rows][nr] int32 or float, 64-byte aligned
 };
 using GemmFn = void (*)(const GemmTask&);
@@ -48,7 +48,7 @@ struct DepthwiseTask {
   const std::ptrdiff_t* taps = nullptr;  // byte offsets
   std::size_t tap_count = 0;             // even in the integer form (a tap of weight 0 is added)
   const void* weights = nullptr;         // int: per pair of taps 16 x 2 int16 in slot order; float: [tap][16]
-  const void* start = nullptr;           // int: 16 int32
+  const void* start = nullptr;           // 16 int32 or float
   std::ptrdiff_t pixel_step = 0;         // bytes
   std::size_t pixels = 0;
   void* tile = nullptr;                  // [pixels][16] int32 or float

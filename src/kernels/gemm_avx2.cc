@@ -66,49 +66,35 @@ LITEGAP_AVX2_INLINE __m256 broadcast_float(const std::byte* p) {
   return _mm256_broadcast_ss(reinterpret_cast<const float*>(p));
 }
 
-// kFma = false sums one product after the other, each rounded: the reference order.  With kFma and
-// few rows, U > 1 independent sums hide the latency of the fused multiply-add.
-template <int R, bool kFma, int U>
+// Sums in the order of the segments, one product after the other: each product rounded before it is
+// added (the reference and built-in kernels' way), or fused (XNNPACK's).
+template <int R, bool kFma>
 LITEGAP_AVX2 void floats(const GemmTask& task) {
-  __m256 sums[U][R][2];
-  for (int u = 0; u < U; ++u) {
-    for (int r = 0; r < R; ++r) sums[u][r][0] = sums[u][r][1] = _mm256_setzero_ps();
+  __m256 sums[R][2];
+  const auto* start = static_cast<const float*>(task.start);
+  for (int r = 0; r < R; ++r) {
+    sums[r][0] = _mm256_loadu_ps(start);
+    sums[r][1] = _mm256_loadu_ps(start + 8);
   }
   const float* w = static_cast<const float*>(task.weights);
   for (std::size_t s = 0; s < task.segment_count; ++s) {
     const std::byte* x[R];
     for (int r = 0; r < R; ++r) x[r] = task.rows[r] + task.segments[s].offset;
     const std::ptrdiff_t bytes = 4 * task.segments[s].groups;
-    std::ptrdiff_t g = 0;
-    for (; U > 1 && g + 4 * U <= bytes; g += 4 * U, w += U * kNr) {
-#pragma GCC unroll 4
-      for (int u = 0; u < U; ++u) {
-        const __m256 w0 = _mm256_loadu_ps(w + u * kNr), w1 = _mm256_loadu_ps(w + u * kNr + 8);
-#pragma GCC unroll 6
-        for (int r = 0; r < R; ++r) {
-          const __m256 v = broadcast_float(x[r] + g + 4 * u);
-          sums[u][r][0] = multiply_add<kFma>(v, w0, sums[u][r][0]);
-          sums[u][r][1] = multiply_add<kFma>(v, w1, sums[u][r][1]);
-        }
-      }
-    }
-    for (; g < bytes; g += 4, w += kNr) {
+    for (std::ptrdiff_t g = 0; g < bytes; g += 4, w += kNr) {
       const __m256 w0 = _mm256_loadu_ps(w), w1 = _mm256_loadu_ps(w + 8);
 #pragma GCC unroll 6
       for (int r = 0; r < R; ++r) {
         const __m256 v = broadcast_float(x[r] + g);
-        sums[0][r][0] = multiply_add<kFma>(v, w0, sums[0][r][0]);
-        sums[0][r][1] = multiply_add<kFma>(v, w1, sums[0][r][1]);
+        sums[r][0] = multiply_add<kFma>(v, w0, sums[r][0]);
+        sums[r][1] = multiply_add<kFma>(v, w1, sums[r][1]);
       }
     }
   }
   auto* tile = static_cast<float*>(task.tile);
   for (int r = 0; r < R; ++r) {
-    for (int h = 0; h < 2; ++h) {
-      __m256 sum = sums[0][r][h];
-      for (int u = 1; u < U; ++u) sum = _mm256_add_ps(sum, sums[u][r][h]);
-      _mm256_store_ps(tile + r * kNr + 8 * h, sum);
-    }
+    _mm256_store_ps(tile + r * kNr, sums[r][0]);
+    _mm256_store_ps(tile + r * kNr + 8, sums[r][1]);
   }
 }
 
@@ -135,7 +121,11 @@ LITEGAP_AVX2 void depthwise(const DepthwiseTask& task) {
 template <int P, bool kFma>
 LITEGAP_AVX2_INLINE void depthwise_pixels(const DepthwiseTask& task, const std::byte* in, float* out) {
   __m256 sums[P][2];
-  for (int p = 0; p < P; ++p) sums[p][0] = sums[p][1] = _mm256_setzero_ps();
+  const auto* start = static_cast<const float*>(task.start);
+  for (int p = 0; p < P; ++p) {
+    sums[p][0] = _mm256_loadu_ps(start);
+    sums[p][1] = _mm256_loadu_ps(start + 8);
+  }
   const float* w = static_cast<const float*>(task.weights);
   for (std::size_t t = 0; t < task.tap_count; ++t, w += kDepthwiseBlock) {
     const __m256 w0 = _mm256_loadu_ps(w), w1 = _mm256_loadu_ps(w + 8);
@@ -377,6 +367,11 @@ constexpr std::array<GemmFn, kMaxTileRows> pair_forms() {
   return {pairs<1, W>, pairs<2, W>, pairs<3, W>, pairs<4, W>, pairs<5, W>, pairs<6, W>};
 }
 
+template <bool kFma>
+constexpr std::array<GemmFn, kMaxTileRows> float_forms() {
+  return {floats<1, kFma>, floats<2, kFma>, floats<3, kFma>, floats<4, kFma>, floats<5, kFma>, floats<6, kFma>};
+}
+
 GemmKernels make_avx2() {
   GemmKernels k;
   k.name = "avx2";
@@ -384,8 +379,8 @@ GemmKernels make_avx2() {
   k.nr = k.nr_float = kNr;
   k.pairs8 = pair_forms<std::int8_t>();
   k.pairs16 = pair_forms<std::int16_t>();
-  k.fused = {floats<1, true, 4>, floats<2, true, 2>, floats<3, true, 2>, floats<4, true, 1>, floats<5, true, 1>, floats<6, true, 1>};
-  k.plain = {floats<1, false, 1>, floats<2, false, 1>, floats<3, false, 1>, floats<4, false, 1>, floats<5, false, 1>, floats<6, false, 1>};
+  k.fused = float_forms<true>();
+  k.plain = float_forms<false>();
   k.depthwise = depthwise;
   k.depthwise_fused = depthwise_float<true>;
   k.depthwise_plain = depthwise_float<false>;

@@ -8,10 +8,10 @@ namespace {
 // A 32-bit sum holds this many products of int16 by int8: 508 * 2^15 * 2^7 < 2^31.
 constexpr std::size_t kSafeProducts = 508;
 
-std::vector<TapRun> find_runs(const Window& window, const Grid& grid, std::size_t inputs, bool wide) {
+std::vector<TapRun> find_runs(const Window& window, const Grid& grid, std::size_t inputs, bool wide, bool apart) {
   std::vector<TapRun> runs;
   for (std::size_t t = 0; t < grid.taps.size(); ++t) {
-    const bool next = t > 0 && window.groups == 1 && grid.taps[t].y == grid.taps[t - 1].y &&
+    const bool next = t > 0 && window.groups == 1 && !apart && grid.taps[t].y == grid.taps[t - 1].y &&
                       grid.taps[t].x == grid.taps[t - 1].x + 1;
     if (next) runs.back().length += inputs;
     else runs.push_back({t, 0, inputs});
@@ -98,7 +98,7 @@ std::size_t weight_index(const Window& window, std::size_t out, std::size_t sour
   return (out * window.source_taps + source) * inputs + in;
 }
 
-PackedLayout pack_layout(const Window& window, Element element, int nr, bool wide) {
+PackedLayout pack_layout(const Window& window, Element element, int nr, bool wide, bool apart) {
   PackedLayout layout;
   layout.element = element;
   layout.nr = nr;
@@ -116,7 +116,7 @@ PackedLayout pack_layout(const Window& window, Element element, int nr, bool wid
   const std::size_t group_bytes = per * weight_bytes(element) * static_cast<std::size_t>(nr);
   for (const Grid& grid : window.grids) {
     PackedGrid packed;
-    packed.runs = find_runs(window, grid, layout.group_inputs, wide);
+    packed.runs = find_runs(window, grid, layout.group_inputs, wide, apart);
     packed.first_byte = layout.bytes;
     for (std::size_t g = 0; g < static_cast<std::size_t>(window.groups); ++g) {
       for (const TapRun& run : packed.runs) {

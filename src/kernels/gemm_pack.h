@@ -39,7 +39,8 @@ inline std::size_t elements_per_group(Element e) { return e == Element::kQuads ?
 inline std::size_t weight_bytes(Element e) { return e == Element::kFloats ? 4 : e == Element::kPairs16 ? 2 : 1; }
 inline std::size_t input_bytes(Element e) { return e == Element::kFloats ? 4 : e == Element::kQuads ? 1 : 2; }
 
-PackedLayout pack_layout(const Window& window, Element element, int nr, bool wide);
+// `wide`: runs that a 32-bit sum of int16 products can hold; `apart`: one run per tap.
+PackedLayout pack_layout(const Window& window, Element element, int nr, bool wide, bool apart);
 
 // Where a weight lies in the file's tensor.
 std::size_t weight_index(const Window& window, std::size_t out, std::size_t source, std::size_t in);

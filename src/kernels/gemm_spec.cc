@@ -44,7 +44,8 @@ Arithmetic arithmetic_of(const OpSpec& spec, std::size_t x, std::size_t weights)
   const bool small = w == DType::kInt8 || w == DType::kInt4 || w == DType::kInt2;
   if (a == DType::kFloat32 && w == DType::kFloat32 && y == DType::kFloat32) return Arithmetic::kFloat;
   if (a == DType::kFloat32 && small && y == DType::kFloat32) return Arithmetic::kHybrid;
-  if (is_code(a) && a == y && (a == DType::kUint8 ? w == DType::kUint8 : small)) return Arithmetic::kInteger;
+  const bool widened = a == DType::kUint8 && y == DType::kInt16 && spec.op->code == OpCode::kFullyConnected;
+  if (is_code(a) && (a == y || widened) && (a == DType::kUint8 ? w == DType::kUint8 : small)) return Arithmetic::kInteger;
   refuse(spec, "{} input, {} weights and {} output are not a combination of this operator", dtype_name(a), dtype_name(w), dtype_name(y));
 }
 

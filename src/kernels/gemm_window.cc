@@ -65,12 +65,14 @@ class WindowKernel final : public Kernel {
   void choose_element();
   void pack_constants();
   void plan_strips();
+  void pack_float_start(const float* bias, std::int32_t* out) const;
   Work work_of(const Io& io) const;
   void read_bias(const Io& io, Work& w, std::int32_t* start, std::byte* bias) const;
   const std::byte* strip_at(const Work& w, const std::byte* image, std::int32_t y0, const RowCode& code) const;
   void run_strip(Work& w, const std::byte* strip, std::byte* out, std::size_t grid, std::int32_t y0) const;
   void run_panels(const Work& w, std::size_t grid, std::size_t pixels) const;
   void run_tile(const Work& w, const Block& b, std::size_t first, int rows) const;
+  void sum_by_tap(const GemmTask& task, std::size_t at) const;
   void run_wide_tile(const Work& w, const Block& b, std::size_t first, int rows) const;
   void keep_sums(const Work& w, const Block& b, std::size_t first, int rows, const void* tile) const;
   void finish_flat_tail(const Work& w) const;
@@ -94,7 +96,7 @@ WindowKernel::WindowKernel(WindowSpec spec) : s_(std::move(spec)) {
   const Window& v = s_.window;
   choose_element();
   feed_ = {feed_kind(s_, element_ == Element::kQuads), s_.input_zero, s_.kernels};
-  layout_ = pack_layout(v, element_, is_float() ? s_.kernels->nr_float : s_.kernels->nr, s_.wide);
+  layout_ = pack_layout(v, element_, is_float() ? s_.kernels->nr_float : s_.kernels->nr, s_.wide, s_.sum_by_tap);
   pack_constants();
   out_bytes_ = !s_.requant ? 4 : s_.requant->type == DType::kInt16 ? 2 : 1;
   out_elements_ = static_cast<std::size_t>(v.batch) * static_cast<std::size_t>(v.out_h) * static_cast<std::size_t>(v.out_w) * static_cast<std::size_t>(v.out_c);
@@ -128,11 +130,24 @@ void WindowKernel::pack_constants() {
   if (s_.wide) {
     wide_bias_ = s_.bias;
     wide_bias_.resize(padded);
-  } else if (!is_float()) {
+  } else if (is_float()) {
+    if (s_.bias_first) pack_float_start(float_bias_.data(), start_.data());
+    if (s_.bias_first) std::fill(float_bias_.begin(), float_bias_.end(), 0.0f);
+  } else {
     pack_start(s_.window, layout_, s_.bias, s_.weights.data(), value, start_.data());
   }
   s_.weights = std::vector<std::int16_t>(s_.weights.empty() ? 0 : 1);  // only "constant or not" is asked again
   s_.float_weights = std::vector<float>(s_.float_weights.empty() ? 0 : 1);
+}
+
+// The biases as start values, [grid][group][panel][nr]; bit patterns, as start values are int32 elsewhere.
+void WindowKernel::pack_float_start(const float* bias, std::int32_t* out) const {
+  const std::size_t group_lanes = layout_.panels * static_cast<std::size_t>(layout_.nr);
+  const auto groups = static_cast<std::size_t>(s_.window.groups);
+  for (std::size_t i = 0; i < s_.window.grids.size() * groups; ++i, out += group_lanes) {
+    std::memset(out, 0, group_lanes * sizeof *out);
+    std::memcpy(out, bias + i % groups * layout_.group_channels, layout_.group_channels * sizeof *out);
+  }
 }
 
 void WindowKernel::plan_strips() {
@@ -206,7 +221,12 @@ void WindowKernel::read_bias(const Io& io, Work& w, std::int32_t* start, std::by
   std::memset(bias, 0, 8 * (channels + kPanelPad));
   if (s_.finish) {
     std::memcpy(bias, in, channels * sizeof(float));
-    w.finish.bias = reinterpret_cast<const float*>(bias);
+    if (s_.bias_first && is_float()) {
+      pack_float_start(reinterpret_cast<const float*>(bias), start);
+      w.start = start;
+    } else {
+      w.finish.bias = reinterpret_cast<const float*>(bias);
+    }
     return;
   }
   auto* wide = reinterpret_cast<std::int64_t*>(bias);
@@ -311,7 +331,10 @@ void WindowKernel::run_tile(const Work& w, const Block& b, std::size_t first, in
   const GemmTask task{w.rows + first, b.segments, layout_.grids[b.grid].runs.size(), b.weights, w.start + b.lane, tile};
   const FinishTask finish{tile, static_cast<std::size_t>(layout_.nr), rows, b.channel, b.count, w.outs + first, w.row_scales + first, w.row_sums + first};
   switch (element_) {
-    case Element::kFloats: (s_.fused_multiply_add ? k.fused : k.plain)[at](task); break;
+    case Element::kFloats:
+      if (s_.sum_by_tap) sum_by_tap(task, at);
+      else (s_.fused_multiply_add ? k.fused : k.plain)[at](task);
+      break;
     case Element::kPairs8: k.pairs8[at](task); break;
     case Element::kPairs16: k.pairs16[at](task); break;
     case Element::kQuads: k.quads[at](task); break;
@@ -319,6 +342,21 @@ void WindowKernel::run_tile(const Work& w, const Block& b, std::size_t first, in
   if (s_.finish) return k.finish_float(w.finish, finish);
   if (w.accumulators != nullptr || tail_begin_ < out_elements_) keep_sums(w, b, first, rows, tile);
   k.finish(*s_.requant, finish);
+}
+
+void WindowKernel::sum_by_tap(const GemmTask& task, std::size_t at) const {
+  alignas(64) float part[kMaxTileRows * kMaxTileColumns];
+  auto* sums = static_cast<float*>(task.tile);
+  const std::size_t n = (at + 1) * static_cast<std::size_t>(layout_.nr);
+  std::fill(sums, sums + n, 0.0f);
+  GemmTask one = task;
+  one.segment_count = 1;
+  one.tile = part;
+  for (std::size_t s = 0; s < task.segment_count; ++s, ++one.segments) {
+    s_.kernels->plain[at](one);
+    for (std::size_t i = 0; i < n; ++i) sums[i] += part[i];
+    one.weights = static_cast<const float*>(one.weights) + one.segments->groups * layout_.nr;
+  }
 }
 
 void WindowKernel::run_wide_tile(const Work& w, const Block& b, std::size_t first, int rows) const {

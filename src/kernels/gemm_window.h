@@ -64,7 +64,11 @@ struct WindowSpec {
   std::optional<Requant> requant;
   std::optional<FloatFinish> finish;  // its pointers are set by the kernel
   std::vector<float> weight_scale;    // hybrid: one per output channel
-  bool fused_multiply_add = false;    // float: fma in any order, or products in sequence
+  // Float products are summed in the order of the taps and channels, so that the bits are the
+  // runtime's: fused with the addition or rounded before it; from the bias, or from 0 with the bias
+  // added last.
+  bool fused_multiply_add = false, bias_first = false;
+  bool sum_by_tap = false;            // float: the sum of each run of taps from 0, then the sum of these
   // Hybrid: float input, integer weights.
   std::optional<HybridCode> hybrid;
   bool hybrid_per_row = false;        // one code per pixel (of a 1 x 1 window) instead of per image

@@ -193,7 +193,8 @@ void set_real(const OpSpec& spec, const TransposeConvAttrs& a, Arithmetic arithm
     s.hybrid = xnn ? HybridCode::kQd8 : HybridCode::kAsymmetric;
     scale = FloatScale::kFused;
   } else {
-    s.fused_multiply_add = spec.dialect != Dialect::kReference;
+    s.fused_multiply_add = s.bias_first = xnn;
+    s.sum_by_tap = spec.dialect != Dialect::kReference && !xnn;
   }
   s.finish = FloatFinish{scale, 0, scale, nullptr, nullptr, range.low, range.high};
 }
@@ -209,6 +210,9 @@ std::unique_ptr<Kernel> prepare_transpose_conv(OpSpec& spec, const GemmKernels& 
   const bool xnn = spec.dialect == Dialect::kXnnpack && xnn_takes(spec, a, g);
   WindowSpec s;
   s.window = phases(g);
+  if (xnn) {  // XNNPACK sums in the order of the weights
+    for (Grid& grid : s.window.grids) std::reverse(grid.taps.begin(), grid.taps.end());
+  }
   s.kernels = &kernels;
   s.input = spec.inputs[2].dtype;
   s.data_input = 2;
