@@ -29,7 +29,13 @@ void pairs(const GemmTask& task) {
   std::memcpy(task.tile, sums, sizeof sums);
 }
 
-template <int R>
+template <bool kFma>
+float multiply_add(float a, float b, float c) {
+  if constexpr (kFma) return std::fma(a, b, c);
+  return c + a * b;
+}
+
+template <int R, bool kFma>
 void floats(const GemmTask& task) {
   float sums[R][kNr];
   for (int r = 0; r < R; ++r) std::memcpy(sums[r], task.start, sizeof sums[r]);
@@ -40,11 +46,22 @@ void floats(const GemmTask& task) {
       for (int r = 0; r < R; ++r) {
         float x;
         std::memcpy(&x, task.rows[r] + segment.offset + 4 * g, sizeof x);
-        for (int n = 0; n < kNr; ++n) sums[r][n] += x * w[n];
+        for (int n = 0; n < kNr; ++n) sums[r][n] = multiply_add<kFma>(x, w[n], sums[r][n]);
       }
     }
   }
   std::memcpy(task.tile, sums, sizeof sums);
+}
+
+template <bool kFma>
+void float_row(const GemmTask& task) {
+  GemmTask one = task;
+  for (int p = 0; p < kRowPanels; ++p) {
+    floats<1, kFma>(one);
+    one.weights = static_cast<const std::byte*>(one.weights) + task.panel_bytes;
+    one.start = static_cast<const float*>(one.start) + kNr;
+    one.tile = static_cast<float*>(one.tile) + kNr;
+  }
 }
 
 void depthwise(const DepthwiseTask& task) {
@@ -65,6 +82,7 @@ void depthwise(const DepthwiseTask& task) {
   }
 }
 
+template <bool kFma>
 void depthwise_float(const DepthwiseTask& task) {
   auto* out = static_cast<float*>(task.tile);
   const std::byte* in = task.input;
@@ -75,7 +93,7 @@ void depthwise_float(const DepthwiseTask& task) {
     for (std::size_t t = 0; t < task.tap_count; ++t, w += kDepthwiseBlock) {
       float x[kDepthwiseBlock];
       std::memcpy(x, in + task.taps[t], sizeof x);
-      for (int c = 0; c < kDepthwiseBlock; ++c) sums[c] += x[c] * w[c];
+      for (int c = 0; c < kDepthwiseBlock; ++c) sums[c] = multiply_add<kFma>(x[c], w[c], sums[c]);
     }
     std::memcpy(out, sums, sizeof sums);
   }
@@ -143,10 +161,13 @@ GemmKernels make_generic() {
   k.nr = k.nr_float = kNr;
   k.pairs8 = {pairs<1, std::int8_t>, pairs<2, std::int8_t>, pairs<3, std::int8_t>, pairs<4, std::int8_t>};
   k.pairs16 = {pairs<1, std::int16_t>, pairs<2, std::int16_t>, pairs<3, std::int16_t>, pairs<4, std::int16_t>};
-  k.plain = {floats<1>, floats<2>, floats<3>, floats<4>};
-  k.fused = k.plain;
+  k.plain = {floats<1, false>, floats<2, false>, floats<3, false>, floats<4, false>};
+  k.fused = {floats<1, true>, floats<2, true>, floats<3, true>, floats<4, true>};
+  k.plain_row = float_row<false>;
+  k.fused_row = float_row<true>;
   k.depthwise = depthwise;
-  k.depthwise_fused = k.depthwise_plain = depthwise_float;
+  k.depthwise_fused = depthwise_float<true>;
+  k.depthwise_plain = depthwise_float<false>;
   k.finish = finish_plain;
   k.finish_float = finish_float_plain;
   k.range = range;

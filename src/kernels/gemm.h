@@ -24,6 +24,7 @@ namespace litegap {
 
 inline constexpr int kMaxTileRows = 12;
 inline constexpr int kMaxTileColumns = 64;
+inline constexpr int kRowPanels = 4;       // of the forms for a single row
 inline constexpr int kDepthwiseBlock = 16;  // channels of one depthwise panel
 inline constexpr int kPanelPad = 64;        // per-channel arrays are padded to multiples of this
 
@@ -39,6 +40,7 @@ struct GemmTask {
   const void* weights = nullptr;  // one packed panel
   const void* start = nullptr;    // nr int32 or float
   void* tile = nullptr;           // [rows][nr] int32 or float, 64-byte aligned
+  std::size_t panel_bytes = 0;    // row forms: from a panel to the next
 };
 using GemmFn = void (*)(const GemmTask&);
 
@@ -105,6 +107,9 @@ struct GemmKernels {
   int mr = 0, nr = 0;              // the largest tile of pairs and quads
   int mr_float = 0, nr_float = 0;
   std::array<GemmFn, kMaxTileRows> pairs8{}, pairs16{}, quads{}, fused{}, plain{};  // [rows - 1]
+  // One row by kRowPanels neighbouring panels, tile [kRowPanels * nr]: a single row leaves too few
+  // independent float sums in one panel.
+  GemmFn fused_row = nullptr, plain_row = nullptr;
   DepthwiseFn depthwise = nullptr, depthwise_fused = nullptr, depthwise_plain = nullptr;
   FinishFn finish = nullptr;       // kFixed and kXnn; the others are finish_plain
   FloatFinishFn finish_float = nullptr;

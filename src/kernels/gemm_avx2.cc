@@ -98,6 +98,34 @@ LITEGAP_AVX2 void floats(const GemmTask& task) {
   }
 }
 
+template <bool kFma>
+LITEGAP_AVX2 void float_row(const GemmTask& task) {
+  __m256 sums[kRowPanels][2];
+  const float* w[kRowPanels];
+  for (int p = 0; p < kRowPanels; ++p) {
+    const float* start = static_cast<const float*>(task.start) + p * kNr;
+    sums[p][0] = _mm256_loadu_ps(start);
+    sums[p][1] = _mm256_loadu_ps(start + 8);
+    w[p] = reinterpret_cast<const float*>(static_cast<const std::byte*>(task.weights) + static_cast<std::size_t>(p) * task.panel_bytes);
+  }
+  std::ptrdiff_t k = 0;
+  for (std::size_t s = 0; s < task.segment_count; ++s) {
+    const std::byte* x = task.rows[0] + task.segments[s].offset;
+    for (std::ptrdiff_t g = 0; g < task.segments[s].groups; ++g, k += kNr) {
+      const __m256 v = broadcast_float(x + 4 * g);
+#pragma GCC unroll 4
+      for (int p = 0; p < kRowPanels; ++p) {
+        sums[p][0] = multiply_add<kFma>(v, _mm256_loadu_ps(w[p] + k), sums[p][0]);
+        sums[p][1] = multiply_add<kFma>(v, _mm256_loadu_ps(w[p] + k + 8), sums[p][1]);
+      }
+    }
+  }
+  for (int p = 0; p < kRowPanels; ++p) {
+    _mm256_store_ps(static_cast<float*>(task.tile) + p * kNr, sums[p][0]);
+    _mm256_store_ps(static_cast<float*>(task.tile) + p * kNr + 8, sums[p][1]);
+  }
+}
+
 LITEGAP_AVX2 void depthwise(const DepthwiseTask& task) {
   auto* out = static_cast<__m256i*>(task.tile);
   const std::byte* in = task.input;
@@ -381,6 +409,8 @@ GemmKernels make_avx2() {
   k.pairs16 = pair_forms<std::int16_t>();
   k.fused = float_forms<true>();
   k.plain = float_forms<false>();
+  k.fused_row = float_row<true>;
+  k.plain_row = float_row<false>;
   k.depthwise = depthwise;
   k.depthwise_fused = depthwise_float<true>;
   k.depthwise_plain = depthwise_float<false>;

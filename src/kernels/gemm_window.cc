@@ -72,6 +72,7 @@ class WindowKernel final : public Kernel {
   void run_strip(Work& w, const std::byte* strip, std::byte* out, std::size_t grid, std::int32_t y0) const;
   void run_panels(const Work& w, std::size_t grid, std::size_t pixels) const;
   void run_tile(const Work& w, const Block& b, std::size_t first, int rows) const;
+  void run_float_row(const Work& w, std::size_t grid, std::size_t group, std::size_t panel) const;
   void sum_by_tap(const GemmTask& task, std::size_t at) const;
   void run_wide_tile(const Work& w, const Block& b, std::size_t first, int rows) const;
   void keep_sums(const Work& w, const Block& b, std::size_t first, int rows, const void* tile) const;
@@ -308,6 +309,11 @@ void WindowKernel::run_panels(const Work& w, std::size_t grid, std::size_t pixel
   const auto mr = static_cast<std::size_t>(is_float() ? s_.kernels->mr_float : s_.kernels->mr);
   for (std::size_t group = 0; group < groups; ++group) {
     for (std::size_t p = 0; p < layout_.panels; ++p) {
+      if (pixels == 1 && is_float() && !s_.sum_by_tap && p + kRowPanels <= layout_.panels) {
+        run_float_row(w, grid, group, p);
+        p += kRowPanels - 1;
+        continue;
+      }
       Block b;
       b.grid = grid;
       b.lane = ((grid * groups + group) * layout_.panels + p) * nr;
@@ -315,8 +321,10 @@ void WindowKernel::run_panels(const Work& w, std::size_t grid, std::size_t pixel
       b.count = static_cast<int>(std::min(nr, layout_.group_channels - p * nr));
       b.weights = w.weights + packed.first_byte + (group * layout_.panels + p) * packed.panel_bytes;
       b.segments = packed.segments.data() + group * packed.runs.size();
-      for (std::size_t m = 0; m < pixels; m += mr) {
-        const int rows = static_cast<int>(std::min(mr, pixels - m));
+      const std::size_t tiles = (pixels + mr - 1) / mr;
+      for (std::size_t t = 0; t < tiles; ++t) {  // of equal height, as far as it goes
+        const std::size_t m = t * pixels / tiles;
+        const int rows = static_cast<int>((t + 1) * pixels / tiles - m);
         if (s_.wide) run_wide_tile(w, b, m, rows);
         else run_tile(w, b, m, rows);
       }
@@ -328,7 +336,7 @@ void WindowKernel::run_tile(const Work& w, const Block& b, std::size_t first, in
   alignas(64) std::int32_t tile[kMaxTileRows * kMaxTileColumns];
   const auto at = static_cast<std::size_t>(rows - 1);
   const GemmKernels& k = *s_.kernels;
-  const GemmTask task{w.rows + first, b.segments, layout_.grids[b.grid].runs.size(), b.weights, w.start + b.lane, tile};
+  const GemmTask task{w.rows + first, b.segments, layout_.grids[b.grid].runs.size(), b.weights, w.start + b.lane, tile, 0};
   const FinishTask finish{tile, static_cast<std::size_t>(layout_.nr), rows, b.channel, b.count, w.outs + first, w.row_scales + first, w.row_sums + first};
   switch (element_) {
     case Element::kFloats:
@@ -342,6 +350,19 @@ void WindowKernel::run_tile(const Work& w, const Block& b, std::size_t first, in
   if (s_.finish) return k.finish_float(w.finish, finish);
   if (w.accumulators != nullptr || tail_begin_ < out_elements_) keep_sums(w, b, first, rows, tile);
   k.finish(*s_.requant, finish);
+}
+
+void WindowKernel::run_float_row(const Work& w, std::size_t grid, std::size_t group, std::size_t panel) const {
+  alignas(64) float tile[kRowPanels * kMaxTileColumns];
+  const PackedGrid& packed = layout_.grids[grid];
+  const auto nr = static_cast<std::size_t>(layout_.nr);
+  const std::size_t at = group * layout_.panels + panel;
+  const std::size_t lane = (grid * static_cast<std::size_t>(s_.window.groups) * layout_.panels + at) * nr;
+  const GemmTask task{w.rows, packed.segments.data() + group * packed.runs.size(), packed.runs.size(),
+                      w.weights + packed.first_byte + at * packed.panel_bytes, w.start + lane, tile, packed.panel_bytes};
+  (s_.fused_multiply_add ? s_.kernels->fused_row : s_.kernels->plain_row)(task);
+  const std::size_t count = std::min(kRowPanels * nr, layout_.group_channels - panel * nr);
+  s_.kernels->finish_float(w.finish, {tile, kRowPanels * nr, 1, group * layout_.group_channels + panel * nr, static_cast<int>(count), w.outs, nullptr, nullptr});
 }
 
 void WindowKernel::sum_by_tap(const GemmTask& task, std::size_t at) const {
@@ -367,7 +388,7 @@ void WindowKernel::run_wide_tile(const Work& w, const Block& b, std::size_t firs
   for (std::size_t i = 0; i < n; ++i) sums[i] = i % nr < static_cast<std::size_t>(b.count) ? w.wide_bias[b.channel + i % nr] : 0;
   const auto& forms = element_ == Element::kPairs8 ? s_.kernels->pairs8 : s_.kernels->pairs16;
   for (const PackedGrid::Chunk& chunk : layout_.grids[b.grid].chunks) {
-    forms[static_cast<std::size_t>(rows - 1)]({w.rows + first, b.segments + chunk.begin, chunk.end - chunk.begin, b.weights + chunk.byte, start_.data(), tile});
+    forms[static_cast<std::size_t>(rows - 1)]({w.rows + first, b.segments + chunk.begin, chunk.end - chunk.begin, b.weights + chunk.byte, start_.data(), tile, 0});
     for (std::size_t i = 0; i < n; ++i) sums[i] += tile[i];
   }
   if (w.accumulators != nullptr) keep_sums(w, b, first, rows, sums);

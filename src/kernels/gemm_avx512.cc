@@ -1,0 +1,177 @@
+// The inner loops for AVX-512 with VNNI: one 512-bit register holds a row's sums of a panel, twelve rows
+// hide the latency of the dot products.  vpdpbusd and vpdpwssd without saturation: exact modulo 2^32.
+#include "kernels/gemm.h"
+
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#include <immintrin.h>
+
+#include <cstring>
+
+#define LITEGAP_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
+#define LITEGAP_AVX512_INLINE __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"), always_inline)) inline
+
+namespace litegap {
+namespace {
+
+constexpr int kNr = 16;
+
+// What differs between the integer forms: the weights of a group, and the product.
+struct Pairs8 {
+  static constexpr std::size_t kBytes = 32;
+  LITEGAP_AVX512_INLINE static __m512i load(const std::byte* w) {
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)));
+  }
+  LITEGAP_AVX512_INLINE static __m512i dot(__m512i sum, __m512i x, __m512i w) { return _mm512_dpwssd_epi32(sum, x, w); }
+};
+struct Pairs16 {
+  static constexpr std::size_t kBytes = 64;
+  LITEGAP_AVX512_INLINE static __m512i load(const std::byte* w) { return _mm512_loadu_si512(w); }
+  LITEGAP_AVX512_INLINE static __m512i dot(__m512i sum, __m512i x, __m512i w) { return _mm512_dpwssd_epi32(sum, x, w); }
+};
+struct Quads {
+  static constexpr std::size_t kBytes = 64;
+  LITEGAP_AVX512_INLINE static __m512i load(const std::byte* w) { return _mm512_loadu_si512(w); }
+  LITEGAP_AVX512_INLINE static __m512i dot(__m512i sum, __m512i x, __m512i w) { return _mm512_dpbusd_epi32(sum, x, w); }
+};
+
+LITEGAP_AVX512_INLINE __m512i broadcast_group(const std::byte* p) {
+  std::int32_t v;
+  std::memcpy(&v, p, sizeof v);
+  return _mm512_set1_epi32(v);
+}
+
+// With few rows, U independent sums per row hide the latency.
+template <class Form, int R, int U>
+LITEGAP_AVX512 void integers(const GemmTask& task) {
+  __m512i sums[R][U];
+  const __m512i start = _mm512_loadu_si512(task.start);
+  for (int r = 0; r < R; ++r) {
+    sums[r][0] = start;
+    for (int u = 1; u < U; ++u) sums[r][u] = _mm512_setzero_si512();
+  }
+  const auto* w = static_cast<const std::byte*>(task.weights);
+  for (std::size_t s = 0; s < task.segment_count; ++s) {
+    const std::byte* x[R];
+    for (int r = 0; r < R; ++r) x[r] = task.rows[r] + task.segments[s].offset;
+    const std::ptrdiff_t bytes = 4 * task.segments[s].groups;
+    std::ptrdiff_t g = 0;
+    for (; g + 4 * U <= bytes; g += 4 * U, w += U * Form::kBytes) {
+#pragma GCC unroll 4
+      for (int u = 0; u < U; ++u) {
+        const __m512i weights = Form::load(w + static_cast<std::size_t>(u) * Form::kBytes);
+#pragma GCC unroll 12
+        for (int r = 0; r < R; ++r) sums[r][u] = Form::dot(sums[r][u], broadcast_group(x[r] + g + 4 * u), weights);
+      }
+    }
+    for (; g < bytes; g += 4, w += Form::kBytes) {
+      const __m512i weights = Form::load(w);
+#pragma GCC unroll 12
+      for (int r = 0; r < R; ++r) sums[r][0] = Form::dot(sums[r][0], broadcast_group(x[r] + g), weights);
+    }
+  }
+  auto* tile = static_cast<std::int32_t*>(task.tile);
+  for (int r = 0; r < R; ++r) {
+    for (int u = 1; u < U; ++u) sums[r][0] = _mm512_add_epi32(sums[r][0], sums[r][u]);
+    _mm512_store_si512(tile + r * kNr, sums[r][0]);
+  }
+}
+
+template <bool kFma>
+LITEGAP_AVX512_INLINE __m512 multiply_add(__m512 a, __m512 b, __m512 c) {
+  if constexpr (kFma) return _mm512_fmadd_ps(a, b, c);
+  return _mm512_add_ps(c, _mm512_mul_ps(a, b));
+}
+LITEGAP_AVX512_INLINE __m512 broadcast_float(const std::byte* p) {
+  float v;
+  std::memcpy(&v, p, sizeof v);
+  return _mm512_set1_ps(v);
+}
+
+template <int R, bool kFma>
+LITEGAP_AVX512 void floats(const GemmTask& task) {
+  __m512 sums[R];
+  const __m512 start = _mm512_loadu_ps(task.start);
+  for (int r = 0; r < R; ++r) sums[r] = start;
+  const float* w = static_cast<const float*>(task.weights);
+  for (std::size_t s = 0; s < task.segment_count; ++s) {
+    const std::byte* x[R];
+    for (int r = 0; r < R; ++r) x[r] = task.rows[r] + task.segments[s].offset;
+    const std::ptrdiff_t bytes = 4 * task.segments[s].groups;
+    for (std::ptrdiff_t g = 0; g < bytes; g += 4, w += kNr) {
+      const __m512 weights = _mm512_loadu_ps(w);
+#pragma GCC unroll 12
+      for (int r = 0; r < R; ++r) sums[r] = multiply_add<kFma>(broadcast_float(x[r] + g), weights, sums[r]);
+    }
+  }
+  auto* tile = static_cast<float*>(task.tile);
+  for (int r = 0; r < R; ++r) _mm512_store_ps(tile + r * kNr, sums[r]);
+}
+
+template <bool kFma>
+LITEGAP_AVX512 void float_row(const GemmTask& task) {
+  __m512 sums[kRowPanels];
+  const float* w[kRowPanels];
+  for (int p = 0; p < kRowPanels; ++p) {
+    sums[p] = _mm512_loadu_ps(static_cast<const float*>(task.start) + p * kNr);
+    w[p] = reinterpret_cast<const float*>(static_cast<const std::byte*>(task.weights) + p * task.panel_bytes);
+  }
+  std::ptrdiff_t k = 0;
+  for (std::size_t s = 0; s < task.segment_count; ++s) {
+    const std::byte* x = task.rows[0] + task.segments[s].offset;
+    for (std::ptrdiff_t g = 0; g < task.segments[s].groups; ++g, k += kNr) {
+      const __m512 v = broadcast_float(x + 4 * g);
+#pragma GCC unroll 4
+      for (int p = 0; p < kRowPanels; ++p) sums[p] = multiply_add<kFma>(v, _mm512_loadu_ps(w[p] + k), sums[p]);
+    }
+  }
+  for (int p = 0; p < kRowPanels; ++p) _mm512_store_ps(static_cast<float*>(task.tile) + p * kNr, sums[p]);
+}
+
+template <class Form>
+constexpr std::array<GemmFn, kMaxTileRows> integer_forms() {
+  return {integers<Form, 1, 4>, integers<Form, 2, 4>, integers<Form, 3, 2>, integers<Form, 4, 2>,
+          integers<Form, 5, 2>, integers<Form, 6, 1>, integers<Form, 7, 1>, integers<Form, 8, 1>,
+          integers<Form, 9, 1>, integers<Form, 10, 1>, integers<Form, 11, 1>, integers<Form, 12, 1>};
+}
+template <bool kFma>
+constexpr std::array<GemmFn, kMaxTileRows> float_forms() {
+  return {floats<1, kFma>, floats<2, kFma>, floats<3, kFma>, floats<4, kFma>, floats<5, kFma>, floats<6, kFma>,
+          floats<7, kFma>, floats<8, kFma>, floats<9, kFma>, floats<10, kFma>, floats<11, kFma>, floats<12, kFma>};
+}
+
+// Depthwise loops, the ends of tiles and conversions are those of AVX2: they are bound by memory.
+GemmKernels make_avx512(const GemmKernels& avx2) {
+  GemmKernels k = avx2;
+  k.name = "avx512vnni";
+  k.mr = k.mr_float = 12;
+  k.nr = k.nr_float = kNr;
+  k.pairs8 = integer_forms<Pairs8>();
+  k.pairs16 = integer_forms<Pairs16>();
+  k.quads = integer_forms<Quads>();
+  k.fused = float_forms<true>();
+  k.plain = float_forms<false>();
+  k.fused_row = float_row<true>;
+  k.plain_row = float_row<false>;
+  return k;
+}
+
+bool machine_has_vnni() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+}
+
+}  // namespace
+
+const GemmKernels* gemm_avx512() {
+  if (!machine_has_vnni() || gemm_avx2() == nullptr) return nullptr;
+  static const GemmKernels kernels = make_avx512(*gemm_avx2());
+  return &kernels;
+}
+
+}  // namespace litegap
+
+#else
+namespace litegap {
+const GemmKernels* gemm_avx512() { return nullptr; }
+}  // namespace litegap
+#endif
