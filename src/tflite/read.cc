@@ -252,6 +252,13 @@ class Reader {
     return copy_of<std::int32_t>(v);
   }
 
+  // Some writers put -1 into the shape itself and give no signature.
+  static void adopt_unknown_dimensions(Tensor& tensor) {
+    if (std::find(tensor.shape.begin(), tensor.shape.end(), -1) == tensor.shape.end()) return;
+    if (tensor.shape_signature.empty()) tensor.shape_signature = tensor.shape;
+    std::replace(tensor.shape.begin(), tensor.shape.end(), -1, 1);
+  }
+
   void read_tensor(std::size_t g, std::size_t t, const fb::SubGraph& s) {
     const fb::Tensor* from = s.tensors()->Get(static_cast<flatbuffers::uoffset_t>(t));
     charge(sizeof(Tensor));
@@ -266,6 +273,7 @@ class Reader {
     tensor.shape_signature = shape_of(from->shape_signature(), where);
     tensor.has_rank = from->has_rank();
     tensor.is_variable = from->is_variable();
+    adopt_unknown_dimensions(tensor);
     std::size_t elements = 0;
     try {
       elements = shape_elements(tensor.shape);
@@ -346,6 +354,8 @@ class Reader {
       fail("{}: {}: {} zero points, expected {} (one a scale)", path_, where, q.zero_point.size(), scales);
     }
     if (scales > 1) {
+      // Old converters gave a bias the axis of its weights; a vector has only one.
+      if (tensor.shape.size() == 1) q.axis = 0;
       if (q.axis < 0 || static_cast<std::size_t>(q.axis) >= tensor.shape.size()) {
         fail("{}: {}: quantized along axis {} of shape {}", path_, where, q.axis, shape_text(tensor.shape));
       }
@@ -416,6 +426,7 @@ class Reader {
     model_->graphs[g].ops.push_back(std::move(op));
   }
 
+  // The stock runtime refuses to prepare such a graph.
   static void check_overlap(const Op& op, const std::string& where) {
     std::vector<int> inputs = op.inputs;
     std::sort(inputs.begin(), inputs.end());
@@ -464,7 +475,8 @@ class Reader {
     const int tag = static_cast<int>(from.builtin_options_type());
     const void* options = from.builtin_options();
     if (tag > static_cast<int>(fb::BuiltinOptions::MAX)) {
-      if (options != nullptr) foreign->carried = carry(options, tag), needed = true;
+      if (options != nullptr) foreign->carried = carry(options, tag);
+      needed |= options != nullptr;
     } else if (tag != 0 && options != nullptr && !has_attrs(op.code) && !(is_empty_options(tag) && empty_options_tag(op.code) == tag)) {
       charge(options_bytes(from));
       foreign->options.type = from.builtin_options_type();
