@@ -283,15 +283,10 @@ class Planner {
     spec.op = &op;
     spec.dialect = dialect_of(index);
     spec.label = label(index);
-    for (const int t : op.inputs) {
-      if (t < 0) {
-        step.inputs.push_back(-1);
-        spec.inputs.emplace_back();
-        continue;
-      }
-      const int s = slot_of(t, form, index);
-      step.inputs.push_back(s);
-      spec.inputs.push_back(operand(s, &tensor(t).quant));
+    for (const int t : op.inputs) step.inputs.push_back(t < 0 ? -1 : slot_of(t, form, index));
+    // Only now: an operand points into the slots, which slot_of() may move.
+    for (std::size_t i = 0; i < op.inputs.size(); ++i) {
+      spec.inputs.push_back(step.inputs[i] < 0 ? Operand{} : operand(step.inputs[i], &tensor(op.inputs[i]).quant));
     }
     for (const int t : op.outputs) spec.outputs.push_back(output_operand(t, form, index));
     for (const int t : op.intermediates) {
