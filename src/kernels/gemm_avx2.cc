@@ -31,6 +31,7 @@ template <int R, class W>
 LITEGAP_AVX2 void pairs(const GemmTask& task) {
   __m256i sums[R][2];
   const auto* start = static_cast<const __m256i*>(task.start);
+#pragma GCC unroll 12
   for (int r = 0; r < R; ++r) {
     sums[r][0] = _mm256_loadu_si256(start);
     sums[r][1] = _mm256_loadu_si256(start + 1);
@@ -38,11 +39,12 @@ LITEGAP_AVX2 void pairs(const GemmTask& task) {
   const W* w = static_cast<const W*>(task.weights);
   for (std::size_t s = 0; s < task.segment_count; ++s) {
     const std::byte* x[R];
+#pragma GCC unroll 12
     for (int r = 0; r < R; ++r) x[r] = task.rows[r] + task.segments[s].offset;
     const std::ptrdiff_t bytes = 4 * task.segments[s].groups;
     for (std::ptrdiff_t g = 0; g < bytes; g += 4, w += 2 * kNr) {
       const __m256i w0 = load_pairs(w), w1 = load_pairs(w + kNr);
-#pragma GCC unroll 6
+#pragma GCC unroll 12
       for (int r = 0; r < R; ++r) {
         const __m256i v = broadcast_group(x[r] + g);
         sums[r][0] = _mm256_add_epi32(sums[r][0], _mm256_madd_epi16(v, w0));
@@ -51,6 +53,7 @@ LITEGAP_AVX2 void pairs(const GemmTask& task) {
     }
   }
   auto* tile = static_cast<__m256i*>(task.tile);
+#pragma GCC unroll 12
   for (int r = 0; r < R; ++r) {
     _mm256_store_si256(tile + 2 * r, sums[r][0]);
     _mm256_store_si256(tile + 2 * r + 1, sums[r][1]);
@@ -72,6 +75,7 @@ template <int R, bool kFma>
 LITEGAP_AVX2 void floats(const GemmTask& task) {
   __m256 sums[R][2];
   const auto* start = static_cast<const float*>(task.start);
+#pragma GCC unroll 12
   for (int r = 0; r < R; ++r) {
     sums[r][0] = _mm256_loadu_ps(start);
     sums[r][1] = _mm256_loadu_ps(start + 8);
@@ -79,11 +83,12 @@ LITEGAP_AVX2 void floats(const GemmTask& task) {
   const float* w = static_cast<const float*>(task.weights);
   for (std::size_t s = 0; s < task.segment_count; ++s) {
     const std::byte* x[R];
+#pragma GCC unroll 12
     for (int r = 0; r < R; ++r) x[r] = task.rows[r] + task.segments[s].offset;
     const std::ptrdiff_t bytes = 4 * task.segments[s].groups;
     for (std::ptrdiff_t g = 0; g < bytes; g += 4, w += kNr) {
       const __m256 w0 = _mm256_loadu_ps(w), w1 = _mm256_loadu_ps(w + 8);
-#pragma GCC unroll 6
+#pragma GCC unroll 12
       for (int r = 0; r < R; ++r) {
         const __m256 v = broadcast_float(x[r] + g);
         sums[r][0] = multiply_add<kFma>(v, w0, sums[r][0]);
@@ -92,6 +97,7 @@ LITEGAP_AVX2 void floats(const GemmTask& task) {
     }
   }
   auto* tile = static_cast<float*>(task.tile);
+#pragma GCC unroll 12
   for (int r = 0; r < R; ++r) {
     _mm256_store_ps(tile + r * kNr, sums[r][0]);
     _mm256_store_ps(tile + r * kNr + 8, sums[r][1]);
@@ -102,6 +108,7 @@ template <bool kFma>
 LITEGAP_AVX2 void float_row(const GemmTask& task) {
   __m256 sums[kRowPanels][2];
   const float* w[kRowPanels];
+#pragma GCC unroll 12
   for (int p = 0; p < kRowPanels; ++p) {
     const float* start = static_cast<const float*>(task.start) + p * kNr;
     sums[p][0] = _mm256_loadu_ps(start);
@@ -113,13 +120,14 @@ LITEGAP_AVX2 void float_row(const GemmTask& task) {
     const std::byte* x = task.rows[0] + task.segments[s].offset;
     for (std::ptrdiff_t g = 0; g < task.segments[s].groups; ++g, k += kNr) {
       const __m256 v = broadcast_float(x + 4 * g);
-#pragma GCC unroll 4
+#pragma GCC unroll 12
       for (int p = 0; p < kRowPanels; ++p) {
         sums[p][0] = multiply_add<kFma>(v, _mm256_loadu_ps(w[p] + k), sums[p][0]);
         sums[p][1] = multiply_add<kFma>(v, _mm256_loadu_ps(w[p] + k + 8), sums[p][1]);
       }
     }
   }
+#pragma GCC unroll 12
   for (int p = 0; p < kRowPanels; ++p) {
     _mm256_store_ps(static_cast<float*>(task.tile) + p * kNr, sums[p][0]);
     _mm256_store_ps(static_cast<float*>(task.tile) + p * kNr + 8, sums[p][1]);
@@ -150,6 +158,7 @@ template <int P, bool kFma>
 LITEGAP_AVX2_INLINE void depthwise_pixels(const DepthwiseTask& task, const std::byte* in, float* out) {
   __m256 sums[P][2];
   const auto* start = static_cast<const float*>(task.start);
+#pragma GCC unroll 12
   for (int p = 0; p < P; ++p) {
     sums[p][0] = _mm256_loadu_ps(start);
     sums[p][1] = _mm256_loadu_ps(start + 8);
@@ -157,13 +166,14 @@ LITEGAP_AVX2_INLINE void depthwise_pixels(const DepthwiseTask& task, const std::
   const float* w = static_cast<const float*>(task.weights);
   for (std::size_t t = 0; t < task.tap_count; ++t, w += kDepthwiseBlock) {
     const __m256 w0 = _mm256_loadu_ps(w), w1 = _mm256_loadu_ps(w + 8);
-#pragma GCC unroll 4
+#pragma GCC unroll 12
     for (int p = 0; p < P; ++p) {
       const auto* x = reinterpret_cast<const float*>(in + p * task.pixel_step + task.taps[t]);
       sums[p][0] = multiply_add<kFma>(_mm256_loadu_ps(x), w0, sums[p][0]);
       sums[p][1] = multiply_add<kFma>(_mm256_loadu_ps(x + 8), w1, sums[p][1]);
     }
   }
+#pragma GCC unroll 12
   for (int p = 0; p < P; ++p) {
     _mm256_store_ps(out + p * kDepthwiseBlock, sums[p][0]);
     _mm256_store_ps(out + p * kDepthwiseBlock + 8, sums[p][1]);
@@ -376,6 +386,7 @@ LITEGAP_AVX2 void quantize_row(const float* in, std::size_t n, const RowCode& co
     const float* x = in + i;
     if (count < 16) x = static_cast<const float*>(std::memcpy(tail, x, count * sizeof(float)));
     __m256i q[2];
+#pragma GCC unroll 12
     for (int h = 0; h < 2; ++h) {
       q[h] = _mm256_add_epi32(round8(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * h), inverse), code.ties_even), z);
       q[h] = _mm256_sub_epi32(_mm256_max_epi32(_mm256_min_epi32(q[h], high), low), z);

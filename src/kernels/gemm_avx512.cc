@@ -45,18 +45,21 @@ template <class Form, int R, int U>
 LITEGAP_AVX512 void integers(const GemmTask& task) {
   __m512i sums[R][U];
   const __m512i start = _mm512_loadu_si512(task.start);
+#pragma GCC unroll 12
   for (int r = 0; r < R; ++r) {
     sums[r][0] = start;
+#pragma GCC unroll 12
     for (int u = 1; u < U; ++u) sums[r][u] = _mm512_setzero_si512();
   }
   const auto* w = static_cast<const std::byte*>(task.weights);
   for (std::size_t s = 0; s < task.segment_count; ++s) {
     const std::byte* x[R];
+#pragma GCC unroll 12
     for (int r = 0; r < R; ++r) x[r] = task.rows[r] + task.segments[s].offset;
     const std::ptrdiff_t bytes = 4 * task.segments[s].groups;
     std::ptrdiff_t g = 0;
     for (; g + 4 * U <= bytes; g += 4 * U, w += U * Form::kBytes) {
-#pragma GCC unroll 4
+#pragma GCC unroll 12
       for (int u = 0; u < U; ++u) {
         const __m512i weights = Form::load(w + static_cast<std::size_t>(u) * Form::kBytes);
 #pragma GCC unroll 12
@@ -70,7 +73,9 @@ LITEGAP_AVX512 void integers(const GemmTask& task) {
     }
   }
   auto* tile = static_cast<std::int32_t*>(task.tile);
+#pragma GCC unroll 12
   for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 12
     for (int u = 1; u < U; ++u) sums[r][0] = _mm512_add_epi32(sums[r][0], sums[r][u]);
     _mm512_store_si512(tile + r * kNr, sums[r][0]);
   }
@@ -91,10 +96,12 @@ template <int R, bool kFma>
 LITEGAP_AVX512 void floats(const GemmTask& task) {
   __m512 sums[R];
   const __m512 start = _mm512_loadu_ps(task.start);
+#pragma GCC unroll 12
   for (int r = 0; r < R; ++r) sums[r] = start;
   const float* w = static_cast<const float*>(task.weights);
   for (std::size_t s = 0; s < task.segment_count; ++s) {
     const std::byte* x[R];
+#pragma GCC unroll 12
     for (int r = 0; r < R; ++r) x[r] = task.rows[r] + task.segments[s].offset;
     const std::ptrdiff_t bytes = 4 * task.segments[s].groups;
     for (std::ptrdiff_t g = 0; g < bytes; g += 4, w += kNr) {
@@ -104,6 +111,7 @@ LITEGAP_AVX512 void floats(const GemmTask& task) {
     }
   }
   auto* tile = static_cast<float*>(task.tile);
+#pragma GCC unroll 12
   for (int r = 0; r < R; ++r) _mm512_store_ps(tile + r * kNr, sums[r]);
 }
 
@@ -111,6 +119,7 @@ template <bool kFma>
 LITEGAP_AVX512 void float_row(const GemmTask& task) {
   __m512 sums[kRowPanels];
   const float* w[kRowPanels];
+#pragma GCC unroll 12
   for (int p = 0; p < kRowPanels; ++p) {
     sums[p] = _mm512_loadu_ps(static_cast<const float*>(task.start) + p * kNr);
     w[p] = reinterpret_cast<const float*>(static_cast<const std::byte*>(task.weights) + p * task.panel_bytes);
@@ -120,10 +129,11 @@ LITEGAP_AVX512 void float_row(const GemmTask& task) {
     const std::byte* x = task.rows[0] + task.segments[s].offset;
     for (std::ptrdiff_t g = 0; g < task.segments[s].groups; ++g, k += kNr) {
       const __m512 v = broadcast_float(x + 4 * g);
-#pragma GCC unroll 4
+#pragma GCC unroll 12
       for (int p = 0; p < kRowPanels; ++p) sums[p] = multiply_add<kFma>(v, _mm512_loadu_ps(w[p] + k), sums[p]);
     }
   }
+#pragma GCC unroll 12
   for (int p = 0; p < kRowPanels; ++p) _mm512_store_ps(static_cast<float*>(task.tile) + p * kNr, sums[p]);
 }
 
