@@ -134,8 +134,9 @@ class Writer {
   }
 
   std::uint32_t buffer_of(const Tensor& t) {
+    // An edit may have put dense data in the place of sparse.
     const auto* f = foreign_of<TensorForeign>(t.foreign);
-    if (f != nullptr && f->raw) return pool_.add(f->raw->bytes());
+    if (f != nullptr && f->raw && (t.sparse || dtype_bits(t.dtype) == 0)) return pool_.add(f->raw->bytes());
     return t.constant ? pool_.add(t.constant->bytes()) : 0;
   }
 
@@ -270,7 +271,7 @@ class Writer {
     const auto* f = foreign_of<TensorForeign>(t.foreign);
     Offset<fb::SparsityParameters> sparsity = 0;
     Offset<flatbuffers::Vector<Offset<fb::VariantSubType>>> variants = 0;
-    if (f != nullptr && f->sparsity) sparsity = fb::SparsityParameters::Pack(fbb, f->sparsity.get());
+    if (t.sparse && f != nullptr && f->sparsity) sparsity = fb::SparsityParameters::Pack(fbb, f->sparsity.get());
     if (f != nullptr && !f->variants.empty()) {
       std::vector<Offset<fb::VariantSubType>> list;
       for (const auto& v : f->variants) list.push_back(fb::VariantSubType::Pack(fbb, v.get()));
