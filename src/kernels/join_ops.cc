@@ -70,6 +70,11 @@ std::vector<Blocks> parts_of(const Shape& wide, std::size_t axis, const std::vec
   return parts;
 }
 
+// The runtime's own limits.
+[[noreturn]] void refuse_type(const OpSpec& spec, const Operand& in) {
+  refuse(spec, "cannot take a tensor of type {}", dtype_name(in.dtype));
+}
+
 std::unique_ptr<Kernel> prepare_pack(OpSpec& spec) {
   const auto& attrs = attrs_of<PackAttrs>(spec);
   expect_outputs(spec, 1);
@@ -78,6 +83,7 @@ std::unique_ptr<Kernel> prepare_pack(OpSpec& spec) {
     refuse(spec, "has {} inputs, its options say {}", n, attrs.values_count);
   }
   const std::size_t unit = expect_same_type(spec, 0);
+  if (spec.inputs[0].dtype == DType::kBool) refuse_type(spec, spec.inputs[0]);
   const Shape& in = spec.inputs[0].shape;
   for (std::size_t i = 1; i < n; ++i) {
     expect_same_type(spec, i);
@@ -98,6 +104,7 @@ std::unique_ptr<Kernel> prepare_unpack(OpSpec& spec) {
   const std::size_t n = spec.outputs.size();
   if (n == 0) refuse(spec, "has no outputs");
   const std::size_t unit = expect_same_type(spec, 0);
+  if (spec.inputs[0].dtype == DType::kInt64) refuse_type(spec, spec.inputs[0]);
   const Shape& in = spec.inputs[0].shape;
   const std::size_t axis = checked_axis(spec, attrs.axis, in.size());
   if (in[axis] != attrs.num || static_cast<std::int64_t>(n) != attrs.num) {
@@ -115,11 +122,7 @@ std::unique_ptr<Kernel> prepare_unpack(OpSpec& spec) {
 std::unique_ptr<Kernel> split_into(OpSpec& spec, std::size_t input, std::size_t axis, const std::vector<std::int64_t>& sizes) {
   const Operand& in = spec.inputs[input];
   const std::size_t unit = expect_same_type(spec, input);
-  switch (in.dtype) {
-    case DType::kFloat32: case DType::kFloat16: case DType::kInt8: case DType::kUint8: case DType::kInt16:
-    case DType::kInt32: case DType::kInt64: break;
-    default: refuse(spec, "cannot split a tensor of type {}", dtype_name(in.dtype));
-  }
+  if (in.dtype == DType::kBool) refuse_type(spec, in);
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     Operand& o = spec.outputs[i];
     if (o.dtype != in.dtype) refuse(spec, "output {} is {}, the input {}", i, dtype_name(o.dtype), dtype_name(in.dtype));

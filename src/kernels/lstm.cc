@@ -52,7 +52,7 @@ std::int32_t elements_of(const OpSpec& spec, std::size_t i) {
 }  // namespace
 
 LstmShape lstm_shape(OpSpec& spec) {
-  expect_inputs(spec, 20, 24);
+  if (spec.inputs.size() != 20 && spec.inputs.size() != 24) refuse(spec, "has {} inputs, expected 20 or 24", spec.inputs.size());
   expect_outputs(spec, 1);
   LstmShape s;
   s.time_major = attrs_of<SequenceLstmAttrs>(spec).time_major;
