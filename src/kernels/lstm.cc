@@ -76,7 +76,8 @@ LstmShape lstm_shape(OpSpec& spec) {
   if (s.cell < 1 || s.output < 1 || s.input < 1) refuse(spec, "an empty dimension");
   check_gates(spec, s);
   for (const std::size_t i : {I::kOutputState, I::kCellState}) {
-    if (!spec.has(i) || !spec.inputs[i].is_variable) refuse(spec, "input {} is not a variable tensor", i);
+    if (!spec.has(i)) refuse(spec, "its state (input {}) is missing", i);
+    (i == I::kOutputState ? s.copies_output : s.copies_cell) = !spec.inputs[i].is_variable;
     const std::int64_t n = std::int64_t{s.batch} * (i == I::kOutputState ? s.output : s.cell);
     if (elements_of(spec, i) != n) refuse(spec, "state {} has shape {}, expected {} elements", i, shape_text(spec.inputs[i].shape), n);
   }
@@ -145,13 +146,15 @@ class FloatLstm final : public Kernel {
   std::size_t scratch_bytes() const override {
     const auto rows = static_cast<std::size_t>(s.rows());
     const auto longest = static_cast<std::size_t>(std::max({s.input, s.output, s.cell}));
-    return rows * (static_cast<std::size_t>(s.cell) * 16 + 8) + 2 * rows * longest * sizeof(std::int16_t) + 64;
+    const std::size_t used = rows * (static_cast<std::size_t>(s.cell) * 16 + 8) + 2 * rows * longest * sizeof(std::int16_t);
+    return (used + 63) / 64 * 64 + s.state_bytes(4, 4);
   }
 
   void run(const Io& io) const noexcept override {
     const auto* x = static_cast<const float*>(io.inputs[I::kInput]);
-    auto* h = static_cast<float*>(io.inputs[I::kOutputState]);
-    auto* c = static_cast<float*>(io.inputs[I::kCellState]);
+    std::byte* spare = io.scratch + scratch_bytes() - s.state_bytes(4, 4);
+    auto* h = static_cast<float*>(s.state(io, I::kOutputState, 4, &spare));
+    auto* c = static_cast<float*>(s.state(io, I::kCellState, 4, &spare));
     auto* out = static_cast<float*>(io.outputs[0]);
     lstm_steps(s, [&](std::int32_t row, std::int64_t at) {
       float* state = h + std::int64_t{row} * s.output;

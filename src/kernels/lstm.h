@@ -1,6 +1,7 @@
 // UNIDIRECTIONAL_SEQUENCE_LSTM: what its float, hybrid and integer kernels share.
 #pragma once
 #include <array>
+#include <cstring>
 
 #include "kernels/move.h"
 
@@ -20,6 +21,23 @@ struct LstmShape {
   bool time_major = false, cifg = false, peephole = false, projection = false, layer_norm = false;
   // Steps run on all rows at once (time-major) or row after row.
   std::int32_t rows() const { return time_major ? batch : 1; }
+  // States that are not variables of the plan (converters of float16 files compute them): every run
+  // starts from the given value, in a copy.
+  bool copies_output = false, copies_cell = false;
+  std::size_t state_bytes(std::size_t output_unit, std::size_t cell_unit) const {
+    const auto n = static_cast<std::size_t>(batch);
+    return (copies_output ? n * static_cast<std::size_t>(output) * output_unit : 0) +
+           (copies_cell ? n * static_cast<std::size_t>(cell) * cell_unit : 0);
+  }
+  void* state(const Io& io, std::size_t input_index, std::size_t unit, std::byte** spare) const noexcept {
+    const bool is_output = input_index == LstmInputs::kOutputState;
+    if (!(is_output ? copies_output : copies_cell)) return io.inputs[input_index];
+    const std::size_t bytes = static_cast<std::size_t>(batch) * static_cast<std::size_t>(is_output ? output : cell) * unit;
+    std::byte* copy = *spare;
+    std::memcpy(copy, io.inputs[input_index], bytes);
+    *spare += bytes;
+    return copy;
+  }
 };
 
 // Checks every operand's presence and shape, sets the output shape.

@@ -150,12 +150,16 @@ class IntegerLstm final : public Kernel {
   Multiplier hidden_scale;
   std::vector<Array> kept;            // the constants that the products point into
 
-  std::size_t scratch_bytes() const override { return static_cast<std::size_t>(s.rows()) * static_cast<std::size_t>(s.cell) * 9; }
+  std::size_t scratch_bytes() const override {
+    const std::size_t used = static_cast<std::size_t>(s.rows()) * static_cast<std::size_t>(s.cell) * 9;
+    return (used + 63) / 64 * 64 + s.state_bytes(1, 2);
+  }
 
   void run(const Io& io) const noexcept override {
     const auto* x = static_cast<const std::int8_t*>(io.inputs[LstmInputs::kInput]);
-    auto* h = static_cast<std::int8_t*>(io.inputs[LstmInputs::kOutputState]);
-    auto* c = static_cast<std::int16_t*>(io.inputs[LstmInputs::kCellState]);
+    std::byte* spare = io.scratch + scratch_bytes() - s.state_bytes(1, 2);
+    auto* c = static_cast<std::int16_t*>(s.state(io, LstmInputs::kCellState, 2, &spare));
+    auto* h = static_cast<std::int8_t*>(s.state(io, LstmInputs::kOutputState, 1, &spare));
     auto* out = static_cast<std::int8_t*>(io.outputs[0]);
     lstm_steps(s, [&](std::int32_t row, std::int64_t at) {
       std::int8_t* state = h + static_cast<std::int64_t>(row) * s.output;

@@ -48,6 +48,26 @@ Quant activation_quant(float min, float max, DType dtype) {
   return single(scale, static_cast<std::int64_t>(std::clamp(std::round(zero), static_cast<float>(low_code), static_cast<float>(high_code))));
 }
 
+Array quantize_activation(const Array& real, const Quant& quant, DType dtype) {
+  Array codes = Array::zeros(dtype, real.shape());
+  const float inverse = 1.0f / quant.scale[0];
+  const auto zero = static_cast<float>(quant.zero_point[0]);
+  const auto v = real.span<float>();
+  const auto code = [&](std::size_t i, float low, float high) {
+    return std::clamp(std::round(v[i] * inverse) + zero, low, high);
+  };
+  for (std::size_t i = 0; i < v.size(); ++i) {
+    if (dtype == DType::kUint8) {
+      codes.mutable_span<std::uint8_t>()[i] = static_cast<std::uint8_t>(code(i, 0, 255));
+    } else if (dtype == DType::kInt16) {
+      codes.mutable_span<std::int16_t>()[i] = static_cast<std::int16_t>(code(i, -32767, 32767));
+    } else {
+      codes.mutable_span<std::int8_t>()[i] = static_cast<std::int8_t>(code(i, -128, 127));
+    }
+  }
+  return codes;
+}
+
 Quant weight_quant(const Array& weights, int axis) {
   const Channels c = channels(weights.shape(), axis);
   std::vector<float> peak(c.count, 0);
@@ -103,16 +123,17 @@ Array quantize_bias(const Array& bias, const Quant& quant, DType dtype) {
   return codes;
 }
 
-bool make_room_for_bias(const Array& bias, const Quant& input, Quant& weights) {
+bool make_room_for_bias(const Array& bias, const Quant& input, Quant& weights, Quant& bias_scales) {
   bool changed = false;
   const auto b = bias.span<float>();
   for (std::size_t i = 0; i < b.size(); ++i) {
-    float& scale = weights.scale[weights.per_channel() ? i : 0];
-    const double needed = std::fabs(static_cast<double>(b[i])) / (static_cast<double>(input.scale[0]) * kBiasRoom);
-    if (needed > static_cast<double>(scale)) {
-      scale = static_cast<float>(needed);
-      changed = true;
-    }
+    const std::size_t c = weights.per_channel() ? i : 0;
+    const double magnitude = std::fabs(static_cast<double>(b[i]));
+    if (magnitude / static_cast<double>(bias_scales.scale[c]) <= kBiasRoom) continue;
+    const double scale = magnitude / kBiasRoom;
+    bias_scales.scale[c] = static_cast<float>(scale);
+    weights.scale[c] = static_cast<float>(scale / static_cast<double>(input.scale[0]));
+    changed = true;
   }
   return changed;
 }

@@ -11,8 +11,11 @@
 namespace litegap {
 
 // int8, uint8: asymmetric, zero always representable, float32 arithmetic; a range narrower than 1e-6 is
-// widened by 1e-6 on both sides.  int16: symmetric, zero point 0.
+// widened by 1e-6 on both sides.  int16: symmetric, zero point 0.  Throws Error on a range that is none.
 Quant activation_quant(float min, float max, DType dtype);
+// code = clamp(round_half_away(x * (1 / scale)) + zero_point), float32 product: how constant operands
+// are stored (inputs of a running model round half to even instead: model.h, quantize()).
+Array quantize_activation(const Array& real, const Quant& quant, DType dtype);
 
 // Symmetric int8, zero point 0, scale = max|w| / 127 over the channel; axis -1 = per tensor.
 Quant weight_quant(const Array& weights, int axis);
@@ -23,9 +26,11 @@ Array quantize_weights(const Array& weights, const Quant& quant);
 Quant bias_quant(const Quant& input, const Quant& weights);
 // int32 (or int64) codes, round half away from zero; saturates at the type's limits.
 Array quantize_bias(const Array& bias, const Quant& quant, DType dtype);
-// Raises weight scales where |bias| / (s_input * s_weights) would pass 2^30 - 1 (per tensor: for the
-// whole tensor).  True when a scale changed: the weights have to be quantized with it.
-bool make_room_for_bias(const Array& bias, const Quant& input, Quant& weights);
+// Where |bias| / bias_scale would pass B = 2^30 - 1 (half of int32: the other half is left to the sum),
+// the bias scale becomes |bias| / B and the weight scale bias_scale / s_input.  With one scale for the
+// whole tensor its largest bias counts.  True when a scale changed: the weights have to be quantized
+// with it.
+bool make_room_for_bias(const Array& bias, const Quant& input, Quant& weights, Quant& bias_scales);
 
 int weight_axis(OpCode code);   // channel axis of the weights; -1 = the operator has none
 int weight_input(OpCode code);  // input index of the weights; -1 = none

@@ -2,282 +2,410 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <set>
 
 #include "quant/params.h"
+#include "quant/scales.h"
 
 namespace litegap {
 namespace {
 
-bool float_activation(const Tensor& t) { return !t.constant && t.dtype == DType::kFloat32; }
-
-// Operators whose int8 form this quantizer writes.
+// Operators with int8 arithmetic in the runtime; others run in float between conversions.
 bool has_int8_form(OpCode code) {
   switch (code) {
-    case OpCode::kAdd: case OpCode::kSub: case OpCode::kMul: case OpCode::kMean: case OpCode::kRelu: case OpCode::kRelu6:
-    case OpCode::kLeakyRelu: case OpCode::kHardSwish: case OpCode::kSoftmax: case OpCode::kLogistic: case OpCode::kTanh:
-    case OpCode::kL2Normalization: case OpCode::kArgMax: case OpCode::kShape: return true;
+    case OpCode::kAbs:
+    case OpCode::kAdd:
+    case OpCode::kArgMax:
+    case OpCode::kArgMin:
+    case OpCode::kBatchMatmul:
+    case OpCode::kDiv:
+    case OpCode::kEqual:
+    case OpCode::kExp:
+    case OpCode::kGelu:
+    case OpCode::kGreater:
+    case OpCode::kGreaterEqual:
+    case OpCode::kHardSwish:
+    case OpCode::kL2Normalization:
+    case OpCode::kLeakyRelu:
+    case OpCode::kLess:
+    case OpCode::kLessEqual:
+    case OpCode::kLog:
+    case OpCode::kLogistic:
+    case OpCode::kLogSoftmax:
+    case OpCode::kMean:
+    case OpCode::kMul:
+    case OpCode::kNotEqual:
+    case OpCode::kPrelu:
+    case OpCode::kRelu:
+    case OpCode::kRelu6:
+    case OpCode::kReluN1To1:
+    case OpCode::kRsqrt:
+    case OpCode::kShape:
+    case OpCode::kSoftmax:
+    case OpCode::kSqrt:
+    case OpCode::kSquaredDifference:
+    case OpCode::kSub:
+    case OpCode::kTanh: return true;
     default: return weight_axis(code) >= 0 || same_scale(code);
   }
 }
 
-// Inputs that are values (not shapes, axes or paddings).
-bool is_value_input(const Op& op, std::size_t i) {
-  switch (op.code) {
-    case OpCode::kConcatenation: case OpCode::kPack: case OpCode::kAdd: case OpCode::kSub: case OpCode::kMul: case OpCode::kMaximum: case OpCode::kMinimum: return true;
-    case OpCode::kTransposeConv: return i == 2;
-    case OpCode::kSplit: return i == 1;
-    case OpCode::kPadV2: return i == 0 || i == 2;
-    default: return i == 0;
+// Operators that hold a state or another graph: no rule of this file covers them.
+bool is_refused(OpCode code) {
+  switch (code) {
+    case OpCode::kBidirectionalSequenceLstm:
+    case OpCode::kCallOnce:
+    case OpCode::kIf:
+    case OpCode::kLstm:
+    case OpCode::kRnn:
+    case OpCode::kSvdf:
+    case OpCode::kUnidirectionalSequenceLstm:
+    case OpCode::kWhile: return true;
+    default: return false;
   }
 }
 
-bool joins(OpCode code) { return code == OpCode::kConcatenation || code == OpCode::kPack || code == OpCode::kMaximum || code == OpCode::kMinimum; }
+// The operator version from which the runtime accepts int8 data.
+int int8_version(const Op& op) {
+  switch (op.code) {
+    case OpCode::kFullyConnected: return 4;
+    case OpCode::kConv2d:
+    case OpCode::kDepthwiseConv2d:
+    case OpCode::kTransposeConv: return 3;
+    case OpCode::kDiv:
+    case OpCode::kHardSwish:
+    case OpCode::kLeakyRelu:
+    case OpCode::kPrelu:
+    case OpCode::kReshape:
+    case OpCode::kShape: return 1;
+    case OpCode::kTile: return 3;
+    default: return 2;
+  }
+}
+
+Op conversion(OpCode code, int version, int from, int to) {
+  Op op;
+  op.code = code;
+  op.version = version;
+  op.inputs = {from};
+  op.outputs = {to};
+  return op;
+}
 
 class StaticQuantizer {
  public:
-  StaticQuantizer(const Model& source, const Ranges& ranges, const StaticOptions& options) : source_(source), ranges_(ranges), options_(options), model_(source) {
-    if (ranges.min.size() != source.main().tensors.size()) fail("{}: ranges of {} tensors, the model has {}", source.path, ranges.min.size(), source.main().tensors.size());
+  StaticQuantizer(const Model& source, const Ranges& ranges, const StaticOptions& options)
+      : source_(source), options_(options) {
+    refuse();
+    scales_ = choose_scales(source, ranges);
+    result_.model = source;
   }
 
-  Model make() {
-    Graph& graph = model_.main();
-    ops_.clear();
-    for (const int t : graph.inputs) {
-      if (float_activation(at(t))) set(t, own_range(t));
+  StaticResult make() {
+    for (std::size_t t = 0; t < source_.main().tensors.size(); ++t) {
+      if (!original(t).constant && !scales_.tensor[t].empty()) {
+        set(static_cast<int>(t), scales_.tensor[t]);
+      }
     }
-    for (const Op& op : source_.main().ops) add(op);
-    graph.ops = std::move(ops_);
+    for (const int t : source_.main().inputs) add_rescales(t);
+    for (std::size_t k = 0; k < source_.main().ops.size(); ++k) {
+      add(static_cast<int>(k));
+      for (const int t : source_.main().ops[k].outputs) add_rescales(t);
+    }
+    graph().ops = std::move(ops_);
     borders();
-    model_.description = "quantized by litegap: static int8";
-    return std::move(model_);
+    result_.model.description = "quantized by litegap: static int8";
+    return std::move(result_);
   }
 
  private:
-  Tensor& at(int t) { return model_.main().tensors[static_cast<std::size_t>(t)]; }
+  Graph& graph() { return result_.model.main(); }
+  Tensor& at(int t) { return graph().tensors[static_cast<std::size_t>(t)]; }
+  const Tensor& original(std::size_t t) const { return source_.main().tensors[t]; }
 
-  Quant own_range(int t) const {
-    const auto i = static_cast<std::size_t>(t);
-    if (!std::isfinite(ranges_.min[i])) fail("{}: calibration never saw tensor {} ({})", source_.path, t, source_.main().tensors[i].name);
-    return activation_quant(ranges_.min[i], ranges_.max[i], DType::kInt8);
-  }
-
-  void set(int t, const Quant& q) {
-    at(t).dtype = DType::kInt8;
-    at(t).quant = q;
-  }
-
-  static bool equal(const Quant& a, const Quant& b) { return a.scale == b.scale && a.zero_point == b.zero_point; }
-
-  int consumers(int t) const {
-    int n = 0;
-    for (const Op& op : source_.main().ops) n += static_cast<int>(std::count(op.inputs.begin(), op.inputs.end(), t));
-    n += static_cast<int>(std::count(source_.main().outputs.begin(), source_.main().outputs.end(), t));
-    return n;
-  }
-
-  // The operator that made `t` may be given another output scale.
-  bool may_change(int t) const {
-    for (const Op& op : source_.main().ops) {
-      if (op.outputs.empty() || op.outputs[0] != t) continue;
-      Quant q;
-      return !same_scale(op.code) && !fixed_output(op.code, DType::kInt8, &q) && consumers(t) == 1;
+  void refuse() const {
+    if (source_.graphs.size() > 1) {
+      fail("{}: has {} graphs (control flow), which static quantization does not cover",
+           source_.path, source_.graphs.size());
     }
-    return false;
-  }
-
-  // `t` with scale `q`: the tensor itself where its producer allows, else behind a QUANTIZE.
-  int rescaled(int t, const Quant& q) {
-    if (equal(at(t).quant, q)) return t;
-    if (may_change(t)) {
-      const Quant was = at(t).quant;
-      set(t, q);
-      return t;
-    }
-    Tensor copy = at(t);
-    copy.name += "_requantized";
-    copy.quant = q;
-    model_.main().tensors.push_back(copy);
-    Op op;
-    op.code = OpCode::kQuantize;
-    op.version = 2;
-    op.inputs = {t};
-    op.outputs = {static_cast<int>(model_.main().tensors.size()) - 1};
-    ops_.push_back(op);
-    return op.outputs[0];
-  }
-
-  void quantize_constant(int t, const Quant& q) {
-    at(t).constant = quantize(*source_.main().tensors[static_cast<std::size_t>(t)].constant, q, DType::kInt8);
-    set(t, q);
-  }
-
-  // A constant that is not a weight counts as an activation: its own range, all codes.
-  void quantize_value(int t) {
-    if (!at(t).constant || at(t).dtype != DType::kFloat32) return;
-    const auto v = at(t).constant->span<float>();
-    float low = 0, high = 0;
-    for (const float x : v) {
-      low = std::min(low, x);
-      high = std::max(high, x);
-    }
-    quantize_constant(t, activation_quant(low, high, DType::kInt8));
-  }
-
-  void quantize_layer(Op& op) {
-    const int x = op.input(static_cast<std::size_t>(data_input(op.code))), w = op.input(1), b = op.input(static_cast<std::size_t>(bias_input(op.code)));
-    if (w < 0 || !at(w).constant) fail("{}: {} has weights that are not constant", source_.path, op.name());
-    if (at(w).dtype == DType::kFloat32) {
-      const Array real = *at(w).constant;
-      Quant q = weight_quant(real, options_.granularity == Granularity::kPerChannel ? weight_axis(op.code) : -1);
-      if (b >= 0 && at(b).constant && at(b).dtype == DType::kFloat32) make_room_for_bias(*at(b).constant, at(x).quant, q);
-      at(w).constant = quantize_weights(real, q);
-      at(w).dtype = DType::kInt8;
-      at(w).quant = q;
-    }
-    if (b >= 0 && at(b).constant && at(b).dtype == DType::kFloat32) {
-      const Quant q = bias_quant(at(x).quant, at(w).quant);
-      at(b).constant = quantize_bias(*at(b).constant, q, DType::kInt32);
-      at(b).dtype = DType::kInt32;
-      at(b).quant = q;
-    } else if (b < 0 && (op.code == OpCode::kConv2d || op.code == OpCode::kDepthwiseConv2d)) {
-      add_zero_bias(op, x, w);
-    }
-    op.version = op.code == OpCode::kFullyConnected ? (at(w).quant.per_channel() ? 12 : 4) : op.code == OpCode::kTransposeConv ? 3 : 3;
-  }
-
-  // The runtime wants a bias in every quantized convolution.
-  void add_zero_bias(Op& op, int x, int w) {
-    const auto channels = at(w).shape[static_cast<std::size_t>(weight_axis(op.code))];
-    Tensor bias;
-    bias.name = at(w).name + "_bias";
-    bias.dtype = DType::kInt32;
-    bias.shape = {channels};
-    bias.quant = bias_quant(at(x).quant, at(w).quant);
-    bias.constant = Array::zeros(DType::kInt32, {channels});
-    model_.main().tensors.push_back(bias);
-    op.inputs.resize(3, -1);
-    op.inputs[2] = static_cast<int>(model_.main().tensors.size()) - 1;
-  }
-
-  void add(const Op& source) {
-    Op op = source;
-    const bool touches_float = std::any_of(op.outputs.begin(), op.outputs.end(), [&](int t) { return float_activation(at(t)); }) ||
-                               std::any_of(op.inputs.begin(), op.inputs.end(), [&](int t) { return t >= 0 && at(t).dtype == DType::kInt8; });
-    if (!touches_float) {
-      ops_.push_back(op);
-      return;
-    }
-    if (!has_int8_form(op.code)) fail("{}: {} has no int8 form in this version", source_.path, op_label(source_.main(), static_cast<std::size_t>(&source - source_.main().ops.data())));
-    for (std::size_t i = 0; i < op.inputs.size(); ++i) {
-      if (op.inputs[i] >= 0 && is_value_input(op, i)) quantize_value(op.inputs[i]);
-    }
-    if (weight_axis(op.code) >= 0) quantize_layer(op);
-    else op.version = std::max(op.version, 2);
-    Quant fixed;
-    for (const int t : op.outputs) {
-      if (!float_activation(at(t))) continue;
-      if (fixed_output(op.code, DType::kInt8, &fixed)) set(t, fixed);
-      else if (same_scale(op.code) && !joins(op.code)) set(t, at(op.inputs[op.code == OpCode::kSplit ? 1 : 0]).quant);
-      else set(t, own_range(t));
-    }
-    if (joins(op.code)) {
-      const Quant q = at(op.outputs[0]).quant;
-      for (int& t : op.inputs) {
-        if (at(t).constant) quantize_constant(t, q);
-        else t = rescaled(t, q);
+    for (std::size_t k = 0; k < source_.main().ops.size(); ++k) {
+      const Op& op = source_.main().ops[k];
+      if (is_refused(op.code)) {
+        fail("{}: operator {} has no int8 form in this version", source_.path,
+             op_label(source_.main(), k));
       }
-    }
-    ops_.push_back(op);
-  }
-
-  int border_tensor(const Tensor& inside, const std::string& suffix) {
-    Tensor t = inside;
-    t.name += suffix;
-    t.dtype = DType::kFloat32;
-    t.quant = {};
-    model_.main().tensors.push_back(t);
-    return static_cast<int>(model_.main().tensors.size()) - 1;
-  }
-
-  void borders() {
-    if (options_.io == InputOutput::kInteger) return;
-    Graph& graph = model_.main();
-    std::map<int, int> outer;
-    for (int& t : graph.inputs) {
-      if (at(t).dtype != DType::kInt8) continue;
-      const int f = border_tensor(at(t), "_float");
-      Op op;
-      op.code = OpCode::kQuantize;
-      op.inputs = {f};
-      op.outputs = {t};
-      graph.ops.insert(graph.ops.begin(), op);
-      outer[t] = f;
-      t = f;
-    }
-    for (int& t : graph.outputs) {
-      if (at(t).dtype != DType::kInt8) continue;
-      const int f = border_tensor(at(t), "_float");
-      Op op;
-      op.code = OpCode::kDequantize;
-      op.version = 2;
-      op.inputs = {t};
-      op.outputs = {f};
-      graph.ops.push_back(op);
-      outer[t] = f;
-      t = f;
-    }
-    for (Signature& s : model_.signatures) {
-      for (auto* list : {&s.inputs, &s.outputs}) {
-        for (auto& [name, t] : *list) {
-          const auto found = outer.find(t);
-          if (found != outer.end()) t = found->second;
+      for (const int t : op.inputs) {
+        if (t >= 0 && !original(static_cast<std::size_t>(t)).quant.empty()) {
+          fail("{}: is quantized already (tensor {}, {}); expected a float model", source_.path, t,
+               original(static_cast<std::size_t>(t)).name);
         }
       }
     }
   }
 
+  static bool same(const Quant& a, const Quant& b) {
+    return a.scale == b.scale && a.zero_point == b.zero_point;
+  }
+  void set(int t, const Quant& q, DType dtype = DType::kInt8) {
+    at(t).dtype = dtype;
+    at(t).quant = q;
+  }
+  int copy_of(int t, const std::string& suffix) {
+    Tensor copy = at(t);
+    copy.name += suffix;
+    graph().tensors.push_back(std::move(copy));
+    return static_cast<int>(graph().tensors.size()) - 1;
+  }
+
+  // A constant stored as codes of `q`.  One that several operators read with different scales gets a
+  // copy for each scale.
+  int constant(int t, const Array& codes, const Quant& q) {
+    auto& made = constants_[t];
+    for (const int m : made) {
+      if (same(at(m).quant, q) && at(m).dtype == codes.dtype()) return m;
+    }
+    const int to = made.empty() ? t : copy_of(t, fmt::format("_{}", made.size()));
+    at(to).constant = codes;
+    set(to, q, codes.dtype());
+    made.push_back(to);
+    return to;
+  }
+
+  // An operand that is constant counts as an activation: its own range (or the scale that it has to
+  // follow), all codes.
+  int constant_value(int t, Quant q) {
+    const Array& real = *original(static_cast<std::size_t>(t)).constant;
+    if (q.empty()) {
+      float low = 0, high = 0;
+      for (const float v : real.span<float>()) {
+        low = std::min(low, v);
+        high = std::max(high, v);
+      }
+      q = activation_quant(low, high, DType::kInt8);
+    }
+    return constant(t, quantize_activation(real, q, DType::kInt8), q);
+  }
+
+  // A weight without channels (slopes of PRELU, a constant right side of BATCH_MATMUL).
+  int constant_weight(int t) {
+    const Array& real = *original(static_cast<std::size_t>(t)).constant;
+    const Quant q = weight_quant(real, -1);
+    return constant(t, quantize_weights(real, q), q);
+  }
+
+  int rescaled(int t, const Quant& q) {
+    for (const int m : rescaled_[t]) {
+      if (same(at(m).quant, q)) return m;
+    }
+    const int to = copy_of(t, "_requantized");
+    set(to, q);
+    ops_.push_back(conversion(OpCode::kQuantize, 1, t, to));
+    rescaled_[t].push_back(to);
+    ++result_.rescales;
+    return to;
+  }
+
+  // Right behind the producer, as the converter places them.
+  void add_rescales(int t) {
+    for (const auto& [place, q] : scales_.input) {
+      const Op& reader = source_.main().ops[static_cast<std::size_t>(place.first)];
+      if (reader.inputs[place.second] == t && at(t).dtype == DType::kInt8) rescaled(t, q);
+    }
+  }
+
+  bool is_float(int t) const {
+    return t >= 0 && static_cast<std::size_t>(t) < source_.main().tensors.size() &&
+           original(static_cast<std::size_t>(t)).dtype == DType::kFloat32;
+  }
+
+  void add(int k) {
+    const Op& source = source_.main().ops[static_cast<std::size_t>(k)];
+    Op op = source;
+    const bool real = std::any_of(op.inputs.begin(), op.inputs.end(), [&](int t) { return is_float(t); }) ||
+                      std::any_of(op.outputs.begin(), op.outputs.end(), [&](int t) { return is_float(t); });
+    if (!real) {
+      ops_.push_back(std::move(op));
+    } else if (!has_int8_form(op.code)) {
+      add_in_float(k, std::move(op));
+    } else {
+      add_in_int8(k, std::move(op));
+    }
+  }
+
+  void add_in_int8(int k, Op op) {
+    for (std::size_t i = 0; i < op.inputs.size(); ++i) {
+      int& t = op.inputs[i];
+      if (!is_float(t)) continue;
+      if (is_value_input(op, i)) {
+        t = value_input(k, op, i);
+      } else if (op.code == OpCode::kPrelu && original(static_cast<std::size_t>(t)).constant) {
+        t = constant_weight(t);
+      }
+    }
+    if (weight_axis(op.code) >= 0) quantize_layer(op);
+    op.version = std::max(op.version, int8_version(op));
+    const std::vector<int> outputs = op.outputs;
+    std::vector<Op> after;
+    for (std::size_t j = 0; j < outputs.size(); ++j) {
+      const auto own = scales_.output.find({k, j});
+      if (own == scales_.output.end()) continue;
+      op.outputs[j] = copy_of(outputs[j], "_own");
+      set(op.outputs[j], own->second);
+      after.push_back(conversion(OpCode::kQuantize, 1, op.outputs[j], outputs[j]));
+      ++result_.rescales;
+    }
+    ops_.push_back(std::move(op));
+    for (Op& o : after) ops_.push_back(std::move(o));
+  }
+
+  int value_input(int k, const Op& op, std::size_t i) {
+    const int t = op.inputs[i];
+    const auto wanted = scales_.input.find({k, i});
+    if (original(static_cast<std::size_t>(t)).constant) {
+      if (op.code == OpCode::kBatchMatmul) return constant_weight(t);
+      Quant q = wanted != scales_.input.end() ? wanted->second : Quant{};
+      if (q.empty() && same_scale(op.code)) q = scales_.tensor[static_cast<std::size_t>(t)];
+      return constant_value(t, q);
+    }
+    return wanted == scales_.input.end() ? t : rescaled(t, wanted->second);
+  }
+
+  void quantize_layer(Op& op) {
+    const int x = op.input(static_cast<std::size_t>(data_input(op.code)));
+    const int w = op.input(static_cast<std::size_t>(weight_input(op.code)));
+    const auto bias_at = static_cast<std::size_t>(bias_input(op.code));
+    const int b = op.input(bias_at);
+    if (!is_float(w) || !original(static_cast<std::size_t>(w)).constant ||
+        (b >= 0 && !original(static_cast<std::size_t>(b)).constant)) {
+      fail("{}: {} computes its weights at run time, which has no int8 form in this version",
+           source_.path, op.name());
+    }
+    const Array& real = *original(static_cast<std::size_t>(w)).constant;
+    Quant q = weight_quant(real, options_.granularity == Granularity::kPerChannel ? weight_axis(op.code) : -1);
+    const Array* bias = b >= 0 ? &*original(static_cast<std::size_t>(b)).constant : nullptr;
+    Quant q_bias = bias_quant(at(x).quant, q);
+    if (bias != nullptr) make_room_for_bias(*bias, at(x).quant, q, q_bias);
+    op.inputs[static_cast<std::size_t>(weight_input(op.code))] = constant(w, quantize_weights(real, q), q);
+    if (bias != nullptr) {
+      op.inputs[bias_at] = constant(b, quantize_bias(*bias, q_bias, DType::kInt32), q_bias);
+    } else if (op.code == OpCode::kConv2d || op.code == OpCode::kDepthwiseConv2d) {
+      add_zero_bias(op, w, q_bias);
+    }
+  }
+
+  // The runtime wants a bias in every quantized convolution.
+  void add_zero_bias(Op& op, int w, const Quant& q) {
+    const Shape& shape = at(w).shape;
+    Tensor bias;
+    bias.name = at(w).name + "_bias";
+    bias.dtype = DType::kInt32;
+    bias.shape = {shape[static_cast<std::size_t>(weight_axis(op.code))]};
+    bias.quant = q;
+    bias.constant = Array::zeros(DType::kInt32, bias.shape);
+    graph().tensors.push_back(std::move(bias));
+    op.inputs.resize(3, -1);
+    op.inputs[2] = static_cast<int>(graph().tensors.size()) - 1;
+  }
+
+  void add_in_float(int k, Op op) {
+    result_.in_float.push_back(op_label(source_.main(), static_cast<std::size_t>(k)));
+    for (int& t : op.inputs) {
+      if (!is_float(t) || at(t).dtype != DType::kInt8) continue;
+      if (original(static_cast<std::size_t>(t)).constant) {
+        t = float_twin(t, "_float");
+        at(t).constant = original(static_cast<std::size_t>(source_of_twin_[t])).constant;
+        continue;
+      }
+      auto [it, fresh] = dequantized_.try_emplace(t, -1);
+      if (fresh) {
+        it->second = float_twin(t, "_dequantized");
+        ops_.push_back(conversion(OpCode::kDequantize, 2, t, it->second));
+      }
+      t = it->second;
+    }
+    const std::vector<int> outputs = op.outputs;
+    for (int& t : op.outputs) {
+      if (is_float(t)) t = float_twin(t, "_float");
+    }
+    const std::vector<int> made = op.outputs;
+    ops_.push_back(std::move(op));
+    for (std::size_t j = 0; j < outputs.size(); ++j) {
+      if (made[j] != outputs[j]) ops_.push_back(conversion(OpCode::kQuantize, 1, made[j], outputs[j]));
+    }
+  }
+
+  int float_twin(int t, const std::string& suffix) {
+    const int to = copy_of(t, suffix);
+    at(to).dtype = DType::kFloat32;
+    at(to).quant = {};
+    source_of_twin_[to] = t;
+    return to;
+  }
+
+  // Conversions at the graph's own inputs and outputs for float or uint8 callers.
+  void borders() {
+    if (options_.io == InputOutput::kInteger) return;
+    std::map<int, int> outer_input, outer_output;
+    std::vector<Op> first;
+    for (int& t : graph().inputs) {
+      if (at(t).dtype != DType::kInt8) continue;
+      const int outer = border(t);
+      first.push_back(conversion(OpCode::kQuantize, 1, outer, t));
+      outer_input[t] = outer;
+      t = outer;
+    }
+    graph().ops.insert(graph().ops.begin(), first.begin(), first.end());
+    for (int& t : graph().outputs) {
+      if (at(t).dtype != DType::kInt8) continue;
+      auto [it, fresh] = outer_output.try_emplace(t, -1);
+      if (fresh) {
+        it->second = border(t);
+        const bool real = options_.io == InputOutput::kFloat;
+        graph().ops.push_back(conversion(real ? OpCode::kDequantize : OpCode::kQuantize, real ? 2 : 1, t, it->second));
+      }
+      t = it->second;
+    }
+    for (Signature& s : result_.model.signatures) {
+      rename(s.inputs, outer_input);
+      rename(s.outputs, outer_output);
+    }
+  }
+
+  int border(int t) {
+    const bool real = options_.io == InputOutput::kFloat;
+    const int outer = copy_of(t, real ? "_float" : "_uint8");
+    if (real) {
+      at(outer).dtype = DType::kFloat32;
+      at(outer).quant = {};
+    } else {
+      at(outer).dtype = DType::kUint8;
+      at(outer).quant.zero_point[0] += 128;
+    }
+    return outer;
+  }
+
+  static void rename(std::vector<std::pair<std::string, int>>& list, const std::map<int, int>& to) {
+    for (auto& [name, t] : list) {
+      const auto found = to.find(t);
+      if (found != to.end()) t = found->second;
+    }
+  }
+
   const Model& source_;
-  const Ranges& ranges_;
   StaticOptions options_;
-  Model model_;
+  Scales scales_;
+  StaticResult result_;
   std::vector<Op> ops_;
+  std::map<int, std::vector<int>> constants_, rescaled_;
+  std::map<int, int> dequantized_, source_of_twin_;
 };
 
 }  // namespace
 
-Model quantize_static(const Model& float_model, const Ranges& ranges, const StaticOptions& options) {
+StaticResult quantize_static(const Model& float_model, const Ranges& ranges,
+                             const StaticOptions& options) {
   return StaticQuantizer(float_model, ranges, options).make();
-}
-
-DynamicRangeResult quantize_dynamic_range(const Model& float_model, std::size_t least_elements) {
-  DynamicRangeResult r;
-  r.model = float_model;
-  Graph& graph = r.model.main();
-  std::set<int> done;
-  for (Op& op : graph.ops) {
-    if (weight_axis(op.code) < 0) continue;
-    const int w = op.input(1);
-    if (w < 0) continue;
-    Tensor& t = graph.tensors[static_cast<std::size_t>(w)];
-    if (done.contains(w)) {
-    } else if (!t.constant || t.dtype != DType::kFloat32) {
-      continue;
-    } else if (t.constant->elements() < least_elements) {
-      ++r.kept;
-      continue;
-    } else {
-      t.quant = weight_quant(*t.constant, weight_axis(op.code));
-      t.constant = quantize_weights(*t.constant, t.quant);
-      t.dtype = DType::kInt8;
-      done.insert(w);
-      ++r.quantized;
-    }
-    op.version = op.code == OpCode::kFullyConnected ? 12 : op.code == OpCode::kConv2d ? 5 : op.code == OpCode::kDepthwiseConv2d ? 6 : 2;
-    if (auto* fc = std::get_if<FullyConnectedAttrs>(&op.attrs)) fc->asymmetric_quantize_inputs = true;
-  }
-  r.model.description = "quantized by litegap: dynamic range";
-  return r;
 }
 
 }  // namespace litegap

@@ -187,7 +187,8 @@ Model with_per_channel_weights(const Model& model, const std::map<int, Array>& w
     const Tensor& x = tensor(result, op.input(static_cast<std::size_t>(data_input(op.code))));
     if (b >= 0 && !x.quant.empty() && tensor(result, b).constant && tensor(result, b).dtype == DType::kInt32) {
       const Tensor& bias = tensor(model, b);
-      make_room_for_bias(dequantize(*bias.constant, bias_quant(tensor(model, op.input(static_cast<std::size_t>(data_input(op.code)))).quant, tensor(model, t).quant)), x.quant, q);
+      Quant scales = bias_quant(x.quant, q);
+      make_room_for_bias(dequantize(*bias.constant, bias_quant(tensor(model, op.input(static_cast<std::size_t>(data_input(op.code)))).quant, tensor(model, t).quant)), x.quant, q, scales);
     }
     w.constant = quantize_weights(real, q);
     w.quant.scale = q.scale;
