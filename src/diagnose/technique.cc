@@ -77,6 +77,7 @@ class Census {
   void add(const Graph& g) {
     const auto producer = producers(g);
     for (const Weight& w : weights_of(g, producer)) add_weight(g, w);
+    for (const Tensor& t : g.tensors) floats_ += is_float(t.dtype) ? 1 : 0;
     for (const Op& op : g.ops) {
       const Tensor* in = activation_input(g, op);
       if (op.code != OpCode::kQuantize && op.code != OpCode::kDequantize && is_quantized_activation(in)) {
@@ -193,6 +194,7 @@ class Census {
 
   void add_notes(Technique& t) const {
     const auto note = [&](std::string text) { t.notes.push_back(std::move(text)); };
+    if (t.name == "float32" && floats_ == 0) note("no float and no quantized tensors: plain integer arithmetic");
     if (pairs_ > 0) {
       note(fmt::format("{} QUANTIZE/DEQUANTIZE pairs around float operators: int8 is simulated, not used for arithmetic "
                        "(no optimization was set when a quantization-aware model was converted)", pairs_));
@@ -215,7 +217,7 @@ class Census {
   std::array<std::uint64_t, kKinds> elements_{}, integer_ops_{};
   std::array<int, kKinds> tensors_{};
   int conv_channel_ = 0, conv_tensor_ = 0, other_channel_ = 0, other_tensor_ = 0, either_ = 0, blockwise_ = 0;
-  int pairs_ = 0, packed_ = 0, hybrid_depthwise_ = 0, symmetric_ = 0, asymmetric_ = 0;
+  int floats_ = 0, pairs_ = 0, packed_ = 0, hybrid_depthwise_ = 0, symmetric_ = 0, asymmetric_ = 0;
 };
 
 }  // namespace
