@@ -1,27 +1,21 @@
-// Prepare functions of the operators that compute on values, element by element or over windows.
+// Rows of the operators that compute on values, one list a file; the table of kernels joins them.
 #pragma once
+#include <span>
+
 #include "kernels/kernel.h"
 
 namespace litegap {
 
-std::unique_ptr<Kernel> prepare_add_sub(OpSpec& spec);
-std::unique_ptr<Kernel> prepare_mul(OpSpec& spec);
-std::unique_ptr<Kernel> prepare_div(OpSpec& spec);
-std::unique_ptr<Kernel> prepare_max_min(OpSpec& spec);
-std::unique_ptr<Kernel> prepare_squared_difference(OpSpec& spec);
-std::unique_ptr<Kernel> prepare_average_pool(OpSpec& spec);
-std::unique_ptr<Kernel> prepare_max_pool(OpSpec& spec);
-std::unique_ptr<Kernel> prepare_reduce(OpSpec& spec);       // MEAN, SUM, REDUCE_MAX, REDUCE_MIN
-std::unique_ptr<Kernel> prepare_softmax(OpSpec& spec);
-std::unique_ptr<Kernel> prepare_table_op(OpSpec& spec);     // LOGISTIC, TANH
-std::unique_ptr<Kernel> prepare_relu(OpSpec& spec);         // RELU, RELU6, RELU_N1_TO_1, RELU_0_TO_1
-std::unique_ptr<Kernel> prepare_leaky_relu(OpSpec& spec);
-std::unique_ptr<Kernel> prepare_prelu(OpSpec& spec);
-std::unique_ptr<Kernel> prepare_hard_swish(OpSpec& spec);
-std::unique_ptr<Kernel> prepare_float_unary(OpSpec& spec);  // ABS, NEG, SQRT, RSQRT, SQUARE, EXP, LOG, FLOOR, CEIL, SIN, COS
-std::unique_ptr<Kernel> prepare_quantize(OpSpec& spec);
-std::unique_ptr<Kernel> prepare_dequantize(OpSpec& spec);
-std::unique_ptr<Kernel> prepare_l2_normalization(OpSpec& spec);
-std::unique_ptr<Kernel> prepare_arg(OpSpec& spec);          // ARG_MAX, ARG_MIN
+std::span<const KernelRow> elementwise_kernel_rows();  // ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, …
+std::span<const KernelRow> unary_kernel_rows();        // RELU and relatives, PRELU, HARD_SWISH
+std::span<const KernelRow> curve_kernel_rows();        // LOGISTIC, TANH, ELU, GELU, EXP, LOG
+std::span<const KernelRow> math_kernel_rows();         // ABS, NEG, SQRT, RSQRT, FLOOR, SIN, …
+std::span<const KernelRow> softmax_kernel_rows();      // SOFTMAX
+std::span<const KernelRow> log_softmax_kernel_rows();  // LOG_SOFTMAX
+std::span<const KernelRow> pool_kernel_rows();         // AVERAGE_POOL_2D, MAX_POOL_2D
+std::span<const KernelRow> reduce_kernel_rows();       // MEAN, SUM, REDUCE_MAX, REDUCE_MIN
+std::span<const KernelRow> quantize_kernel_rows();     // QUANTIZE, DEQUANTIZE
+std::span<const KernelRow> l2norm_kernel_rows();       // L2_NORMALIZATION
+std::span<const KernelRow> arg_kernel_rows();          // ARG_MAX, ARG_MIN
 
 }  // namespace litegap

@@ -161,12 +161,6 @@ std::unique_ptr<Kernel> table16(OpSpec& spec, std::size_t n, F f) {
       });
 }
 
-bool is_8bit(DType t) { return t == DType::kInt8 || t == DType::kUint8; }
-
-[[noreturn]] void refuse_type(const OpSpec& spec) {
-  refuse(spec, "type {} is not supported", dtype_name(spec.inputs[0].dtype));
-}
-
 std::unique_ptr<Kernel> prepare_logistic(OpSpec& spec) {
   const DType t = prepare_same(spec);
   const std::size_t n = shape_elements(spec.outputs[0].shape);

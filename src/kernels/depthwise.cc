@@ -93,7 +93,7 @@ DepthwiseKernel::DepthwiseKernel(WindowSpec spec) : s_(std::move(spec)) {
   for (std::size_t c = 0; c < s_.bias.size() && !s_.wide; ++c) start_[c] = static_cast<std::int32_t>(s_.bias[c]);
   if (float_ && s_.bias_first) {
     std::memcpy(start_.data(), float_bias_.data(), padded * sizeof(float));
-    std::fill(float_bias_.begin(), float_bias_.end(), 0.0f);
+    s_.finish->scale = s_.finish->tail = FloatScale::kClamp;
   }
 }
 
@@ -224,6 +224,7 @@ void DepthwiseKernel::run_block(const Work& w, const std::byte* in, std::byte* c
   task.pixel_step = static_cast<std::ptrdiff_t>(static_cast<std::size_t>(s_.window.step_x) * channels_ * feed_.out_bytes());
   task.pixels = pixels;
   task.tile = tile;
+  task.channels = static_cast<int>(std::min(kBlock, channels_ - channel));
   const GemmKernels& k = *s_.kernels;
   (!float_ ? k.depthwise : s_.fused_multiply_add ? k.depthwise_fused : k.depthwise_plain)(task);
   FinishTask end;

@@ -1,275 +1,328 @@
-// Two operands with NumPy broadcasting (docs/numerics.md, sections 2.7, 2.8, 2.20, 2.21).
+// ADD, SUB, MUL, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE
+// (docs/numerics.md, sections 1.4, 1.5, 2.7, 2.8, 2.20, 2.21).
+#include <array>
 #include <cmath>
+#include <functional>
+#include <limits>
 
-#include "kernels/arith.h"
 #include "kernels/arithmetic_ops.h"
+#include "kernels/broadcast.h"
+#include "kernels/fused_bounds.h"
 
 namespace litegap {
 namespace {
 
-// Where the operands of each output element are: strides of 0 along broadcast axes.
-struct Broadcast {
-  Shape shape;
-  std::vector<std::size_t> stride_a, stride_b;
-  std::size_t elements = 0;
-  bool equal = false;
-
-  template <class F>
-  void each(F f) const {
-    if (equal) {
-      for (std::size_t i = 0; i < elements; ++i) f(i, i, i);
-      return;
-    }
-    if (elements == 0) return;
-    const std::size_t rank = shape.size();
-    const std::size_t inner = rank == 0 ? 1 : static_cast<std::size_t>(shape[rank - 1]);
-    const std::size_t ia = rank == 0 ? 0 : stride_a[rank - 1], ib = rank == 0 ? 0 : stride_b[rank - 1];
-    for (std::size_t o = 0; o < elements; o += inner) {
-      std::size_t rest = o / inner, a = 0, b = 0;
-      for (std::size_t d = rank; d-- > 1;) {
-        const std::size_t at = rest % static_cast<std::size_t>(shape[d - 1]);
-        rest /= static_cast<std::size_t>(shape[d - 1]);
-        a += at * stride_a[d - 1];
-        b += at * stride_b[d - 1];
-      }
-      for (std::size_t i = 0; i < inner; ++i) f(o + i, a + i * ia, b + i * ib);
-    }
-  }
-};
-
-Broadcast broadcast(const OpSpec& spec) {
-  const Shape &a = spec.inputs[0].shape, &b = spec.inputs[1].shape;
-  Broadcast r;
-  const std::size_t rank = std::max(a.size(), b.size());
-  r.shape.resize(rank);
-  r.stride_a.resize(rank);
-  r.stride_b.resize(rank);
-  std::size_t sa = 1, sb = 1;
-  for (std::size_t k = 0; k < rank; ++k) {
-    const std::size_t d = rank - 1 - k;
-    const std::int32_t da = k < a.size() ? a[a.size() - 1 - k] : 1, db = k < b.size() ? b[b.size() - 1 - k] : 1;
-    if (da != db && da != 1 && db != 1) refuse(spec, "shapes {} and {} do not broadcast", shape_text(a), shape_text(b));
-    r.shape[d] = da == 1 ? db : da;
-    r.stride_a[d] = da == 1 ? 0 : sa;
-    r.stride_b[d] = db == 1 ? 0 : sb;
-    sa *= static_cast<std::size_t>(da);
-    sb *= static_cast<std::size_t>(db);
-  }
-  r.elements = shape_elements(r.shape);
-  r.equal = a == b;
-  return r;
-}
-
-DType same_type(const OpSpec& spec) {
-  const DType t = spec.inputs[0].dtype;
-  if (spec.inputs[1].dtype != t || spec.outputs[0].dtype != t) {
-    refuse(spec, "types {}, {} and {}: expected one type", dtype_name(t), dtype_name(spec.inputs[1].dtype), dtype_name(spec.outputs[0].dtype));
-  }
-  return t;
-}
-
 Broadcast prepare_two(OpSpec& spec) {
   expect_inputs(spec, 2, 2);
   expect_outputs(spec, 1);
-  same_type(spec);
-  Broadcast b = broadcast(spec);
-  spec.outputs[0].shape = b.shape;
-  return b;
+  const DType t = spec.inputs[0].dtype;
+  if (spec.inputs[1].dtype != t || spec.outputs[0].dtype != t) {
+    refuse(spec, "types {}, {} and {}: expected one type", dtype_name(t),
+           dtype_name(spec.inputs[1].dtype), dtype_name(spec.outputs[0].dtype));
+  }
+  return broadcast(spec);
+}
+
+[[noreturn]] void refuse_type(const OpSpec& spec) {
+  refuse(spec, "type {} is not supported", dtype_name(spec.inputs[0].dtype));
 }
 
 struct Scales {
-  float a, b, y;
-  std::int32_t za, zb, zy;
+  ScaleZero a, b, y;
+};
+Scales scales_of(const OpSpec& spec) {
+  return {scale_zero(spec, spec.inputs[0]), scale_zero(spec, spec.inputs[1]),
+          scale_zero(spec, spec.outputs[0])};
+}
+
+void expect_zero_points(const OpSpec& spec, const Scales& s) {
+  if (spec.inputs[0].dtype != DType::kInt16 || (s.a.zero == 0 && s.b.zero == 0 && s.y.zero == 0)) return;
+  refuse(spec, "zero points {}, {} and {}, expected 0 for int16", s.a.zero, s.b.zero, s.y.zero);
+}
+
+// XNNPACK takes 8-bit and float nodes with the activations it knows.
+bool xnn_takes(const OpSpec& spec) {
+  return spec.dialect == Dialect::kXnnpack && spec.inputs[0].dtype != DType::kInt16 &&
+         fused_activation(spec.op->attrs) <= Activation::kRelu6;
+}
+
+// ---- plain numbers -------------------------------------------------------------------------------
+struct WrappingAdd {
+  template <class T>
+  T operator()(T x, T y) const {
+    if constexpr (std::is_floating_point_v<T>) return x + y;
+    else return static_cast<T>(static_cast<std::make_unsigned_t<T>>(x) + static_cast<std::make_unsigned_t<T>>(y));
+  }
+};
+struct WrappingSub {
+  template <class T>
+  T operator()(T x, T y) const {
+    if constexpr (std::is_floating_point_v<T>) return x - y;
+    else return static_cast<T>(static_cast<std::make_unsigned_t<T>>(x) - static_cast<std::make_unsigned_t<T>>(y));
+  }
+};
+struct WrappingMul {
+  template <class T>
+  T operator()(T x, T y) const {
+    // Products of narrow types are widened first: int would overflow.
+    if constexpr (std::is_floating_point_v<T>) return x * y;
+    else return static_cast<T>(static_cast<std::uint64_t>(x) * static_cast<std::uint64_t>(y));
+  }
+};
+struct SquaredDifference {
+  template <class T>
+  T operator()(T x, T y) const {
+    const T d = WrappingSub{}(x, y);
+    return WrappingMul{}(d, d);
+  }
 };
 
-float one_scale(const OpSpec& spec, const Operand& o) {
-  if (o.quant == nullptr || o.quant->scale.size() != 1) refuse(spec, "tensor {} of type {} has {} scales, expected 1", o.name, dtype_name(o.dtype), o.quant == nullptr ? 0 : o.quant->scale.size());
-  const float s = o.quant->scale[0];
-  if (!(s > 0) || !std::isfinite(s)) refuse(spec, "tensor {} has scale {}, expected a positive number", o.name, s);
-  return s;
-}
-
-Scales scales_of(const OpSpec& spec) {
-  const auto zero = [](const Operand& o) { return static_cast<std::int32_t>(o.quant->zero_point[0]); };
-  Scales s{one_scale(spec, spec.inputs[0]), one_scale(spec, spec.inputs[1]), one_scale(spec, spec.outputs[0]), 0, 0, 0};
-  s.za = zero(spec.inputs[0]);
-  s.zb = zero(spec.inputs[1]);
-  s.zy = zero(spec.outputs[0]);
-  return s;
-}
-
-Range32 type_range(DType t) {
-  return t == DType::kInt8 ? Range32{-128, 127} : t == DType::kUint8 ? Range32{0, 255} : Range32{-32768, 32767};
-}
-
-// Bounds of the fused activation in codes; XNNPACK rounds them in another way (section 1.5).
-Range32 code_bounds(const OpSpec& spec, float scale, std::int32_t zero, bool xnn) {
-  const Range32 all = type_range(spec.outputs[0].dtype);
-  const auto code = [&](float v) {
-    if (xnn) return static_cast<std::int32_t>(std::nearbyint(std::clamp(v / scale + static_cast<float>(zero), static_cast<float>(all.low), static_cast<float>(all.high))));
-    return zero + round_away(v / scale);
-  };
-  switch (fused_activation(spec.op->attrs)) {
-    case Activation::kRelu: return {std::max(all.low, code(0)), all.high};
-    case Activation::kRelu6: return {std::max(all.low, code(0)), std::min(all.high, code(6))};
-    case Activation::kReluN1To1: return {std::max(all.low, code(-1)), std::min(all.high, code(1))};
-    default: return all;
-  }
-}
-
+// The values of a fused activation.  Without one the reference and built-in kernels still clamp,
+// to the range of finite numbers.
 template <class T>
-std::pair<T, T> float_bounds(const OpSpec& spec) {
-  const T inf = std::numeric_limits<T>::has_infinity ? std::numeric_limits<T>::infinity() : std::numeric_limits<T>::max();
-  const T low = std::numeric_limits<T>::has_infinity ? -inf : std::numeric_limits<T>::lowest();
-  switch (fused_activation(spec.op->attrs)) {
-    case Activation::kRelu: return {T(0), inf};
-    case Activation::kRelu6: return {T(0), T(6)};
-    case Activation::kReluN1To1: return {T(-1), T(1)};
-    default: return {low, inf};
+struct Clamp {
+  T low, high;
+  T operator()(T v) const {
+    // Comparisons in this order let NaN through, as the runtime's do.
+    const T least = v < low ? low : v;
+    return high < least ? high : least;
   }
-}
-
-template <class T>
-T bounded(T v, std::pair<T, T> b) {
-  // Comparisons in this order let NaN through, as the runtime does.
-  const T low = v < b.first ? b.first : v;
-  return low > b.second ? b.second : low;
-}
+};
 
 template <class T, class F>
-std::unique_ptr<Kernel> plain(OpSpec& spec, const Broadcast& b, F f) {
-  const auto bounds = float_bounds<T>(spec);
-  return make_kernel([b, f, bounds](const Io& io) {
-    const T *x = static_cast<const T*>(io.inputs[0]), *y = static_cast<const T*>(io.inputs[1]);
-    T* out = static_cast<T*>(io.outputs[0]);
-    b.each([&](std::size_t o, std::size_t i, std::size_t j) { out[o] = bounded<T>(f(x[i], y[j]), bounds); });
-  });
+std::unique_ptr<Kernel> plain(OpSpec& spec, Broadcast b, F f) {
+  const Activation activation = fused_activation(spec.op->attrs);
+  const auto bounds = real_bounds<T>(activation);
+  Clamp<T> clamp{bounds.low, bounds.high};
+  if constexpr (std::is_floating_point_v<T>) {
+    if (xnn_takes(spec) && !bounds.set) return broadcast_kernel<T, T, T>(std::move(b), f);
+    if (xnn_takes(spec) && activation == Activation::kRelu) clamp.high = std::numeric_limits<T>::infinity();
+  }
+  return broadcast_kernel<T, T, T>(std::move(b), [f, clamp](T x, T y) { return clamp(f(x, y)); });
 }
 
 template <class F>
-std::unique_ptr<Kernel> by_type(OpSpec& spec, const Broadcast& b, F f) {
+std::unique_ptr<Kernel> plain_by_type(OpSpec& spec, Broadcast b, F f) {
   switch (spec.inputs[0].dtype) {
-    case DType::kFloat32: return plain<float>(spec, b, f);
-    case DType::kInt32: return plain<std::int32_t>(spec, b, f);
-    case DType::kInt64: return plain<std::int64_t>(spec, b, f);
-    default: refuse(spec, "type {} is not supported", dtype_name(spec.inputs[0].dtype));
+    case DType::kFloat32: return plain<float>(spec, std::move(b), f);
+    case DType::kInt32: return plain<std::int32_t>(spec, std::move(b), f);
+    case DType::kInt64: return plain<std::int64_t>(spec, std::move(b), f);
+    case DType::kInt16:
+      // Without scales: numbers, not codes.
+      if (spec.outputs[0].quant->empty()) return broadcast_kernel<std::int16_t, std::int16_t, std::int16_t>(std::move(b), f);
+      break;
+    default: break;
   }
+  refuse_type(spec);
 }
 
-template <class T, class F>
-std::unique_ptr<Kernel> coded(const Broadcast& b, F f) {
-  return make_kernel([b, f](const Io& io) {
-    const T *x = static_cast<const T*>(io.inputs[0]), *y = static_cast<const T*>(io.inputs[1]);
-    T* out = static_cast<T*>(io.outputs[0]);
-    b.each([&](std::size_t o, std::size_t i, std::size_t j) { out[o] = static_cast<T>(f(static_cast<std::int32_t>(x[i]), static_cast<std::int32_t>(y[j]))); });
-  });
-}
-
+// ---- codes ---------------------------------------------------------------------------------------
 template <class F>
-std::unique_ptr<Kernel> by_code(OpSpec& spec, const Broadcast& b, F f) {
+std::unique_ptr<Kernel> coded(const OpSpec& spec, Broadcast b, F f) {
+  const auto wide = [f](auto x, auto y) { return f(static_cast<std::int32_t>(x), static_cast<std::int32_t>(y)); };
   switch (spec.inputs[0].dtype) {
-    case DType::kInt8: return coded<std::int8_t>(b, f);
-    case DType::kUint8: return coded<std::uint8_t>(b, f);
-    case DType::kInt16: return coded<std::int16_t>(b, f);
-    default: refuse(spec, "type {} is not supported", dtype_name(spec.inputs[0].dtype));
+    case DType::kInt8: return broadcast_kernel<std::int8_t, std::int8_t, std::int8_t>(std::move(b), wide);
+    case DType::kUint8: return broadcast_kernel<std::uint8_t, std::uint8_t, std::uint8_t>(std::move(b), wide);
+    case DType::kInt16: return broadcast_kernel<std::int16_t, std::int16_t, std::int16_t>(std::move(b), wide);
+    default: refuse_type(spec);
   }
 }
 
-bool is_coded(DType t) { return t == DType::kInt8 || t == DType::kUint8 || t == DType::kInt16; }
-
-// Section 2.7, XNNPACK: 20-bit multipliers, one shift with ties up.
-std::unique_ptr<Kernel> add_xnn(OpSpec& spec, const Broadcast& b, const Scales& s, bool subtract) {
-  const float ra = s.a / s.y, rb = s.b / s.y;
+// ADD and SUB under XNNPACK: 20-bit multipliers, one shift with ties up.
+std::unique_ptr<Kernel> add_xnn(const OpSpec& spec, Broadcast b, const Scales& s, bool subtract) {
+  const float ra = s.a.scale / s.y.scale, rb = s.b.scale / s.y.scale;
   const int shift = 20 - std::ilogb(std::max(ra, rb));
-  const auto ma = static_cast<std::int32_t>(std::nearbyint(std::ldexp(ra, shift)));
-  const auto mb = static_cast<std::int32_t>(std::nearbyint(std::ldexp(rb, shift))) * (subtract ? -1 : 1);
-  const std::int32_t bias = static_cast<std::int32_t>(static_cast<std::uint32_t>(1u << (shift - 1)) - static_cast<std::uint32_t>(ma) * static_cast<std::uint32_t>(s.za) - static_cast<std::uint32_t>(mb) * static_cast<std::uint32_t>(s.zb));
-  const Range32 r = code_bounds(spec, s.y, s.zy, true), all = type_range(spec.outputs[0].dtype);
-  const std::int32_t zy = s.zy;
-  return by_code(spec, b, [=](std::int32_t x, std::int32_t y) {
-    const auto sum = static_cast<std::int32_t>(static_cast<std::uint32_t>(bias) + static_cast<std::uint32_t>(x) * static_cast<std::uint32_t>(ma) + static_cast<std::uint32_t>(y) * static_cast<std::uint32_t>(mb));
-    const std::int32_t v = std::clamp(std::clamp(sum >> shift, -32768, 32767) + zy, -32768, 32767);
-    return std::clamp(std::clamp(v, all.low, all.high), r.low, r.high);
+  const auto code = [shift](float r) { return static_cast<std::int32_t>(std::nearbyint(std::ldexp(r, shift))); };
+  const std::int32_t ma = code(ra), mb = subtract ? -code(rb) : code(rb);
+  const std::int64_t bias = (std::int64_t{1} << (shift - 1)) - std::int64_t{ma} * s.a.zero - std::int64_t{mb} * s.b.zero;
+  const Range32 r = xnn_code_bounds(spec, s.y);
+  const auto start = static_cast<std::uint32_t>(bias);
+  return coded(spec, std::move(b), [=, zero = s.y.zero](std::int32_t x, std::int32_t y) {
+    // Sums wrap modulo 2^32.
+    const auto sum = static_cast<std::int32_t>(start + static_cast<std::uint32_t>(x * ma) + static_cast<std::uint32_t>(y * mb));
+    const std::int32_t v = std::min(std::max(sum >> shift, -32768), 32767) + zero;
+    return std::min(std::max(v, r.low), r.high);
   });
 }
 
-std::unique_ptr<Kernel> add_codes(OpSpec& spec, const Broadcast& b, const Scales& s, bool subtract) {
-  const int left = spec.inputs[0].dtype == DType::kInt16 ? 15 : 20;
-  const double t = 2.0f * std::max(s.a, s.b);
-  const Multiplier ma = make_multiplier(static_cast<double>(s.a) / t), mb = make_multiplier(static_cast<double>(s.b) / t);
-  const Multiplier mo = make_multiplier(t / static_cast<double>(static_cast<float>(1 << left) * s.y));
-  if (mo.exponent > 0) refuse(spec, "output scale {} is too small for the inputs' scales {} and {}", s.y, s.a, s.b);
-  const Range32 r = code_bounds(spec, s.y, s.zy, false);
-  return by_code(spec, b, [=](std::int32_t x, std::int32_t y) {
-    const std::int32_t va = scale_double(wrap_shift_left(x - s.za, left), ma), vb = scale_double(wrap_shift_left(y - s.zb, left), mb);
-    return std::clamp(scale_double(subtract ? va - vb : va + vb, mo) + s.zy, r.low, r.high);
+// ADD and SUB of codes: each operand is scaled to a common scale of its own table (8-bit types), the
+// sum is scaled to the output.
+struct AddCodes {
+  int left = 20;
+  bool subtract = false;
+  Multiplier a, b, out;
+  ScaleZero sa, sb, sy;
+  Range32 range;
+
+  std::int32_t scaled_a(std::int32_t x) const { return scale_double(wrap_shift_left(x - sa.zero, left), a); }
+  std::int32_t scaled_b(std::int32_t y) const {
+    const std::int32_t v = scale_double(wrap_shift_left(y - sb.zero, left), b);
+    return subtract ? -v : v;
+  }
+  std::int32_t finish(std::int32_t sum) const {
+    return std::min(std::max(scale_double(sum, out) + sy.zero, range.low), range.high);
+  }
+  // As a whole block of the built-in vector code does it: 16-bit words that wrap.
+  std::int32_t finish_narrow(std::int32_t sum) const {
+    const auto word = static_cast<std::int16_t>(scale_double(sum, out));
+    const auto v = static_cast<std::int16_t>(word + sy.zero);
+    return std::min(std::max<std::int32_t>(v, range.low), range.high);
+  }
+};
+
+using WideTable = std::array<std::int32_t, 256>;
+
+template <class T>
+std::unique_ptr<Kernel> add_tables(const OpSpec& spec, Broadcast b, const AddCodes& add) {
+  WideTable ta{}, tb{};
+  for (int q = std::numeric_limits<T>::min(); q <= std::numeric_limits<T>::max(); ++q) {
+    ta[static_cast<std::uint8_t>(q)] = add.scaled_a(q);
+    tb[static_cast<std::uint8_t>(q)] = add.scaled_b(q);
+  }
+  const auto sum = [ta, tb](T x, T y) { return ta[static_cast<std::uint8_t>(x)] + tb[static_cast<std::uint8_t>(y)]; };
+  const double most = 256.0 * (static_cast<double>(add.sa.scale) + add.sb.scale) / add.sy.scale;
+  const bool wraps = spec.dialect != Dialect::kReference && b.equal && most > 32000.0;
+  if (!wraps) {
+    return broadcast_kernel<T, T, T>(std::move(b), [sum, add](T x, T y) { return add.finish(sum(x, y)); });
+  }
+  const std::size_t n = b.elements, whole = n / 16 * 16;
+  return make_kernel([=](const Io& io) noexcept {
+    const T *x = static_cast<const T*>(io.inputs[0]), *y = static_cast<const T*>(io.inputs[1]);
+    T* out = static_cast<T*>(io.outputs[0]);
+    for (std::size_t i = 0; i < whole; ++i) out[i] = static_cast<T>(add.finish_narrow(sum(x[i], y[i])));
+    for (std::size_t i = whole; i < n; ++i) out[i] = static_cast<T>(add.finish(sum(x[i], y[i])));
   });
+}
+
+std::unique_ptr<Kernel> add_codes(const OpSpec& spec, Broadcast b, const Scales& s, bool subtract) {
+  const bool wide = spec.inputs[0].dtype == DType::kInt16;
+  AddCodes add;
+  add.left = wide ? 15 : 20;
+  add.subtract = subtract;
+  const double twice = 2.0f * std::max(s.a.scale, s.b.scale);
+  add.a = make_multiplier(s.a.scale / twice);
+  add.b = make_multiplier(s.b.scale / twice);
+  add.out = make_multiplier(twice / static_cast<double>(static_cast<float>(1 << add.left) * s.y.scale));
+  if (add.out.exponent > 0) {
+    refuse(spec, "output scale {} is too small for the inputs' scales {} and {}", s.y.scale, s.a.scale, s.b.scale);
+  }
+  add.sa = s.a;
+  add.sb = s.b;
+  add.sy = s.y;
+  add.range = code_bounds(spec, s.y);
+  if (spec.inputs[0].dtype == DType::kInt8) return add_tables<std::int8_t>(spec, std::move(b), add);
+  if (spec.inputs[0].dtype == DType::kUint8) return add_tables<std::uint8_t>(spec, std::move(b), add);
+  return coded(spec, std::move(b), [add](std::int32_t x, std::int32_t y) {
+    return add.finish(add.scaled_a(x) + add.scaled_b(y));
+  });
+}
+
+// int16 with scales that are powers of two: one operand is shifted, the sum saturates.
+bool exact_log2(float scale, int* log2) {
+  const float l = std::log2(scale);
+  *log2 = static_cast<int>(std::round(l));
+  return std::fabs(l - std::round(l)) < 1e-3f;
+}
+
+std::unique_ptr<Kernel> add_shifted(const OpSpec& spec, Broadcast b, const Scales& s, int shift_a, int shift_b, bool subtract) {
+  const Range32 r = code_bounds(spec, s.y);
+  return coded(spec, std::move(b), [=](std::int32_t x, std::int32_t y) {
+    const std::int32_t va = shift_right_away(x, -shift_a), vb = shift_right_away(y, -shift_b);
+    const std::int32_t sum = std::min(std::max(subtract ? va - vb : va + vb, -32768), 32767);
+    return std::min(std::max(sum, r.low), r.high);
+  });
+}
+
+std::unique_ptr<Kernel> add_words(const OpSpec& spec, Broadcast b, const Scales& s, bool subtract) {
+  int la = 0, lb = 0, ly = 0;
+  const auto* attrs = std::get_if<AddAttrs>(&spec.op->attrs);
+  const bool powers = exact_log2(s.a.scale, &la) && exact_log2(s.b.scale, &lb) && exact_log2(s.y.scale, &ly);
+  if (!powers || (attrs != nullptr && !attrs->pot_scale_int16)) return add_codes(spec, std::move(b), s, subtract);
+  if (std::max(la, lb) != ly) {
+    refuse(spec, "scales 2^{}, 2^{} and 2^{}: the larger input scale must be the output's", la, lb, ly);
+  }
+  return add_shifted(spec, std::move(b), s, la - ly, lb - ly, subtract);
 }
 
 }  // namespace
 
 std::unique_ptr<Kernel> prepare_add_sub(OpSpec& spec) {
-  const Broadcast b = prepare_two(spec);
+  Broadcast b = prepare_two(spec);
   const bool subtract = spec.op->code == OpCode::kSub;
-  if (!is_coded(spec.inputs[0].dtype)) {
-    if (subtract) return by_type(spec, b, [](auto x, auto y) { return x - y; });
-    return by_type(spec, b, [](auto x, auto y) { return x + y; });
+  const bool codes = is_code_type(spec.inputs[0].dtype) && !(spec.inputs[0].dtype == DType::kInt16 && spec.outputs[0].quant->empty());
+  if (!codes) {
+    return subtract ? plain_by_type(spec, std::move(b), WrappingSub{}) : plain_by_type(spec, std::move(b), WrappingAdd{});
   }
   const Scales s = scales_of(spec);
-  if (spec.inputs[0].dtype == DType::kInt16) {
-    const auto* attrs = std::get_if<AddAttrs>(&spec.op->attrs);
-    const bool pot = attrs == nullptr || attrs->pot_scale_int16;
-    const auto power = [](float v) { return std::fabs(std::log2(v) - std::round(std::log2(v))) < 1e-6; };
-    if (pot && power(s.a) && power(s.b) && power(s.y)) refuse(spec, "int16 with power-of-two scales is not supported yet");
-  }
-  const float ra = s.a / s.y, rb = s.b / s.y;
-  const bool fits = ra >= 0x1p-10f && ra < 256 && rb >= 0x1p-10f && rb < 256;
-  if (spec.dialect == Dialect::kXnnpack && spec.inputs[0].dtype != DType::kInt16 && fits) return add_xnn(spec, b, s, subtract);
-  return add_codes(spec, b, s, subtract);
+  expect_zero_points(spec, s);
+  if (spec.inputs[0].dtype == DType::kInt16) return add_words(spec, std::move(b), s, subtract);
+  const float ra = s.a.scale / s.y.scale, rb = s.b.scale / s.y.scale;
+  const bool fits = ra >= 0x1p-10f && ra < 256.0f && rb >= 0x1p-10f && rb < 256.0f;
+  if (xnn_takes(spec) && fits) return add_xnn(spec, std::move(b), s, subtract);
+  return add_codes(spec, std::move(b), s, subtract);
 }
 
 std::unique_ptr<Kernel> prepare_mul(OpSpec& spec) {
-  const Broadcast b = prepare_two(spec);
-  if (!is_coded(spec.inputs[0].dtype)) return by_type(spec, b, [](auto x, auto y) { return x * y; });
+  Broadcast b = prepare_two(spec);
+  const DType t = spec.inputs[0].dtype;
+  if (!is_code_type(t) || (t == DType::kInt16 && spec.outputs[0].quant->empty())) {
+    return plain_by_type(spec, std::move(b), WrappingMul{});
+  }
   const Scales s = scales_of(spec);
-  const float scale = s.a * s.b / s.y;
-  if (spec.dialect == Dialect::kXnnpack && spec.inputs[0].dtype != DType::kInt16 && scale >= 0x1p-16f && scale < 256) {
-    const Range32 r = code_bounds(spec, s.y, s.zy, true), all = type_range(spec.outputs[0].dtype);
-    return by_code(spec, b, [=](std::int32_t x, std::int32_t y) {
-      return std::clamp(requantize_xnn((x - s.za) * (y - s.zb), scale, s.zy, all.low, all.high), r.low, r.high);
+  expect_zero_points(spec, s);
+  const float scale = s.a.scale * s.b.scale / s.y.scale;
+  const std::int32_t za = s.a.zero, zb = s.b.zero, zy = s.y.zero;
+  if (xnn_takes(spec) && scale >= 0x1p-16f && scale < 256.0f) {
+    const Range32 r = xnn_code_bounds(spec, s.y), all = code_range(t);
+    // No product of codes reaches 2^24 and the scale is below 2^8: the conversion cannot overflow.
+    const float high = static_cast<float>(all.high - zy);
+    return coded(spec, std::move(b), [=](std::int32_t x, std::int32_t y) {
+      const float v = std::min(static_cast<float>((x - za) * (y - zb)) * scale, high);
+      const std::int32_t code = small_round_even(std::max(v, -65536.0f)) + zy;
+      return std::min(std::max(code, r.low), r.high);
     });
   }
   const Multiplier m = make_multiplier(scale);
-  const Range32 r = code_bounds(spec, s.y, s.zy, false);
-  return by_code(spec, b, [=](std::int32_t x, std::int32_t y) { return std::clamp(scale_double((x - s.za) * (y - s.zb), m) + s.zy, r.low, r.high); });
-}
-
-std::unique_ptr<Kernel> prepare_div(OpSpec& spec) {
-  const Broadcast b = prepare_two(spec);
-  if (spec.inputs[0].dtype != DType::kFloat32) refuse(spec, "type {} is not supported yet", dtype_name(spec.inputs[0].dtype));
-  return plain<float>(spec, b, [](float x, float y) { return x / y; });
+  const Range32 r = code_bounds(spec, s.y);
+  return coded(spec, std::move(b), [=](std::int32_t x, std::int32_t y) {
+    return std::min(std::max(scale_double((x - za) * (y - zb), m) + zy, r.low), r.high);
+  });
 }
 
 std::unique_ptr<Kernel> prepare_max_min(OpSpec& spec) {
-  const Broadcast b = prepare_two(spec);
+  Broadcast b = prepare_two(spec);
   const bool largest = spec.op->code == OpCode::kMaximum;
-  if (is_coded(spec.inputs[0].dtype)) {
-    return by_code(spec, b, [largest](std::int32_t x, std::int32_t y) { return largest ? std::max(x, y) : std::min(x, y); });
+  const auto with = [&](auto zero) -> std::unique_ptr<Kernel> {
+    using T = decltype(zero);
+    if (largest) return broadcast_kernel<T, T, T>(std::move(b), [](T x, T y) { return x > y ? x : y; });
+    return broadcast_kernel<T, T, T>(std::move(b), [](T x, T y) { return x < y ? x : y; });
+  };
+  switch (spec.inputs[0].dtype) {
+    case DType::kFloat32: return with(float{});
+    case DType::kInt8: return with(std::int8_t{});
+    case DType::kUint8: return with(std::uint8_t{});
+    case DType::kInt16: return with(std::int16_t{});
+    case DType::kInt32: return with(std::int32_t{});
+    case DType::kInt64: return with(std::int64_t{});
+    default: refuse_type(spec);
   }
-  return by_type(spec, b, [largest](auto x, auto y) { return largest ? (x > y ? x : y) : (x < y ? x : y); });
 }
 
 std::unique_ptr<Kernel> prepare_squared_difference(OpSpec& spec) {
-  const Broadcast b = prepare_two(spec);
-  if (!is_coded(spec.inputs[0].dtype)) return by_type(spec, b, [](auto x, auto y) { return (x - y) * (x - y); });
-  if (spec.inputs[0].dtype != DType::kInt8) refuse(spec, "type {} is not supported", dtype_name(spec.inputs[0].dtype));
+  Broadcast b = prepare_two(spec);
+  switch (spec.inputs[0].dtype) {
+    case DType::kFloat32: return broadcast_kernel<float, float, float>(std::move(b), SquaredDifference{});
+    case DType::kInt32: return broadcast_kernel<std::int32_t, std::int32_t, std::int32_t>(std::move(b), SquaredDifference{});
+    case DType::kInt8: break;
+    default: refuse_type(spec);
+  }
   const Scales s = scales_of(spec);
-  const double t = 2.0f * std::max(s.a, s.b);
-  const Multiplier ma = make_multiplier(static_cast<double>(s.a) / t), mb = make_multiplier(static_cast<double>(s.b) / t);
-  const Multiplier mo = make_multiplier(t * t / static_cast<double>(static_cast<float>(1 << 14) * s.y));
-  return by_code(spec, b, [=](std::int32_t x, std::int32_t y) {
-    const std::int32_t d = scale_double(wrap_shift_left(x - s.za, 7), ma) - scale_double(wrap_shift_left(y - s.zb, 7), mb);
-    return std::clamp(scale_double(d * d, mo) + s.zy, -128, 127);
+  const double twice = 2.0f * std::max(s.a.scale, s.b.scale);
+  const Multiplier ma = make_multiplier(s.a.scale / twice), mb = make_multiplier(s.b.scale / twice);
+  const Multiplier mo = make_multiplier(twice * twice / static_cast<double>(static_cast<float>(1 << 14) * s.y.scale));
+  return coded(spec, std::move(b), [=](std::int32_t x, std::int32_t y) {
+    const std::int32_t d = scale_double((x - s.a.zero) * 128, ma) - scale_double((y - s.b.zero) * 128, mb);
+    return std::min(std::max(scale_double(d * d, mo) + s.y.zero, -128), 127);
   });
 }
 

@@ -127,6 +127,7 @@ void finish_sums(const Requant& q, const FinishTask& task) {
 float scaled(FloatScale how, float sum, float s, float w, float bias) {
   switch (how) {
     case FloatScale::kNone: return sum + bias;
+    case FloatScale::kClamp: return sum;
     case FloatScale::kProduct: return sum * (s * w) + bias;
     case FloatScale::kWeightFirst: return sum * w * s + bias;
     case FloatScale::kInputFirst: return sum * s * w + bias;
@@ -194,7 +195,7 @@ void finish_float_plain(const FloatFinish& f, const FinishTask& task) {
     for (int i = 0; i < task.count; ++i) {
       const std::size_t c = task.channel + static_cast<std::size_t>(i);
       const FloatScale how = c < f.split ? f.scale : f.tail;
-      const float sum = how == FloatScale::kNone
+      const float sum = how == FloatScale::kNone || how == FloatScale::kClamp
                             ? static_cast<const float*>(task.tile)[base + static_cast<std::size_t>(i)]
                             : static_cast<float>(static_cast<const std::int32_t*>(task.tile)[base + static_cast<std::size_t>(i)]);
       const float s = task.row_scale != nullptr ? task.row_scale[r] : 0.0f;

@@ -54,6 +54,7 @@ struct DepthwiseTask {
   std::ptrdiff_t pixel_step = 0;         // bytes
   std::size_t pixels = 0;
   void* tile = nullptr;                  // [pixels][16] int32 or float
+  int channels = kDepthwiseBlock;        // real ones; sums of others may be left undefined
 };
 using DepthwiseFn = void (*)(const DepthwiseTask&);
 
@@ -78,7 +79,8 @@ using FinishFn = void (*)(const Requant&, const FinishTask&);
 // by the input's scale s and the weights' scale w in one of the runtime's orders (docs/numerics.md,
 // section 4.5), each operation rounded to float.
 enum class FloatScale : std::uint8_t {
-  kNone,        // a float sum
+  kNone,        // a float sum + bias
+  kClamp,       // a float sum that started from the bias
   kProduct,     // sum * (s * w) + bias
   kWeightFirst, // (sum * w) * s + bias
   kInputFirst,  // (sum * s) * w + bias
@@ -107,6 +109,10 @@ struct GemmKernels {
   int mr = 0, nr = 0;              // the largest tile of pairs and quads
   int mr_float = 0, nr_float = 0;
   std::array<GemmFn, kMaxTileRows> pairs8{}, pairs16{}, quads{}, fused{}, plain{};  // [rows - 1]
+  // The same for panels of which only the first half has real channels (tiles keep their stride, the
+  // other half is left undefined); null where there are none.
+  int mr_half = 0;
+  std::array<GemmFn, kMaxTileRows> half_pairs8{}, half_pairs16{}, half_fused{}, half_plain{};
   // One row by kRowPanels neighbouring panels, tile [kRowPanels * nr]: a single row leaves too few
   // independent float sums in one panel.
   GemmFn fused_row = nullptr, plain_row = nullptr;

@@ -27,7 +27,8 @@ LITEGAP_AVX2_INLINE __m256i broadcast_group(const std::byte* p) {
   return _mm256_set1_epi32(v);
 }
 
-template <int R, class W>
+// C = 1: only the first eight columns of the panel.
+template <int R, class W, int C>
 LITEGAP_AVX2 void pairs(const GemmTask& task) {
   __m256i sums[R][2];
   const auto* start = static_cast<const __m256i*>(task.start);
@@ -43,12 +44,12 @@ LITEGAP_AVX2 void pairs(const GemmTask& task) {
     for (int r = 0; r < R; ++r) x[r] = task.rows[r] + task.segments[s].offset;
     const std::ptrdiff_t bytes = 4 * task.segments[s].groups;
     for (std::ptrdiff_t g = 0; g < bytes; g += 4, w += 2 * kNr) {
-      const __m256i w0 = load_pairs(w), w1 = load_pairs(w + kNr);
+      const __m256i w0 = load_pairs(w), w1 = C == 2 ? load_pairs(w + kNr) : w0;
 #pragma GCC unroll 12
       for (int r = 0; r < R; ++r) {
         const __m256i v = broadcast_group(x[r] + g);
         sums[r][0] = _mm256_add_epi32(sums[r][0], _mm256_madd_epi16(v, w0));
-        sums[r][1] = _mm256_add_epi32(sums[r][1], _mm256_madd_epi16(v, w1));
+        if constexpr (C == 2) sums[r][1] = _mm256_add_epi32(sums[r][1], _mm256_madd_epi16(v, w1));
       }
     }
   }
@@ -56,7 +57,7 @@ LITEGAP_AVX2 void pairs(const GemmTask& task) {
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r) {
     _mm256_store_si256(tile + 2 * r, sums[r][0]);
-    _mm256_store_si256(tile + 2 * r + 1, sums[r][1]);
+    if constexpr (C == 2) _mm256_store_si256(tile + 2 * r + 1, sums[r][1]);
   }
 }
 
@@ -71,7 +72,7 @@ LITEGAP_AVX2_INLINE __m256 broadcast_float(const std::byte* p) {
 
 // Sums in the order of the segments, one product after the other: each product rounded before it is
 // added (the reference and built-in kernels' way), or fused (XNNPACK's).
-template <int R, bool kFma>
+template <int R, bool kFma, int C>
 LITEGAP_AVX2 void floats(const GemmTask& task) {
   __m256 sums[R][2];
   const auto* start = static_cast<const float*>(task.start);
@@ -87,12 +88,12 @@ LITEGAP_AVX2 void floats(const GemmTask& task) {
     for (int r = 0; r < R; ++r) x[r] = task.rows[r] + task.segments[s].offset;
     const std::ptrdiff_t bytes = 4 * task.segments[s].groups;
     for (std::ptrdiff_t g = 0; g < bytes; g += 4, w += kNr) {
-      const __m256 w0 = _mm256_loadu_ps(w), w1 = _mm256_loadu_ps(w + 8);
+      const __m256 w0 = _mm256_loadu_ps(w), w1 = C == 2 ? _mm256_loadu_ps(w + 8) : w0;
 #pragma GCC unroll 12
       for (int r = 0; r < R; ++r) {
         const __m256 v = broadcast_float(x[r] + g);
         sums[r][0] = multiply_add<kFma>(v, w0, sums[r][0]);
-        sums[r][1] = multiply_add<kFma>(v, w1, sums[r][1]);
+        if constexpr (C == 2) sums[r][1] = multiply_add<kFma>(v, w1, sums[r][1]);
       }
     }
   }
@@ -100,7 +101,7 @@ LITEGAP_AVX2 void floats(const GemmTask& task) {
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r) {
     _mm256_store_ps(tile + r * kNr, sums[r][0]);
-    _mm256_store_ps(tile + r * kNr + 8, sums[r][1]);
+    if constexpr (C == 2) _mm256_store_ps(tile + r * kNr + 8, sums[r][1]);
   }
 }
 
@@ -153,82 +154,89 @@ LITEGAP_AVX2 void depthwise(const DepthwiseTask& task) {
   }
 }
 
-// P neighbouring pixels share each load of weights.
-template <int P, bool kFma>
+// P neighbouring pixels share each load of weights; C vectors of eight channels are real.
+template <int P, bool kFma, int C>
 LITEGAP_AVX2_INLINE void depthwise_pixels(const DepthwiseTask& task, const std::byte* in, float* out) {
-  __m256 sums[P][2];
+  __m256 sums[P][C];
   const auto* start = static_cast<const float*>(task.start);
 #pragma GCC unroll 12
   for (int p = 0; p < P; ++p) {
     sums[p][0] = _mm256_loadu_ps(start);
-    sums[p][1] = _mm256_loadu_ps(start + 8);
+    if constexpr (C == 2) sums[p][1] = _mm256_loadu_ps(start + 8);
   }
   const float* w = static_cast<const float*>(task.weights);
   for (std::size_t t = 0; t < task.tap_count; ++t, w += kDepthwiseBlock) {
-    const __m256 w0 = _mm256_loadu_ps(w), w1 = _mm256_loadu_ps(w + 8);
+    const __m256 w0 = _mm256_loadu_ps(w), w1 = C == 2 ? _mm256_loadu_ps(w + 8) : w0;
 #pragma GCC unroll 12
     for (int p = 0; p < P; ++p) {
       const auto* x = reinterpret_cast<const float*>(in + p * task.pixel_step + task.taps[t]);
       sums[p][0] = multiply_add<kFma>(_mm256_loadu_ps(x), w0, sums[p][0]);
-      sums[p][1] = multiply_add<kFma>(_mm256_loadu_ps(x + 8), w1, sums[p][1]);
+      if constexpr (C == 2) sums[p][1] = multiply_add<kFma>(_mm256_loadu_ps(x + 8), w1, sums[p][1]);
     }
   }
 #pragma GCC unroll 12
   for (int p = 0; p < P; ++p) {
     _mm256_store_ps(out + p * kDepthwiseBlock, sums[p][0]);
-    _mm256_store_ps(out + p * kDepthwiseBlock + 8, sums[p][1]);
+    if constexpr (C == 2) _mm256_store_ps(out + p * kDepthwiseBlock + 8, sums[p][1]);
   }
+}
+
+template <bool kFma, int C>
+LITEGAP_AVX2_INLINE void depthwise_row(const DepthwiseTask& task) {
+  auto* out = static_cast<float*>(task.tile);
+  constexpr std::size_t kTogether = C == 2 ? 4 : 8;
+  const std::byte* in = task.input;
+  std::size_t p = 0;
+  for (; p + kTogether <= task.pixels; p += kTogether, in += static_cast<std::ptrdiff_t>(kTogether) * task.pixel_step) {
+    depthwise_pixels<static_cast<int>(kTogether), kFma, C>(task, in, out + p * kDepthwiseBlock);
+  }
+  for (; p < task.pixels; ++p, in += task.pixel_step) depthwise_pixels<1, kFma, C>(task, in, out + p * kDepthwiseBlock);
 }
 
 template <bool kFma>
 LITEGAP_AVX2 void depthwise_float(const DepthwiseTask& task) {
-  auto* out = static_cast<float*>(task.tile);
-  std::size_t p = 0;
-  for (; p + 4 <= task.pixels; p += 4) {
-    depthwise_pixels<4, kFma>(task, task.input + static_cast<std::ptrdiff_t>(p) * task.pixel_step,
-                              out + p * kDepthwiseBlock);
-  }
-  for (; p < task.pixels; ++p) {
-    depthwise_pixels<1, kFma>(task, task.input + static_cast<std::ptrdiff_t>(p) * task.pixel_step,
-                              out + p * kDepthwiseBlock);
-  }
+  if (task.channels <= 8) depthwise_row<kFma, 1>(task);
+  else depthwise_row<kFma, 2>(task);
 }
 
 LITEGAP_AVX2_INLINE __m256i load8(const std::int32_t* p) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
 }
 
-// requantize_fixed for eight channels; no step can overflow.
-LITEGAP_AVX2_INLINE __m256i fixed8(const Requant& q, __m256i x, std::size_t c) {
-  const __m256i m = load8(&q.mantissa[c]), right = load8(&q.right[c]);
+// requantize_fixed for eight channels, whose constants stay in registers from row to row (stores of
+// results could alias the arrays, so a compiler would load them again); no step can overflow.
+struct Fixed8 {
+  __m256i m, m_odd, left, right, mask, threshold, away;
+};
+LITEGAP_AVX2_INLINE Fixed8 fixed_constants(const Requant& q, std::size_t c) {
+  Fixed8 k;
+  k.m = load8(&q.mantissa[c]);
+  k.m_odd = _mm256_srli_epi64(k.m, 32);
+  k.left = load8(&q.left[c]);
+  k.right = load8(&q.right[c]);
+  k.mask = _mm256_sub_epi32(_mm256_sllv_epi32(_mm256_set1_epi32(1), k.right), _mm256_set1_epi32(1));
+  k.threshold = _mm256_srli_epi32(k.mask, 1);
+  k.away = load8(&q.away[c]);
+  return k;
+}
+LITEGAP_AVX2_INLINE __m256i fixed8(const Fixed8& k, __m256i x) {
   const __m256i half = _mm256_set1_epi64x(std::int64_t{1} << 30);
-  x = _mm256_sllv_epi32(x, load8(&q.left[c]));
-  __m256i even = _mm256_mul_epi32(x, m);
-  __m256i odd = _mm256_mul_epi32(_mm256_srli_epi64(x, 32), _mm256_srli_epi64(m, 32));
+  x = _mm256_sllv_epi32(x, k.left);
+  __m256i even = _mm256_mul_epi32(x, k.m);
+  __m256i odd = _mm256_mul_epi32(_mm256_srli_epi64(x, 32), k.m_odd);
   even = _mm256_srli_epi64(_mm256_add_epi64(even, half), 31);
   odd = _mm256_slli_epi64(_mm256_add_epi64(odd, half), 1);
   const __m256i h = _mm256_blend_epi32(even, odd, 0xAA);
-  const __m256i mask = _mm256_sub_epi32(_mm256_sllv_epi32(_mm256_set1_epi32(1), right), _mm256_set1_epi32(1));
-  const __m256i negative = _mm256_and_si256(_mm256_srli_epi32(h, 31), load8(&q.away[c]));
-  const __m256i threshold = _mm256_add_epi32(_mm256_srli_epi32(mask, 1), negative);
-  const __m256i more = _mm256_cmpgt_epi32(_mm256_and_si256(h, mask), threshold);
-  return _mm256_sub_epi32(_mm256_srav_epi32(h, right), more);
+  const __m256i negative = _mm256_and_si256(_mm256_srli_epi32(h, 31), k.away);
+  const __m256i threshold = _mm256_add_epi32(k.threshold, negative);
+  const __m256i more = _mm256_cmpgt_epi32(_mm256_and_si256(h, k.mask), threshold);
+  return _mm256_sub_epi32(_mm256_srav_epi32(h, k.right), more);
 }
 
-LITEGAP_AVX2_INLINE __m256i xnn8(const Requant& q, __m256i x, std::size_t c) {
-  const __m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(x), _mm256_loadu_ps(&q.scale[c]));
-  const __m256 high = _mm256_set1_ps(static_cast<float>(q.high - q.zero_point));
+LITEGAP_AVX2_INLINE __m256i xnn8(__m256i x, __m256 scale, __m256 high) {
+  const __m256 v = _mm256_mul_ps(_mm256_cvtepi32_ps(x), scale);
   const __m256i i = _mm256_cvtps_epi32(_mm256_min_ps(v, high));
   return _mm256_max_epi32(_mm256_min_epi32(i, _mm256_set1_epi32(32767)), _mm256_set1_epi32(-32768));
-}
-
-template <Rounding kRounding>
-LITEGAP_AVX2_INLINE __m256i finish8(const Requant& q, const std::int32_t* sums, std::size_t c) {
-  __m256i y = load8(sums);
-  if constexpr (kRounding == Rounding::kXnn) y = xnn8(q, y, c);
-  else y = fixed8(q, y, c);
-  y = _mm256_add_epi32(y, _mm256_set1_epi32(q.zero_point));
-  return _mm256_max_epi32(_mm256_min_epi32(y, _mm256_set1_epi32(q.high)), _mm256_set1_epi32(q.low));
 }
 
 // Sixteen values, already within the output's range, to int16 in order.
@@ -236,49 +244,61 @@ LITEGAP_AVX2_INLINE __m256i pack16(__m256i a, __m256i b) {
   return _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xD8);
 }
 
-// uint8 values fit int16, so both byte types take their low byte.
-LITEGAP_AVX2_INLINE void store16(DType type, __m256i words, int count, std::byte* out) {
-  alignas(32) std::byte local[32];
-  const bool wide = type == DType::kInt16;
-  if (wide) {
-    _mm256_store_si256(reinterpret_cast<__m256i*>(local), words);
-  } else {
-    const __m128i a = _mm256_castsi256_si128(words), b = _mm256_extracti128_si256(words, 1);
-    const __m128i bytes = type == DType::kInt8 ? _mm_packs_epi16(a, b) : _mm_packus_epi16(a, b);
-    if (count == 16) return _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
-    _mm_store_si128(reinterpret_cast<__m128i*>(local), bytes);
+// Eight values within the output's range.
+LITEGAP_AVX2_INLINE void store8(DType type, __m256i y, int count, std::byte* out) {
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(y), _mm256_extracti128_si256(y, 1));
+  if (type == DType::kInt16) {
+    if (count == 8) return _mm_storeu_si128(reinterpret_cast<__m128i*>(out), words);
+    std::memcpy(out, &words, static_cast<std::size_t>(count) * 2);
+    return;
   }
-  std::memcpy(out, local, static_cast<std::size_t>(count) * (wide ? 2 : 1));
+  const __m128i bytes = type == DType::kInt8 ? _mm_packs_epi16(words, words) : _mm_packus_epi16(words, words);
+  if (count == 8) return _mm_storel_epi64(reinterpret_cast<__m128i*>(out), bytes);
+  std::memcpy(out, &bytes, static_cast<std::size_t>(count));
 }
 
-template <Rounding kRounding>
+template <Rounding kRounding, DType kType>
 LITEGAP_AVX2 void finish_as(const Requant& q, const FinishTask& task) {
-  const std::size_t width = q.type == DType::kInt16 ? 2 : 1;
-  for (int i = 0; i < task.count; i += 16) {
+  constexpr std::size_t kWidth = kType == DType::kInt16 ? 2 : 1;
+  const __m256i zero = _mm256_set1_epi32(q.zero_point), low = _mm256_set1_epi32(q.low), high = _mm256_set1_epi32(q.high);
+  const __m256 top = _mm256_set1_ps(static_cast<float>(q.high - q.zero_point));
+  for (int i = 0; i < task.count; i += 8) {
     const std::size_t c = task.channel + static_cast<std::size_t>(i);
-    const int count = task.count - i < 16 ? task.count - i : 16;
-    for (int r = 0; r < task.rows; ++r) {
-      const auto* sums = static_cast<const std::int32_t*>(task.tile) + static_cast<std::size_t>(r) * task.tile_stride + i;
-      const __m256i y = pack16(finish8<kRounding>(q, sums, c), finish8<kRounding>(q, sums + 8, c + 8));
-      store16(q.type, y, count, task.out[r] + c * width);
+    const int count = task.count - i < 8 ? task.count - i : 8;
+    const Fixed8 fixed = fixed_constants(q, c);
+    const __m256 scale = _mm256_loadu_ps(&q.scale[c]);
+    const auto* sums = static_cast<const std::int32_t*>(task.tile) + i;
+    for (int r = 0; r < task.rows; ++r, sums += task.tile_stride) {
+      __m256i y = load8(sums);
+      if constexpr (kRounding == Rounding::kXnn) y = xnn8(y, scale, top);
+      else y = fixed8(fixed, y);
+      y = _mm256_max_epi32(_mm256_min_epi32(_mm256_add_epi32(y, zero), high), low);
+      store8(kType, y, count, task.out[r] + c * kWidth);
     }
   }
 }
 
+template <Rounding kRounding>
+void finish_type(const Requant& q, const FinishTask& task) {
+  if (q.type == DType::kInt8) return finish_as<kRounding, DType::kInt8>(q, task);
+  if (q.type == DType::kUint8) return finish_as<kRounding, DType::kUint8>(q, task);
+  finish_as<kRounding, DType::kInt16>(q, task);
+}
+
 void finish(const Requant& q, const FinishTask& task) {
-  if (q.rounding == Rounding::kXnn) return finish_as<Rounding::kXnn>(q, task);
-  if (q.rounding == Rounding::kFixed) return finish_as<Rounding::kFixed>(q, task);
+  if (q.rounding == Rounding::kXnn) return finish_type<Rounding::kXnn>(q, task);
+  if (q.rounding == Rounding::kFixed) return finish_type<Rounding::kFixed>(q, task);
   finish_plain(q, task);
 }
 
 template <FloatScale kScale>
-LITEGAP_AVX2_INLINE __m256 scaled8(const FloatFinish& f, const void* tile, std::size_t at, std::size_t c, __m256 s) {
-  const __m256 bias = _mm256_loadu_ps(&f.bias[c]);
-  if constexpr (kScale == FloatScale::kNone) {
+LITEGAP_AVX2_INLINE __m256 scaled8(const void* tile, std::size_t at, __m256 s, __m256 w, __m256 bias) {
+  if constexpr (kScale == FloatScale::kClamp) {
+    return _mm256_loadu_ps(static_cast<const float*>(tile) + at);
+  } else if constexpr (kScale == FloatScale::kNone) {
     return _mm256_add_ps(_mm256_loadu_ps(static_cast<const float*>(tile) + at), bias);
   } else {
     const __m256 sum = _mm256_cvtepi32_ps(load8(static_cast<const std::int32_t*>(tile) + at));
-    const __m256 w = _mm256_loadu_ps(&f.weight_scale[c]);
     if constexpr (kScale == FloatScale::kFused) return _mm256_fmadd_ps(_mm256_mul_ps(sum, s), w, bias);
     if constexpr (kScale == FloatScale::kProduct) return _mm256_add_ps(_mm256_mul_ps(sum, _mm256_mul_ps(s, w)), bias);
     if constexpr (kScale == FloatScale::kWeightFirst) return _mm256_add_ps(_mm256_mul_ps(_mm256_mul_ps(sum, w), s), bias);
@@ -288,22 +308,20 @@ LITEGAP_AVX2_INLINE __m256 scaled8(const FloatFinish& f, const void* tile, std::
 
 template <FloatScale kScale>
 LITEGAP_AVX2 void finish_float_as(const FloatFinish& f, const FinishTask& task) {
+  constexpr bool kReal = kScale == FloatScale::kNone || kScale == FloatScale::kClamp;
   const __m256 low = _mm256_set1_ps(f.low), high = _mm256_set1_ps(f.high);
-  for (int r = 0; r < task.rows; ++r) {
-    const __m256 s = _mm256_set1_ps(task.row_scale != nullptr ? task.row_scale[r] : 0.0f);
-    for (int i = 0; i < task.count; i += 8) {
-      const std::size_t at = static_cast<std::size_t>(r) * task.tile_stride + static_cast<std::size_t>(i);
-      const std::size_t c = task.channel + static_cast<std::size_t>(i);
-      __m256 v = scaled8<kScale>(f, task.tile, at, c, s);
+  for (int i = 0; i < task.count; i += 8) {
+    const std::size_t c = task.channel + static_cast<std::size_t>(i);
+    const __m256 bias = _mm256_loadu_ps(f.bias + c), w = kReal ? bias : _mm256_loadu_ps(f.weight_scale + c);
+    const bool whole = task.count - i >= 8;
+    std::size_t at = static_cast<std::size_t>(i);
+    for (int r = 0; r < task.rows; ++r, at += task.tile_stride) {
+      const __m256 s = kReal ? bias : _mm256_broadcast_ss(task.row_scale + r);
+      __m256 v = scaled8<kScale>(task.tile, at, s, w, bias);
       v = _mm256_min_ps(high, _mm256_max_ps(low, v));  // the second operand wins where one is a NaN
-      std::byte* out = task.out[r] + 4 * c;
-      if (task.count - i >= 8) {
-        _mm256_storeu_ps(reinterpret_cast<float*>(out), v);
-      } else {
-        alignas(32) float local[8];
-        _mm256_store_ps(local, v);
-        std::memcpy(out, local, static_cast<std::size_t>(task.count - i) * sizeof(float));
-      }
+      auto* out = reinterpret_cast<float*>(task.out[r]) + c;
+      if (whole) _mm256_storeu_ps(out, v);
+      else std::memcpy(out, &v, static_cast<std::size_t>(task.count - i) * sizeof(float));
     }
   }
 }
@@ -313,6 +331,7 @@ void finish_float(const FloatFinish& f, const FinishTask& task) {
   if (task.channel < f.split && end > f.split) return finish_float_plain(f, task);
   switch (task.channel < f.split ? f.scale : f.tail) {
     case FloatScale::kNone: return finish_float_as<FloatScale::kNone>(f, task);
+    case FloatScale::kClamp: return finish_float_as<FloatScale::kClamp>(f, task);
     case FloatScale::kProduct: return finish_float_as<FloatScale::kProduct>(f, task);
     case FloatScale::kWeightFirst: return finish_float_as<FloatScale::kWeightFirst>(f, task);
     case FloatScale::kInputFirst: return finish_float_as<FloatScale::kInputFirst>(f, task);
@@ -403,12 +422,21 @@ LITEGAP_AVX2 void quantize_row(const float* in, std::size_t n, const RowCode& co
 
 template <class W>
 constexpr std::array<GemmFn, kMaxTileRows> pair_forms() {
-  return {pairs<1, W>, pairs<2, W>, pairs<3, W>, pairs<4, W>, pairs<5, W>, pairs<6, W>};
+  return {pairs<1, W, 2>, pairs<2, W, 2>, pairs<3, W, 2>, pairs<4, W, 2>, pairs<5, W, 2>, pairs<6, W, 2>};
 }
-
+template <class W>
+constexpr std::array<GemmFn, kMaxTileRows> half_pair_forms() {
+  return {pairs<1, W, 1>, pairs<2, W, 1>, pairs<3, W, 1>, pairs<4, W, 1>, pairs<5, W, 1>,
+          pairs<6, W, 1>, pairs<7, W, 1>, pairs<8, W, 1>, pairs<9, W, 1>, pairs<10, W, 1>};
+}
 template <bool kFma>
 constexpr std::array<GemmFn, kMaxTileRows> float_forms() {
-  return {floats<1, kFma>, floats<2, kFma>, floats<3, kFma>, floats<4, kFma>, floats<5, kFma>, floats<6, kFma>};
+  return {floats<1, kFma, 2>, floats<2, kFma, 2>, floats<3, kFma, 2>, floats<4, kFma, 2>, floats<5, kFma, 2>, floats<6, kFma, 2>};
+}
+template <bool kFma>
+constexpr std::array<GemmFn, kMaxTileRows> half_float_forms() {
+  return {floats<1, kFma, 1>, floats<2, kFma, 1>, floats<3, kFma, 1>, floats<4, kFma, 1>, floats<5, kFma, 1>,
+          floats<6, kFma, 1>, floats<7, kFma, 1>, floats<8, kFma, 1>, floats<9, kFma, 1>, floats<10, kFma, 1>};
 }
 
 GemmKernels make_avx2() {
@@ -418,6 +446,11 @@ GemmKernels make_avx2() {
   k.nr = k.nr_float = kNr;
   k.pairs8 = pair_forms<std::int8_t>();
   k.pairs16 = pair_forms<std::int16_t>();
+  k.mr_half = 10;
+  k.half_pairs8 = half_pair_forms<std::int8_t>();
+  k.half_pairs16 = half_pair_forms<std::int16_t>();
+  k.half_fused = half_float_forms<true>();
+  k.half_plain = half_float_forms<false>();
   k.fused = float_forms<true>();
   k.plain = float_forms<false>();
   k.fused_row = float_row<true>;

@@ -154,6 +154,7 @@ GemmKernels make_avx512(const GemmKernels& avx2) {
   GemmKernels k = avx2;
   k.name = "avx512vnni";
   k.mr = k.mr_float = 12;
+  k.mr_half = 0;
   k.nr = k.nr_float = kNr;
   k.pairs8 = integer_forms<Pairs8>();
   k.pairs16 = integer_forms<Pairs16>();

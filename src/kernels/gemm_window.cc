@@ -57,7 +57,7 @@ class WindowKernel final : public Kernel {
     FloatFinish finish;
     std::int32_t* tail = nullptr;
   };
-  struct Block { std::size_t grid, lane, channel; int count; const std::byte* weights; const Segment* segments; };
+  struct Block { std::size_t grid, lane, channel; int count; bool half; const std::byte* weights; const Segment* segments; };
 
   bool dynamic_weights() const { return s_.weights.empty() && s_.float_weights.empty(); }
   bool is_float() const { return element_ == Element::kFloats; }
@@ -133,7 +133,7 @@ void WindowKernel::pack_constants() {
     wide_bias_.resize(padded);
   } else if (is_float()) {
     if (s_.bias_first) pack_float_start(float_bias_.data(), start_.data());
-    if (s_.bias_first) std::fill(float_bias_.begin(), float_bias_.end(), 0.0f);
+    if (s_.bias_first) s_.finish->scale = s_.finish->tail = FloatScale::kClamp;
   } else {
     pack_start(s_.window, layout_, s_.bias, s_.weights.data(), value, start_.data());
   }
@@ -321,12 +321,15 @@ void WindowKernel::run_panels(const Work& w, std::size_t grid, std::size_t pixel
       b.count = static_cast<int>(std::min(nr, layout_.group_channels - p * nr));
       b.weights = w.weights + packed.first_byte + (group * layout_.panels + p) * packed.panel_bytes;
       b.segments = packed.segments.data() + group * packed.runs.size();
-      const std::size_t tiles = (pixels + mr - 1) / mr;
-      for (std::size_t t = 0; t < tiles; ++t) {  // of equal height, as far as it goes
-        const std::size_t m = t * pixels / tiles;
-        const int rows = static_cast<int>((t + 1) * pixels / tiles - m);
+      b.half = s_.kernels->mr_half > 0 && static_cast<std::size_t>(b.count) * 2 <= nr && !s_.sum_by_tap;
+      const std::size_t most = b.half ? static_cast<std::size_t>(s_.kernels->mr_half) : mr;
+      const std::size_t tiles = (pixels + most - 1) / most;
+      const std::size_t least = pixels / std::max<std::size_t>(1, tiles), higher = pixels - least * tiles;
+      for (std::size_t t = 0, m = 0; t < tiles; ++t) {  // of equal height, as far as it goes
+        const int rows = static_cast<int>(least + (t < higher ? 1 : 0));
         if (s_.wide) run_wide_tile(w, b, m, rows);
         else run_tile(w, b, m, rows);
+        m += static_cast<std::size_t>(rows);
       }
     }
   }
@@ -341,10 +344,11 @@ void WindowKernel::run_tile(const Work& w, const Block& b, std::size_t first, in
   switch (element_) {
     case Element::kFloats:
       if (s_.sum_by_tap) sum_by_tap(task, at);
+      else if (b.half) (s_.fused_multiply_add ? k.half_fused : k.half_plain)[at](task);
       else (s_.fused_multiply_add ? k.fused : k.plain)[at](task);
       break;
-    case Element::kPairs8: k.pairs8[at](task); break;
-    case Element::kPairs16: k.pairs16[at](task); break;
+    case Element::kPairs8: (b.half ? k.half_pairs8 : k.pairs8)[at](task); break;
+    case Element::kPairs16: (b.half ? k.half_pairs16 : k.pairs16)[at](task); break;
     case Element::kQuads: k.quads[at](task); break;
   }
   if (s_.finish) return k.finish_float(w.finish, finish);
@@ -386,7 +390,8 @@ void WindowKernel::run_wide_tile(const Work& w, const Block& b, std::size_t firs
   const auto nr = static_cast<std::size_t>(layout_.nr);
   const std::size_t n = static_cast<std::size_t>(rows) * nr;
   for (std::size_t i = 0; i < n; ++i) sums[i] = i % nr < static_cast<std::size_t>(b.count) ? w.wide_bias[b.channel + i % nr] : 0;
-  const auto& forms = element_ == Element::kPairs8 ? s_.kernels->pairs8 : s_.kernels->pairs16;
+  const GemmKernels& k = *s_.kernels;
+  const auto& forms = element_ == Element::kPairs8 ? (b.half ? k.half_pairs8 : k.pairs8) : (b.half ? k.half_pairs16 : k.pairs16);
   for (const PackedGrid::Chunk& chunk : layout_.grids[b.grid].chunks) {
     forms[static_cast<std::size_t>(rows - 1)]({w.rows + first, b.segments + chunk.begin, chunk.end - chunk.begin, b.weights + chunk.byte, start_.data(), tile, 0});
     for (std::size_t i = 0; i < n; ++i) sums[i] += tile[i];

@@ -214,19 +214,6 @@ std::array<std::uint8_t, 256> rescale_table(const Quant& from, const Quant& to) 
   return table;
 }
 
-// A fused activation: only the delegate of the default dialect takes it, for float32.
-std::unique_ptr<Kernel> clamped_join(std::vector<Blocks> parts, Activation activation, std::size_t elements) {
-  const float low = activation == Activation::kReluN1To1 ? -1.0f : 0.0f;
-  const float high = activation == Activation::kRelu6      ? 6.0f
-                     : activation == Activation::kReluN1To1 ? 1.0f
-                                                            : std::numeric_limits<float>::infinity();
-  return make_kernel([join = JoinKernel(std::move(parts)), low, high, elements](const Io& io) noexcept {
-    join.run(io);
-    auto* out = static_cast<float*>(io.outputs[0]);
-    for (std::size_t i = 0; i < elements; ++i) out[i] = std::min(std::max(out[i], low), high);
-  });
-}
-
 void check_join_scales(const OpSpec& spec, bool* rescale) {
   const Operand& out = spec.outputs[0];
   const bool integer = out.dtype == DType::kInt8 || out.dtype == DType::kInt16 || out.dtype == DType::kUint8;
@@ -266,10 +253,11 @@ std::unique_ptr<Kernel> prepare_concatenation(OpSpec& spec) {
   spec.outputs[0].shape = out;
   auto parts = parts_of(out, axis, sizes, unit);
   if (attrs.activation != Activation::kNone) {
+    // The kernels refuse it; XNNPACK takes the node and leaves the activation out.
     const bool takes = spec.dialect == Dialect::kXnnpack && spec.outputs[0].dtype == DType::kFloat32 &&
                        spec.inputs.size() >= 2 && attrs.activation <= Activation::kRelu6;
     if (!takes) refuse(spec, "a fused activation is not supported");
-    return clamped_join(std::move(parts), attrs.activation, shape_elements(out));
+    return std::make_unique<JoinKernel>(std::move(parts));
   }
   bool rescale = false;
   check_join_scales(spec, &rescale);

@@ -9,9 +9,6 @@
 
 namespace litegap {
 
-// Indexed by the code as an unsigned byte.
-using Table8 = std::array<std::uint8_t, 256>;
-
 // `f` maps the real value to the real result, in float32.  XNNPACK adds the zero point before it
 // rounds, and rounds ties to even.
 template <class F>
@@ -30,10 +27,6 @@ Table8 make_table8(DType type, ScaleZero x, ScaleZero y, bool xnn, F f) {
         static_cast<std::uint8_t>(static_cast<std::int32_t>(std::clamp(code, low, high)));
   }
   return table;
-}
-
-inline std::unique_ptr<Kernel> table8_kernel(std::size_t n, const Table8& table) {
-  return map_values<std::uint8_t>(n, [table](std::uint8_t x) { return table[x]; });
 }
 
 using Table16 = std::array<std::int16_t, 513>;

@@ -1,63 +1,12 @@
 // One operand, element by element (docs/numerics.md, sections 2.14 to 2.20 and 3.4).
 #include <array>
 
+#include <array>
+
 #include "kernels/arithmetic_ops.h"
 #include "kernels/value_quant.h"
 
 namespace litegap {
-namespace {
-
-// 256 entries, index = code as an unsigned byte.
-using Table = std::array<std::uint8_t, 256>;
-
-template <class F>
-Table make_table(DType t, ScaleZero x, ScaleZero y, bool xnn, F f) {
-  const Range32 r = code_range(t);
-  Table table{};
-  for (std::int32_t q = r.low; q <= r.high; ++q) {
-    const float v = xnn ? (static_cast<float>(q) - static_cast<float>(x.zero)) * x.scale : x.scale * static_cast<float>(q - x.zero);
-    const float scaled = f(v) * (1.0f / y.scale);
-    float code = xnn ? std::nearbyint(scaled + static_cast<float>(y.zero)) : std::round(scaled) + static_cast<float>(y.zero);
-    if (std::isnan(code)) code = 0;
-    table[static_cast<std::uint8_t>(q)] = static_cast<std::uint8_t>(static_cast<std::int32_t>(std::clamp(code, static_cast<float>(r.low), static_cast<float>(r.high))));
-  }
-  return table;
-}
-
-std::unique_ptr<Kernel> table_kernel(std::size_t n, const Table& table) {
-  return map_values<std::uint8_t>(n, [table](std::uint8_t x) { return table[x]; });
-}
-
-}  // namespace
-
-std::unique_ptr<Kernel> prepare_table_op(OpSpec& spec) {
-  const DType t = prepare_same(spec);
-  const std::size_t n = shape_elements(spec.outputs[0].shape);
-  const bool logistic = spec.op->code == OpCode::kLogistic;
-  if (t == DType::kFloat32) {
-    if (!logistic) return map_values<float>(n, [](float x) { return std::tanh(x); });
-    return map_values<float>(n, [](float x) {
-      if (x > 16.619047164916992188f) return 1.0f;
-      if (x < -9.0f) return std::exp(x);
-      return 1.0f / (1.0f + std::exp(-x));
-    });
-  }
-  if (t != DType::kInt8 && t != DType::kUint8) refuse(spec, "type {} is not supported yet", dtype_name(t));
-  const ScaleZero x = scale_zero(spec, spec.inputs[0]), y = scale_zero(spec, spec.outputs[0]);
-  const bool xnn = spec.dialect == Dialect::kXnnpack;
-  const Range32 r = code_range(t);
-  const bool right = logistic ? y.scale == 1.0f / 256 && y.zero == r.low : y.scale == 1.0f / 128 && y.zero == r.low + 128;
-  if (logistic && !right) refuse(spec, "output scale {} and zero point {}, expected 1/256 and {}", y.scale, y.zero, r.low);
-  if (!logistic) return table_kernel(n, make_table(t, x, y, xnn, [](float v) { return std::tanh(v); }));
-  if (!xnn) return table_kernel(n, make_table(t, x, y, false, [](float v) { return 1.0f / (1.0f + std::exp(-v)); }));
-  return table_kernel(n, make_table(t, x, y, true, [](float v) {
-                        if (v < -100) return 0.0f;
-                        if (v > 100) return 1.0f;
-                        const double e = std::exp(static_cast<double>(v));
-                        return static_cast<float>(e / (1.0 + e));
-                      }));
-}
-
 std::unique_ptr<Kernel> prepare_relu(OpSpec& spec) {
   const DType t = prepare_same(spec);
   const std::size_t n = shape_elements(spec.outputs[0].shape);
@@ -203,8 +152,6 @@ std::unique_ptr<Kernel> prepare_float_unary(OpSpec& spec) {
     case OpCode::kSqrt: return map_values<float>(n, [](float x) { return std::sqrt(x); });
     case OpCode::kRsqrt: return map_values<float>(n, [](float x) { return 1.0f / std::sqrt(x); });
     case OpCode::kSquare: return map_values<float>(n, [](float x) { return x * x; });
-    case OpCode::kExp: return map_values<float>(n, [](float x) { return std::exp(x); });
-    case OpCode::kLog: return map_values<float>(n, [](float x) { return std::log(x); });
     case OpCode::kFloor: return map_values<float>(n, [](float x) { return std::floor(x); });
     case OpCode::kSin: return map_values<float>(n, [](float x) { return std::sin(x); });
     case OpCode::kCos: return map_values<float>(n, [](float x) { return std::cos(x); });

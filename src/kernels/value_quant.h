@@ -1,14 +1,26 @@
-// Checked access to the one scale and zero point of an 8-bit or 16-bit operand.
+// Checked access to the one scale and zero point of an operand, bounds of fused activations, and
+// kernels that map one value at a time.
 #pragma once
+#include <array>
 #include <cmath>
+#include <limits>
+#include <utility>
 
-#include "kernels/arith.h"
 #include "kernels/kernel.h"
+#include "kernels/requantize.h"
 
 namespace litegap {
 
-inline bool is_code_type(DType t) { return t == DType::kInt8 || t == DType::kUint8 || t == DType::kInt16; }
-inline Range32 code_range(DType t) { return t == DType::kInt8 ? Range32{-128, 127} : t == DType::kUint8 ? Range32{0, 255} : Range32{-32768, 32767}; }
+inline bool is_8bit(DType t) { return t == DType::kInt8 || t == DType::kUint8; }
+inline bool is_code_type(DType t) { return is_8bit(t) || t == DType::kInt16; }
+inline Range32 code_range(DType t) {
+  if (t == DType::kInt8) return {-128, 127};
+  return t == DType::kUint8 ? Range32{0, 255} : Range32{-32768, 32767};
+}
+
+[[noreturn]] inline void refuse_type(const OpSpec& spec) {
+  refuse(spec, "type {} is not supported", dtype_name(spec.inputs[0].dtype));
+}
 
 struct ScaleZero {
   float scale = 1;
@@ -16,10 +28,67 @@ struct ScaleZero {
 };
 
 inline ScaleZero scale_zero(const OpSpec& spec, const Operand& o) {
-  if (o.quant == nullptr || o.quant->scale.size() != 1) refuse(spec, "tensor {} of type {} has {} scales, expected 1", o.name, dtype_name(o.dtype), o.quant == nullptr ? 0 : o.quant->scale.size());
+  const std::size_t scales = o.quant == nullptr ? 0 : o.quant->scale.size();
+  if (scales != 1) {
+    refuse(spec, "tensor {} of type {} has {} scales, expected 1", o.name, dtype_name(o.dtype),
+           scales);
+  }
   const float s = o.quant->scale[0];
-  if (!(s > 0) || !std::isfinite(s)) refuse(spec, "tensor {} has scale {}, expected a positive number", o.name, s);
-  return {s, static_cast<std::int32_t>(o.quant->zero_point[0])};
+  if (!(s > 0) || !std::isfinite(s)) {
+    refuse(spec, "tensor {} has scale {}, expected a positive number", o.name, s);
+  }
+  const std::int64_t zero = o.quant->zero_point.empty() ? 0 : o.quant->zero_point[0];
+  const std::int64_t limit = is_code_type(o.dtype) ? 65535 : std::numeric_limits<std::int32_t>::max();
+  if (zero < -limit || zero > limit) {
+    refuse(spec, "tensor {} of type {} has zero point {}", o.name, dtype_name(o.dtype), zero);
+  }
+  return {s, static_cast<std::int32_t>(zero)};
+}
+
+// Bounds of the fused activation in codes (section 1.4); XNNPACK adds the zero point before it rounds
+// and takes ties to even (section 1.5).  TANH and SIGN_BIT are accepted and have no effect.
+inline Range32 activation_codes(const OpSpec& spec, ScaleZero y, bool xnn) {
+  const Range32 all = code_range(spec.outputs[0].dtype);
+  const auto code = [&](float v) {
+    if (!xnn) return wrap_add(round_away(v / y.scale), y.zero);
+    const float at = v / y.scale + static_cast<float>(y.zero);
+    const auto low = static_cast<float>(all.low), high = static_cast<float>(all.high);
+    return static_cast<std::int32_t>(std::nearbyint(std::clamp(at, low, high)));
+  };
+  switch (fused_activation(spec.op->attrs)) {
+    case Activation::kRelu: return {std::max(all.low, code(0)), all.high};
+    case Activation::kRelu6: return {std::max(all.low, code(0)), std::min(all.high, code(6))};
+    case Activation::kReluN1To1: return {std::max(all.low, code(-1)), std::min(all.high, code(1))};
+    default: return all;
+  }
+}
+
+template <class T>
+struct Bounds {
+  T low, high;
+  // In this order of comparisons NaN passes, as in the runtime's kernels.
+  T operator()(T v) const {
+    v = v < low ? low : v;
+    return v > high ? high : v;
+  }
+};
+
+template <class T>
+Bounds<T> activation_values(const OpSpec& spec) {
+  using Limits = std::numeric_limits<T>;
+  const T high = Limits::has_infinity ? Limits::infinity() : Limits::max();
+  const T low = Limits::has_infinity ? -high : Limits::lowest();
+  switch (fused_activation(spec.op->attrs)) {
+    case Activation::kRelu: return {T(0), high};
+    case Activation::kRelu6: return {T(0), T(6)};
+    case Activation::kReluN1To1: return {T(-1), T(1)};
+    default: return {low, high};
+  }
+}
+
+// x * m + zero as the runtime's 32-bit words have it: the sum wraps.
+inline std::int32_t scale_and_shift(std::int32_t x, Multiplier m, std::int32_t zero) {
+  return wrap_add(scale_double(x, m), zero);
 }
 
 // One input, one output of the same shape and type.
@@ -27,8 +96,12 @@ inline DType prepare_same(OpSpec& spec) {
   expect_inputs(spec, 1, 1);
   expect_outputs(spec, 1);
   spec.outputs[0].shape = spec.inputs[0].shape;
-  if (spec.inputs[0].dtype != spec.outputs[0].dtype) refuse(spec, "types {} and {}: expected one type", dtype_name(spec.inputs[0].dtype), dtype_name(spec.outputs[0].dtype));
-  return spec.inputs[0].dtype;
+  const DType t = spec.inputs[0].dtype;
+  if (t != spec.outputs[0].dtype) {
+    refuse(spec, "types {} and {}: expected one type", dtype_name(t),
+           dtype_name(spec.outputs[0].dtype));
+  }
+  return t;
 }
 
 template <class T, class F>
@@ -40,13 +113,28 @@ std::unique_ptr<Kernel> map_values(std::size_t n, F f) {
   });
 }
 
-// f takes and gives a code as int32.
+// Indexed by the code as an unsigned byte.
+using Table8 = std::array<std::uint8_t, 256>;
+
+inline std::unique_ptr<Kernel> table8_kernel(std::size_t n, const Table8& table) {
+  return map_values<std::uint8_t>(n, [table](std::uint8_t x) { return table[x]; });
+}
+
+template <class F>
+Table8 tabulate(DType t, F f) {
+  const Range32 range = code_range(t);
+  Table8 table{};
+  for (std::int32_t q = range.low; q <= range.high; ++q) {
+    table[static_cast<std::uint8_t>(q)] = static_cast<std::uint8_t>(f(q));
+  }
+  return table;
+}
+
+// f takes and gives a code as int32; 8-bit types become a table.
 template <class F>
 std::unique_ptr<Kernel> map_codes(DType t, std::size_t n, F f) {
-  const auto wide = [f](auto x) { return f(static_cast<std::int32_t>(x)); };
-  if (t == DType::kInt8) return map_values<std::int8_t>(n, wide);
-  if (t == DType::kUint8) return map_values<std::uint8_t>(n, wide);
-  return map_values<std::int16_t>(n, wide);
+  if (is_8bit(t)) return table8_kernel(n, tabulate(t, f));
+  return map_values<std::int16_t>(n, [f](std::int16_t x) { return f(std::int32_t{x}); });
 }
 
 }  // namespace litegap
