@@ -2,7 +2,8 @@
 //
 //   runtime_bench MODEL [SECONDS] [reference|builtin|xnnpack] [ops]
 //
-// Prints the best and the median time of a run in microseconds; with `ops` also each operator's share.
+// Prints the best and the median time of a run in microseconds; with `ops` also each operator's
+// share.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -18,7 +19,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double microseconds(Clock::duration d) { return std::chrono::duration<double, std::micro>(d).count(); }
+double microseconds(Clock::duration d) {
+  return std::chrono::duration<double, std::micro>(d).count();
+}
 
 std::vector<Array> random_inputs(const Plan& plan) {
   std::mt19937 random(1);
@@ -26,9 +29,11 @@ std::vector<Array> random_inputs(const Plan& plan) {
   for (std::size_t i = 0; i < plan.input_count(); ++i) {
     Array a = Array::zeros(plan.input_type(i), plan.input_shape(i));
     if (a.dtype() == DType::kFloat32) {
-      for (float& v : a.mutable_span<float>()) v = static_cast<float>(random() % 2001) / 1000.0f - 1.0f;
+      for (float& v : a.mutable_span<float>())
+        v = static_cast<float>(random() % 2001) / 1000.0f - 1.0f;
     } else if (dtype_bits(a.dtype()) == 8) {
-      for (std::size_t k = 0; k < a.byte_size(); ++k) a.mutable_data()[k] = static_cast<std::byte>(random());
+      for (std::size_t k = 0; k < a.byte_size(); ++k)
+        a.mutable_data()[k] = static_cast<std::byte>(random());
     }
     inputs.push_back(std::move(a));
   }
@@ -49,7 +54,8 @@ class Shares final : public Observer {
     last_ = Clock::now();
   }
   void print() const {
-    for (const auto& [op, time] : best_) fmt::print("{:10.1f} us  {}\n", time, op_label(graph_, static_cast<std::size_t>(op)));
+    for (const auto& [op, time] : best_)
+      fmt::print("{:10.1f} us  {}\n", time, op_label(graph_, static_cast<std::size_t>(op)));
   }
 
  private:
@@ -61,7 +67,10 @@ class Shares final : public Observer {
 int bench(const std::vector<std::string>& args) {
   const double seconds = args.size() > 1 ? std::stod(args[1]) : 1.0;
   Numerics numerics;
-  if (args.size() > 2) numerics.dialect = args[2] == "reference" ? Dialect::kReference : args[2] == "builtin" ? Dialect::kBuiltin : Dialect::kXnnpack;
+  if (args.size() > 2)
+    numerics.dialect = args[2] == "reference" ? Dialect::kReference
+                       : args[2] == "builtin" ? Dialect::kBuiltin
+                                              : Dialect::kXnnpack;
   const ModelPtr model = read_model(args[0]);
   const Plan plan = make_plan(model, numerics);
   Workspace workspace(plan);
@@ -75,7 +84,8 @@ int bench(const std::vector<std::string>& args) {
     times.push_back(microseconds(Clock::now() - before));
   }
   std::sort(times.begin(), times.end());
-  fmt::print("best {:.1f} median {:.1f} runs {}\n", times.front(), times[times.size() / 2], times.size());
+  fmt::print("best {:.1f} median {:.1f} runs {}\n", times.front(), times[times.size() / 2],
+             times.size());
   if (args.size() > 3) {
     Shares shares(model->main());
     for (int i = 0; i < 20; ++i) {
@@ -92,7 +102,8 @@ int bench(const std::vector<std::string>& args) {
 
 int main(int argc, char** argv) {
   try {
-    if (argc < 2) litegap::fail("usage: runtime_bench MODEL [SECONDS] [reference|builtin|xnnpack] [ops]");
+    if (argc < 2)
+      litegap::fail("usage: runtime_bench MODEL [SECONDS] [reference|builtin|xnnpack] [ops]");
     return litegap::bench({argv + 1, argv + argc});
   } catch (const std::exception& e) {
     fmt::print(stderr, "{}\n", e.what());

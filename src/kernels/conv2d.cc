@@ -1,4 +1,5 @@
-// CONV_2D: float, hybrid and integer, with groups and dilation (docs/numerics.md, sections 2.2, 4, 4.5).
+// CONV_2D: float, hybrid and integer, with groups and dilation (docs/numerics.md, sections 2.2,
+// 4, 4.5).
 //
 // x [N, H, W, I], weights [O, kh, kw, I / groups], bias [O] (required), y [N, OH, OW, O].
 #include "kernels/gemm_ops.h"
@@ -18,7 +19,8 @@ Window image_window(const OpSpec& spec, const ConvAttrs& a) {
   const Shape& w = spec.inputs[1].shape;
   const Extent y_axis = window_extent(x[1], w[1], a.stride_h, a.dilation_h, a.padding);
   const Extent x_axis = window_extent(x[2], w[2], a.stride_w, a.dilation_w, a.padding);
-  if (y_axis.out <= 0 || x_axis.out <= 0) refuse(spec, "input {} is smaller than the filter {}", shape_text(x), shape_text(w));
+  if (y_axis.out <= 0 || x_axis.out <= 0)
+    refuse(spec, "input {} is smaller than the filter {}", shape_text(x), shape_text(w));
   Window v;
   v.batch = x[0];
   v.in_h = x[1];
@@ -49,20 +51,25 @@ void check(const OpSpec& spec, const ConvAttrs& a) {
   if (!spec.has(2)) refuse(spec, "it has no bias; the runtime demands one");
   const Shape& x = spec.inputs[0].shape;
   const Shape& w = spec.inputs[1].shape;
-  if (a.stride_h < 1 || a.stride_w < 1 || a.dilation_h < 1 || a.dilation_w < 1) refuse(spec, "strides and dilations must be positive");
+  if (a.stride_h < 1 || a.stride_w < 1 || a.dilation_h < 1 || a.dilation_w < 1)
+    refuse(spec, "strides and dilations must be positive");
   for (const std::int32_t n : w) {
     if (n < 1) refuse(spec, "weights of shape {}", shape_text(w));
   }
   if (x[1] < 1 || x[2] < 1 || x[3] < 1) refuse(spec, "input of shape {}", shape_text(x));
-  if (x[3] % w[3] != 0) refuse(spec, "input {} has {} channels, not a multiple of the filter's {}", shape_text(x), x[3], w[3]);
-  if (w[0] % (x[3] / w[3]) != 0) refuse(spec, "{} filters are not a multiple of {} groups", w[0], x[3] / w[3]);
+  if (x[3] % w[3] != 0)
+    refuse(spec, "input {} has {} channels, not a multiple of the filter's {}", shape_text(x), x[3],
+           w[3]);
+  if (w[0] % (x[3] / w[3]) != 0)
+    refuse(spec, "{} filters are not a multiple of {} groups", w[0], x[3] / w[3]);
 }
 
 bool xnn_takes(const OpSpec& spec, const ConvAttrs& a) {
   const Operand& w = spec.inputs[1];
-  const bool types = w.dtype == DType::kFloat32 || w.dtype == DType::kInt8 || w.dtype == DType::kUint8;
-  return types && spec.inputs[0].dtype != DType::kInt16 && w.constant != nullptr && spec.inputs[2].constant != nullptr &&
-         xnn_activation(a.activation);
+  const bool types =
+      w.dtype == DType::kFloat32 || w.dtype == DType::kInt8 || w.dtype == DType::kUint8;
+  return types && spec.inputs[0].dtype != DType::kInt16 && w.constant != nullptr &&
+         spec.inputs[2].constant != nullptr && xnn_activation(a.activation);
 }
 
 void set_hybrid(const OpSpec& spec, const ConvAttrs& a, bool xnn, WindowSpec& s) {
@@ -70,12 +77,17 @@ void set_hybrid(const OpSpec& spec, const ConvAttrs& a, bool xnn, WindowSpec& s)
   const bool grouped = s.window.groups > 1;
   const bool per_channel = w.quant->per_channel();
   if (w.dtype == DType::kInt2) refuse(spec, "int2 weights are not supported");
-  if (s.weight_zero != 0) refuse(spec, "int8 weights with zero point {}, expected 0", s.weight_zero);
-  if (grouped && !per_channel && s.window.out_c > 1) refuse(spec, "grouped, with one weight scale for {} channels", s.window.out_c);
+  if (s.weight_zero != 0)
+    refuse(spec, "int8 weights with zero point {}, expected 0", s.weight_zero);
+  if (grouped && !per_channel && s.window.out_c > 1)
+    refuse(spec, "grouped, with one weight scale for {} channels", s.window.out_c);
   s.weight_scale = weight_scales(spec, w, static_cast<std::size_t>(s.window.out_c));
-  s.hybrid = xnn ? HybridCode::kQd8 : per_channel ? HybridCode::kAsymmetric : HybridCode::kSymmetric;
+  s.hybrid = xnn           ? HybridCode::kQd8
+             : per_channel ? HybridCode::kAsymmetric
+                           : HybridCode::kSymmetric;
   FloatScale scale = FloatScale::kProduct;
-  if (per_channel && (spec.dialect == Dialect::kReference || grouped)) scale = FloatScale::kWeightFirst;
+  if (per_channel && (spec.dialect == Dialect::kReference || grouped))
+    scale = FloatScale::kWeightFirst;
   if (xnn) scale = FloatScale::kFused;
   const FloatRange range = float_activation(a.activation, xnn);
   s.finish = FloatFinish{scale, 0, scale, nullptr, nullptr, range.low, range.high};
@@ -83,12 +95,14 @@ void set_hybrid(const OpSpec& spec, const ConvAttrs& a, bool xnn, WindowSpec& s)
   s.hybrid_per_row = xnn && !grouped && is_1x1(spec, a);
 }
 
-void set_arithmetic(const OpSpec& spec, const ConvAttrs& a, Arithmetic arithmetic, bool xnn, WindowSpec& s) {
+void set_arithmetic(const OpSpec& spec, const ConvAttrs& a, Arithmetic arithmetic, bool xnn,
+                    WindowSpec& s) {
   const bool reference = spec.dialect == Dialect::kReference || (s.window.groups > 1 && !xnn);
   if (arithmetic == Arithmetic::kHybrid) return set_hybrid(spec, a, xnn, s);
   if (arithmetic == Arithmetic::kFloat) {
     const FloatRange range = float_activation(a.activation, xnn);
-    s.finish = FloatFinish{FloatScale::kNone, 0, FloatScale::kNone, nullptr, nullptr, range.low, range.high};
+    s.finish = FloatFinish{FloatScale::kNone, 0,         FloatScale::kNone, nullptr,
+                           nullptr,           range.low, range.high};
     s.fused_multiply_add = s.bias_first = xnn;
     return;
   }
@@ -99,7 +113,9 @@ void set_arithmetic(const OpSpec& spec, const ConvAttrs& a, Arithmetic arithmeti
   plan.rounding = xnn ? Rounding::kXnn : s.wide ? Rounding::k16x8 : Rounding::kFixed;
   plan.float_product = spec.inputs[0].dtype == DType::kUint8;
   plan.away_from = reference ? 0 : channels;
-  s.requant = make_requant(spec, tensor_scale(spec, spec.inputs[0]), weight_scales(spec, spec.inputs[1], channels), spec.outputs[0], a.activation, plan);
+  s.requant = make_requant(spec, tensor_scale(spec, spec.inputs[0]),
+                           weight_scales(spec, spec.inputs[1], channels), spec.outputs[0],
+                           a.activation, plan);
 }
 
 // A 1 x 1 window of stride 1 does not care where a pixel is.
@@ -109,7 +125,8 @@ void flatten(const OpSpec& spec, const ConvAttrs& a, WindowSpec& s) {
   const std::int64_t image = std::int64_t{s.window.in_h} * s.window.in_w;
   const std::int64_t rows = per_image ? image : image * s.window.batch;
   if (rows > (std::int64_t{1} << 30)) return;
-  s.window = flat_window(per_image ? s.window.batch : 1, static_cast<std::int32_t>(rows), s.window.in_c, s.window.out_c);
+  s.window = flat_window(per_image ? s.window.batch : 1, static_cast<std::int32_t>(rows),
+                         s.window.in_c, s.window.out_c);
 }
 
 }  // namespace

@@ -1,7 +1,8 @@
 // DEPTHWISE_CONV_2D: float, hybrid and integer (docs/numerics.md, sections 2.3, 4, 4.5).
 //
-// x [N, H, W, C], weights [1, kh, kw, C * multiplier], bias [C * multiplier], y [N, OH, OW, C * multiplier].
-// A multiplier of 1 runs channel blocks side by side; others are convolutions of C groups.
+// x [N, H, W, C], weights [1, kh, kw, C * multiplier], bias [C * multiplier], y [N, OH, OW, C *
+// multiplier]. A multiplier of 1 runs channel blocks side by side; others are convolutions of C
+// groups.
 #include "kernels/gemm_feed.h"
 #include "kernels/gemm_ops.h"
 #include "kernels/gemm_spec.h"
@@ -12,9 +13,9 @@ namespace litegap {
 namespace {
 
 constexpr std::size_t kBlock = kDepthwiseBlock;
-constexpr std::size_t kPixels = 32;               // of one tile
+constexpr std::size_t kPixels = 32;  // of one tile
 constexpr std::size_t kStripBytes = 64 * 1024;
-constexpr std::size_t kSafeTaps = 508;            // products of int16 by int8 in a 32-bit sum
+constexpr std::size_t kSafeTaps = 508;  // products of int16 by int8 in a 32-bit sum
 
 class DepthwiseKernel final : public Kernel {
  public:
@@ -37,12 +38,14 @@ class DepthwiseKernel final : public Kernel {
     float input_scale = 0;
   };
 
-  template <class T> void pack(const T* weights, std::int32_t zero, std::byte* out) const;
+  template <class T>
+  void pack(const T* weights, std::int32_t zero, std::byte* out) const;
   void plan();
   Work work_of(const Io& io) const;
   void read_bias(const void* in, std::byte* out, Work& w) const;
   void run_row(const Work& w, const std::byte* row, std::byte* out) const;
-  void run_block(const Work& w, const std::byte* in, std::byte* const* outs, std::size_t pixels, std::size_t channel) const;
+  void run_block(const Work& w, const std::byte* in, std::byte* const* outs, std::size_t pixels,
+                 std::size_t channel) const;
   void finish(const Work& w, const FinishTask& task) const;
 
   WindowSpec s_;
@@ -78,8 +81,10 @@ DepthwiseKernel::DepthwiseKernel(WindowSpec spec) : s_(std::move(spec)) {
     weight_bytes_ = blocks_ * block_bytes_;
   } else {
     packed_.resize(blocks_ * block_bytes_);
-    if (float_) pack(s_.float_weights.data(), 0, packed_.data());
-    else pack(s_.weights.data(), 0, packed_.data());
+    if (float_)
+      pack(s_.float_weights.data(), 0, packed_.data());
+    else
+      pack(s_.weights.data(), 0, packed_.data());
   }
   const std::size_t padded = channels_ + kPanelPad;
   if (s_.bias_input >= 0) bias_bytes_ = 16 * padded;
@@ -90,7 +95,8 @@ DepthwiseKernel::DepthwiseKernel(WindowSpec spec) : s_(std::move(spec)) {
   wide_bias_ = s_.bias;
   wide_bias_.resize(padded);
   start_.resize(padded);
-  for (std::size_t c = 0; c < s_.bias.size() && !s_.wide; ++c) start_[c] = static_cast<std::int32_t>(s_.bias[c]);
+  for (std::size_t c = 0; c < s_.bias.size() && !s_.wide; ++c)
+    start_[c] = static_cast<std::int32_t>(s_.bias[c]);
   if (float_ && s_.bias_first) {
     std::memcpy(start_.data(), float_bias_.data(), padded * sizeof(float));
     s_.finish->scale = s_.finish->tail = FloatScale::kClamp;
@@ -100,25 +106,33 @@ DepthwiseKernel::DepthwiseKernel(WindowSpec spec) : s_(std::move(spec)) {
 void DepthwiseKernel::plan() {
   const Window& v = s_.window;
   const Grid& grid = v.grids[0];
-  image_ = {v.in_h, v.in_w, v.in_c, v.pad_top, v.pad_left, static_cast<std::size_t>(v.pad_left + v.in_w), v.step_y, 1};
+  image_ = {v.in_h,    v.in_w,     v.in_c,
+            v.pad_top, v.pad_left, static_cast<std::size_t>(v.pad_left + v.in_w),
+            v.step_y,  1};
   bool padded = v.pad_top != 0 || v.pad_left != 0 || channels_ % kBlock != 0;
   for (const Tap& tap : grid.taps) {
-    image_.width = std::max(image_.width, static_cast<std::size_t>((grid.width - 1) * v.step_x + tap.x + 1));
+    image_.width =
+        std::max(image_.width, static_cast<std::size_t>((grid.width - 1) * v.step_x + tap.x + 1));
     image_.span = std::max(image_.span, tap.y + 1);
   }
-  padded = padded || image_.width != static_cast<std::size_t>(v.in_w) || image_.rows(v.out_h) > v.in_h;
+  padded =
+      padded || image_.width != static_cast<std::size_t>(v.in_w) || image_.rows(v.out_h) > v.in_h;
   direct_ = !padded && feed_.verbatim();
   const std::size_t bytes = feed_.out_bytes();
   for (const Tap& tap : grid.taps) {
-    const std::size_t cell = static_cast<std::size_t>(tap.y) * image_.width + static_cast<std::size_t>(tap.x);
+    const std::size_t cell =
+        static_cast<std::size_t>(tap.y) * image_.width + static_cast<std::size_t>(tap.x);
     taps_.push_back(static_cast<std::ptrdiff_t>(cell * channels_ * bytes));
   }
   if (!float_ && taps_.size() % 2 != 0) taps_.push_back(taps_[0]);
   block_bytes_ = taps_.size() * kBlock * (float_ ? 4 : 2);
   const std::size_t row = image_.cells() * bytes;
-  const std::size_t rows = std::max<std::size_t>(1, kStripBytes / (row * static_cast<std::size_t>(v.step_y)));
-  strip_rows_ = static_cast<std::int32_t>(std::min<std::size_t>(rows, static_cast<std::size_t>(v.out_h)));
-  strip_bytes_ = direct_ ? 0 : (static_cast<std::size_t>(image_.rows(strip_rows_)) * row + 64 + 63) / 64 * 64;
+  const std::size_t rows =
+      std::max<std::size_t>(1, kStripBytes / (row * static_cast<std::size_t>(v.step_y)));
+  strip_rows_ =
+      static_cast<std::int32_t>(std::min<std::size_t>(rows, static_cast<std::size_t>(v.out_h)));
+  strip_bytes_ =
+      direct_ ? 0 : (static_cast<std::size_t>(image_.rows(strip_rows_)) * row + 64 + 63) / 64 * 64;
 }
 
 // float: [block][tap][16]; integer: [block][pair of taps][slot][2] int16.
@@ -135,7 +149,8 @@ void DepthwiseKernel::pack(const T* weights, std::int32_t zero, std::byte* out) 
       } else {
         const auto code = static_cast<std::int16_t>(value - zero);
         const auto slot = static_cast<std::size_t>(depthwise_slot(static_cast<int>(c % kBlock)));
-        std::memcpy(block + ((t / 2 * kBlock + slot) * 2 + t % 2) * sizeof code, &code, sizeof code);
+        std::memcpy(block + ((t / 2 * kBlock + slot) * 2 + t % 2) * sizeof code, &code,
+                    sizeof code);
       }
     }
   }
@@ -155,12 +170,16 @@ DepthwiseKernel::Work DepthwiseKernel::work_of(const Io& io) const {
   if (dynamic_) {
     std::byte* packed = io.scratch + strip_bytes_;
     const void* in = io.inputs[1];
-    if (float_) pack(static_cast<const float*>(in), 0, packed);
-    else if (s_.weight_type == DType::kUint8) pack(static_cast<const std::uint8_t*>(in), s_.weight_zero, packed);
-    else pack(static_cast<const std::int8_t*>(in), s_.weight_zero, packed);
+    if (float_)
+      pack(static_cast<const float*>(in), 0, packed);
+    else if (s_.weight_type == DType::kUint8)
+      pack(static_cast<const std::uint8_t*>(in), s_.weight_zero, packed);
+    else
+      pack(static_cast<const std::int8_t*>(in), s_.weight_zero, packed);
     w.weights = packed;
   }
-  if (s_.bias_input >= 0) read_bias(io.inputs[s_.bias_input], io.scratch + strip_bytes_ + weight_bytes_, w);
+  if (s_.bias_input >= 0)
+    read_bias(io.inputs[s_.bias_input], io.scratch + strip_bytes_ + weight_bytes_, w);
   return w;
 }
 
@@ -168,8 +187,10 @@ void DepthwiseKernel::read_bias(const void* in, std::byte* out, Work& w) const {
   std::memset(out, 0, bias_bytes_);
   if (s_.finish) {
     std::memcpy(out, in, channels_ * sizeof(float));
-    if (float_ && s_.bias_first) w.start = reinterpret_cast<const std::int32_t*>(out);
-    else w.finish.bias = reinterpret_cast<const float*>(out);
+    if (float_ && s_.bias_first)
+      w.start = reinterpret_cast<const std::int32_t*>(out);
+    else
+      w.finish.bias = reinterpret_cast<const float*>(out);
   } else if (s_.wide) {
     std::memcpy(out, in, channels_ * sizeof(std::int64_t));
     w.wide_bias = reinterpret_cast<const std::int64_t*>(out);
@@ -187,10 +208,12 @@ void DepthwiseKernel::run(const Io& io) const noexcept {
   const std::size_t row = image_.cells() * feed_.out_bytes() * static_cast<std::size_t>(v.step_y);
   std::byte* out = w.output;
   for (std::int32_t n = 0; n < v.batch; ++n) {
-    const std::byte* image = static_cast<const std::byte*>(io.inputs[0]) + static_cast<std::size_t>(n) * image_values * feed_.in_bytes();
+    const std::byte* image = static_cast<const std::byte*>(io.inputs[0]) +
+                             static_cast<std::size_t>(n) * image_values * feed_.in_bytes();
     RowCode code;
     if (s_.hybrid) {
-      code = hybrid_code(*s_.hybrid, *s_.kernels, reinterpret_cast<const float*>(image), image_values);
+      code =
+          hybrid_code(*s_.hybrid, *s_.kernels, reinterpret_cast<const float*>(image), image_values);
       w.input_scale = code.scale;
     }
     for (std::int32_t y0 = 0; y0 < v.out_h; y0 += strip_rows_) {
@@ -204,16 +227,19 @@ void DepthwiseKernel::run(const Io& io) const noexcept {
 
 void DepthwiseKernel::run_row(const Work& w, const std::byte* row, std::byte* out) const {
   const auto width = static_cast<std::size_t>(s_.window.out_w);
-  const std::size_t step = static_cast<std::size_t>(s_.window.step_x) * channels_ * feed_.out_bytes();
+  const std::size_t step =
+      static_cast<std::size_t>(s_.window.step_x) * channels_ * feed_.out_bytes();
   std::byte* outs[kPixels];
   for (std::size_t x = 0; x < width; x += kPixels) {
     const std::size_t pixels = std::min(kPixels, width - x);
     for (std::size_t p = 0; p < pixels; ++p) outs[p] = out + (x + p) * channels_ * out_bytes_;
-    for (std::size_t b = 0; b < blocks_; ++b) run_block(w, row + x * step + b * kBlock * feed_.out_bytes(), outs, pixels, b * kBlock);
+    for (std::size_t b = 0; b < blocks_; ++b)
+      run_block(w, row + x * step + b * kBlock * feed_.out_bytes(), outs, pixels, b * kBlock);
   }
 }
 
-void DepthwiseKernel::run_block(const Work& w, const std::byte* in, std::byte* const* outs, std::size_t pixels, std::size_t channel) const {
+void DepthwiseKernel::run_block(const Work& w, const std::byte* in, std::byte* const* outs,
+                                std::size_t pixels, std::size_t channel) const {
   alignas(64) std::int32_t tile[kPixels * kBlock];
   DepthwiseTask task;
   task.input = in;
@@ -221,7 +247,8 @@ void DepthwiseKernel::run_block(const Work& w, const std::byte* in, std::byte* c
   task.tap_count = taps_.size();
   task.weights = w.weights + channel / kBlock * block_bytes_;
   task.start = w.start + channel;
-  task.pixel_step = static_cast<std::ptrdiff_t>(static_cast<std::size_t>(s_.window.step_x) * channels_ * feed_.out_bytes());
+  task.pixel_step = static_cast<std::ptrdiff_t>(static_cast<std::size_t>(s_.window.step_x) *
+                                                channels_ * feed_.out_bytes());
   task.pixels = pixels;
   task.tile = tile;
   task.channels = static_cast<int>(std::min(kBlock, channels_ - channel));
@@ -238,7 +265,8 @@ void DepthwiseKernel::run_block(const Work& w, const std::byte* in, std::byte* c
 }
 
 void DepthwiseKernel::finish(const Work& w, const FinishTask& task) const {
-  const auto rows = static_cast<std::size_t>(task.rows), count = static_cast<std::size_t>(task.count);
+  const auto rows = static_cast<std::size_t>(task.rows),
+             count = static_cast<std::size_t>(task.count);
   if (s_.finish) {
     float scales[kPixels];
     std::fill(scales, scales + rows, w.input_scale);
@@ -248,12 +276,15 @@ void DepthwiseKernel::finish(const Work& w, const FinishTask& task) const {
   }
   std::int64_t wide[kPixels * kBlock];
   const auto* sums = static_cast<const std::int32_t*>(task.tile);
-  for (std::size_t i = 0; s_.wide && i < rows * kBlock; ++i) wide[i] = sums[i] + w.wide_bias[task.channel + i % kBlock];
+  for (std::size_t i = 0; s_.wide && i < rows * kBlock; ++i)
+    wide[i] = sums[i] + w.wide_bias[task.channel + i % kBlock];
   if (w.accumulators != nullptr) {
     const std::size_t bytes = s_.wide ? 8 : 4;
-    const auto* from = s_.wide ? reinterpret_cast<const std::byte*>(wide) : static_cast<const std::byte*>(task.tile);
+    const auto* from = s_.wide ? reinterpret_cast<const std::byte*>(wide)
+                               : static_cast<const std::byte*>(task.tile);
     for (std::size_t r = 0; r < rows; ++r) {
-      const std::size_t element = static_cast<std::size_t>(task.out[r] - w.output) / out_bytes_ + task.channel;
+      const std::size_t element =
+          static_cast<std::size_t>(task.out[r] - w.output) / out_bytes_ + task.channel;
       std::memcpy(w.accumulators + element * bytes, from + r * kBlock * bytes, count * bytes);
     }
   }
@@ -263,17 +294,21 @@ void DepthwiseKernel::finish(const Work& w, const FinishTask& task) const {
   finish_plain64(*s_.requant, sixteen);
 }
 
-// ---- prepare ---------------------------------------------------------------------------------------
+// ---- prepare
+// ---------------------------------------------------------------------------------------
 
 void check(const OpSpec& spec, const DepthwiseAttrs& a) {
   expect_rank(spec, spec.inputs[0], 4, "input");
   expect_rank(spec, spec.inputs[1], 4, "weights");
   const Shape& x = spec.inputs[0].shape;
   const Shape& w = spec.inputs[1].shape;
-  if (a.stride_h < 1 || a.stride_w < 1 || a.dilation_h < 1 || a.dilation_w < 1) refuse(spec, "strides and dilations must be positive");
-  if (w[0] != 1 || w[1] < 1 || w[2] < 1 || w[3] < 1) refuse(spec, "weights of shape {}, expected [1, h, w, channels]", shape_text(w));
+  if (a.stride_h < 1 || a.stride_w < 1 || a.dilation_h < 1 || a.dilation_w < 1)
+    refuse(spec, "strides and dilations must be positive");
+  if (w[0] != 1 || w[1] < 1 || w[2] < 1 || w[3] < 1)
+    refuse(spec, "weights of shape {}, expected [1, h, w, channels]", shape_text(w));
   if (x[1] < 1 || x[2] < 1 || x[3] < 1) refuse(spec, "input of shape {}", shape_text(x));
-  if (w[3] % x[3] != 0) refuse(spec, "{} filters are not a multiple of the input's {} channels", w[3], x[3]);
+  if (w[3] % x[3] != 0)
+    refuse(spec, "{} filters are not a multiple of the input's {} channels", w[3], x[3]);
 }
 
 Window image_window(const OpSpec& spec, const DepthwiseAttrs& a) {
@@ -281,7 +316,8 @@ Window image_window(const OpSpec& spec, const DepthwiseAttrs& a) {
   const Shape& w = spec.inputs[1].shape;
   const Extent y_axis = window_extent(x[1], w[1], a.stride_h, a.dilation_h, a.padding);
   const Extent x_axis = window_extent(x[2], w[2], a.stride_w, a.dilation_w, a.padding);
-  if (y_axis.out <= 0 || x_axis.out <= 0) refuse(spec, "input {} is smaller than the filter {}", shape_text(x), shape_text(w));
+  if (y_axis.out <= 0 || x_axis.out <= 0)
+    refuse(spec, "input {} is smaller than the filter {}", shape_text(x), shape_text(w));
   Window v;
   v.batch = x[0];
   v.in_h = x[1];
@@ -298,7 +334,8 @@ Window image_window(const OpSpec& spec, const DepthwiseAttrs& a) {
   v.channel_last_weights = true;
   Grid grid{v.out_h, v.out_w, 0, 0, 1, 1, {}};
   for (std::int32_t ky = 0; ky < w[1]; ++ky) {
-    for (std::int32_t kx = 0; kx < w[2]; ++kx) grid.taps.push_back({ky * a.dilation_h, kx * a.dilation_w, grid.taps.size()});
+    for (std::int32_t kx = 0; kx < w[2]; ++kx)
+      grid.taps.push_back({ky * a.dilation_h, kx * a.dilation_w, grid.taps.size()});
   }
   v.grids.push_back(std::move(grid));
   return v;
@@ -306,9 +343,11 @@ Window image_window(const OpSpec& spec, const DepthwiseAttrs& a) {
 
 bool xnn_takes(const OpSpec& spec, const DepthwiseAttrs& a, Arithmetic arithmetic) {
   const Operand& w = spec.inputs[1];
-  const bool types = w.dtype == DType::kFloat32 || w.dtype == DType::kInt8 || w.dtype == DType::kUint8;
-  return types && arithmetic != Arithmetic::kHybrid && spec.inputs[0].dtype != DType::kInt16 && w.constant != nullptr &&
-         spec.has(2) && spec.inputs[2].constant != nullptr && xnn_activation(a.activation);
+  const bool types =
+      w.dtype == DType::kFloat32 || w.dtype == DType::kInt8 || w.dtype == DType::kUint8;
+  return types && arithmetic != Arithmetic::kHybrid && spec.inputs[0].dtype != DType::kInt16 &&
+         w.constant != nullptr && spec.has(2) && spec.inputs[2].constant != nullptr &&
+         xnn_activation(a.activation);
 }
 
 // XNNPACK's depthwise kernel sums column by column of the window.
@@ -316,12 +355,14 @@ void sum_by_columns(std::vector<Tap>& taps) {
   std::stable_sort(taps.begin(), taps.end(), [](const Tap& a, const Tap& b) { return a.x < b.x; });
 }
 
-void set_arithmetic(const OpSpec& spec, const DepthwiseAttrs& a, Arithmetic arithmetic, bool xnn, WindowSpec& s) {
+void set_arithmetic(const OpSpec& spec, const DepthwiseAttrs& a, Arithmetic arithmetic, bool xnn,
+                    WindowSpec& s) {
   const bool reference = spec.dialect == Dialect::kReference;
   const auto channels = static_cast<std::size_t>(s.window.out_c);
   const FloatRange range = float_activation(a.activation, xnn);
   if (arithmetic == Arithmetic::kFloat) {
-    s.finish = FloatFinish{FloatScale::kNone, 0, FloatScale::kNone, nullptr, nullptr, range.low, range.high};
+    s.finish = FloatFinish{FloatScale::kNone, 0,         FloatScale::kNone, nullptr,
+                           nullptr,           range.low, range.high};
     s.fused_multiply_add = xnn;
     s.bias_first = !reference;  // the built-in kernel too
     return;
@@ -329,9 +370,13 @@ void set_arithmetic(const OpSpec& spec, const DepthwiseAttrs& a, Arithmetic arit
   if (spec.inputs[1].dtype == DType::kInt2) refuse(spec, "int2 weights are not supported");
   const std::vector<float> scales = weight_scales(spec, spec.inputs[1], channels);
   if (arithmetic == Arithmetic::kHybrid) {
-    if (s.weight_zero != 0) refuse(spec, "int8 weights with zero point {}, expected 0", s.weight_zero);
+    if (s.weight_zero != 0)
+      refuse(spec, "int8 weights with zero point {}, expected 0", s.weight_zero);
     if (!spec.inputs[1].quant->per_channel() && channels > 1) {
-      refuse(spec, "one weight scale for {} channels: the runtime's float kernel reads a scale per channel", channels);
+      refuse(
+          spec,
+          "one weight scale for {} channels: the runtime's float kernel reads a scale per channel",
+          channels);
     }
     s.weight_scale = scales;
     s.hybrid = HybridCode::kAsymmetric;
@@ -345,7 +390,8 @@ void set_arithmetic(const OpSpec& spec, const DepthwiseAttrs& a, Arithmetic arit
   plan.rounding = xnn ? Rounding::kXnn : s.wide ? Rounding::k16x8 : Rounding::kFixed;
   plan.float_product = spec.inputs[0].dtype == DType::kUint8;
   plan.away_from = reference || spec.inputs[0].dtype == DType::kUint8 ? 0 : channels / 8 * 8;
-  s.requant = make_requant(spec, tensor_scale(spec, spec.inputs[0]), scales, spec.outputs[0], a.activation, plan);
+  s.requant = make_requant(spec, tensor_scale(spec, spec.inputs[0]), scales, spec.outputs[0],
+                           a.activation, plan);
 }
 
 }  // namespace
@@ -365,13 +411,16 @@ std::unique_ptr<Kernel> prepare_depthwise_conv_2d(OpSpec& spec, const GemmKernel
   set_arithmetic(spec, a, arithmetic, xnn, s);
   set_bias(spec, 2, s);
   spec.outputs[0].shape = {s.window.batch, s.window.out_h, s.window.out_w, s.window.out_c};
-  if (s.window.out_c != s.window.in_c || s.window.in_c == 1 || (s.wide && s.window.source_taps > kSafeTaps)) {
+  if (s.window.out_c != s.window.in_c || s.window.in_c == 1 ||
+      (s.wide && s.window.source_taps > kSafeTaps)) {
     return make_window_kernel(std::move(s));
   }
   if (arithmetic == Arithmetic::kFloat && xnn) sum_by_columns(s.window.grids[0].taps);
   return std::make_unique<DepthwiseKernel>(std::move(s));
 }
 
-std::unique_ptr<Kernel> prepare_depthwise_conv_2d(OpSpec& spec) { return prepare_depthwise_conv_2d(spec, gemm_best()); }
+std::unique_ptr<Kernel> prepare_depthwise_conv_2d(OpSpec& spec) {
+  return prepare_depthwise_conv_2d(spec, gemm_best());
+}
 
 }  // namespace litegap

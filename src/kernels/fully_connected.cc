@@ -7,13 +7,16 @@
 namespace litegap {
 namespace {
 
-struct Size { std::int32_t rows = 0, depth = 0, out = 0; };
+struct Size {
+  std::int32_t rows = 0, depth = 0, out = 0;
+};
 
 Size check(OpSpec& spec, const FullyConnectedAttrs& a) {
   expect_rank(spec, spec.inputs[1], 2, "weights");
   const Shape& x = spec.inputs[0].shape;
   const Shape& w = spec.inputs[1].shape;
-  if (a.activation == Activation::kTanh || a.activation == Activation::kSignBit) refuse(spec, "a fused activation other than RELU, RELU6 and RELU_N1_TO_1");
+  if (a.activation == Activation::kTanh || a.activation == Activation::kSignBit)
+    refuse(spec, "a fused activation other than RELU, RELU6 and RELU_N1_TO_1");
   if (a.weights_format != 0) refuse(spec, "shuffled weights are not supported");
   if (x.empty()) refuse(spec, "input {}: a scalar", spec.inputs[0].name);
   const std::size_t elements = shape_elements(x);
@@ -39,7 +42,9 @@ Size check(OpSpec& spec, const FullyConnectedAttrs& a) {
 
 bool xnn_takes(const OpSpec& spec) {
   const Operand& w = spec.inputs[1];
-  if (w.constant == nullptr || spec.inputs[0].dtype == DType::kInt16 || spec.inputs[0].dtype != spec.outputs[0].dtype) return false;
+  if (w.constant == nullptr || spec.inputs[0].dtype == DType::kInt16 ||
+      spec.inputs[0].dtype != spec.outputs[0].dtype)
+    return false;
   if (spec.has(2) && spec.inputs[2].constant == nullptr) return false;
   if (w.dtype == DType::kInt4 && w.shape[1] % 2 != 0) return false;
   return w.dtype != DType::kInt2 || w.shape[1] % 4 == 0;
@@ -49,10 +54,13 @@ void set_hybrid(const OpSpec& spec, const FullyConnectedAttrs& a, bool xnn, Wind
   const Operand& w = spec.inputs[1];
   if (s.weight_zero != 0) refuse(spec, "weights with zero point {}, expected 0", s.weight_zero);
   s.weight_scale = weight_scales(spec, w, static_cast<std::size_t>(s.window.out_c));
-  s.hybrid = xnn ? HybridCode::kQd8 : a.asymmetric_quantize_inputs ? HybridCode::kAsymmetric : HybridCode::kSymmetric;
+  s.hybrid = xnn                            ? HybridCode::kQd8
+             : a.asymmetric_quantize_inputs ? HybridCode::kAsymmetric
+                                            : HybridCode::kSymmetric;
   s.hybrid_per_row = true;
   FloatScale scale = xnn ? FloatScale::kFused : FloatScale::kProduct;
-  if (w.dtype == DType::kInt4 && spec.dialect != Dialect::kReference && !xnn && w.constant != nullptr) {
+  if (w.dtype == DType::kInt4 && spec.dialect != Dialect::kReference && !xnn &&
+      w.constant != nullptr) {
     // The optimized 4-bit kernel: symmetric whatever the flag, codes stored plus seven.
     for (const std::int16_t v : s.weights) {
       if (v == -8) refuse(spec, "int4 weights of -8: the built-in kernel's result is undefined");
@@ -64,23 +72,31 @@ void set_hybrid(const OpSpec& spec, const FullyConnectedAttrs& a, bool xnn, Wind
   s.finish = FloatFinish{scale, 0, scale, nullptr, nullptr, range.low, range.high};
 }
 
-void set_integer_product(const OpSpec& spec, const FullyConnectedAttrs& a, bool xnn, WindowSpec& s) {
+void set_integer_product(const OpSpec& spec, const FullyConnectedAttrs& a, bool xnn,
+                         WindowSpec& s) {
   const Operand& x = spec.inputs[0];
   const bool int16 = x.dtype == DType::kInt16;
   s.input_zero = (tensor_scale(spec, x), tensor_zero(spec, x));
-  if (int16 && (s.input_zero != 0 || (tensor_scale(spec, spec.outputs[0]), tensor_zero(spec, spec.outputs[0])) != 0)) {
+  if (int16 && (s.input_zero != 0 ||
+                (tensor_scale(spec, spec.outputs[0]), tensor_zero(spec, spec.outputs[0])) != 0)) {
     refuse(spec, "int16 activations with a zero point, expected 0");
   }
-  if (spec.has(2) && !int16 && spec.inputs[2].dtype != DType::kInt32) refuse(spec, "bias {}: expected int32, found {}", spec.inputs[2].name, dtype_name(spec.inputs[2].dtype));
+  if (spec.has(2) && !int16 && spec.inputs[2].dtype != DType::kInt32)
+    refuse(spec, "bias {}: expected int32, found {}", spec.inputs[2].name,
+           dtype_name(spec.inputs[2].dtype));
   s.wide = int16 && spec.has(2) && spec.inputs[2].dtype == DType::kInt64;
-  if (int16 && spec.has(2) && !s.wide && a.quantized_bias_type != DType::kInt32) refuse(spec, "bias {}: int32, but the option quantized_bias_type does not say so", spec.inputs[2].name);
+  if (int16 && spec.has(2) && !s.wide && a.quantized_bias_type != DType::kInt32)
+    refuse(spec, "bias {}: int32, but the option quantized_bias_type does not say so",
+           spec.inputs[2].name);
   const auto channels = static_cast<std::size_t>(s.window.out_c);
   const bool reference = spec.dialect == Dialect::kReference;
   RequantPlan plan;
   plan.rounding = xnn ? Rounding::kXnn : reference || s.wide ? Rounding::kDouble : Rounding::kFixed;
   plan.float_product = !reference && !spec.inputs[1].quant->per_channel() && !s.wide;
   plan.away_from = channels;
-  s.requant = make_requant(spec, tensor_scale(spec, x), weight_scales(spec, spec.inputs[1], channels), spec.outputs[0], a.activation, plan);
+  s.requant =
+      make_requant(spec, tensor_scale(spec, x), weight_scales(spec, spec.inputs[1], channels),
+                   spec.outputs[0], a.activation, plan);
 }
 
 }  // namespace
@@ -103,13 +119,16 @@ std::unique_ptr<Kernel> prepare_fully_connected(OpSpec& spec, const GemmKernels&
     set_integer_product(spec, a, xnn, s);
   } else {
     const FloatRange range = float_activation(a.activation, xnn);
-    s.finish = FloatFinish{FloatScale::kNone, 0, FloatScale::kNone, nullptr, nullptr, range.low, range.high};
+    s.finish = FloatFinish{FloatScale::kNone, 0,         FloatScale::kNone, nullptr,
+                           nullptr,           range.low, range.high};
     s.fused_multiply_add = s.bias_first = xnn;
   }
   set_bias(spec, 2, s);
   return make_window_kernel(std::move(s));
 }
 
-std::unique_ptr<Kernel> prepare_fully_connected(OpSpec& spec) { return prepare_fully_connected(spec, gemm_best()); }
+std::unique_ptr<Kernel> prepare_fully_connected(OpSpec& spec) {
+  return prepare_fully_connected(spec, gemm_best());
+}
 
 }  // namespace litegap

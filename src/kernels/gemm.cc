@@ -116,7 +116,8 @@ void store(DType type, std::int32_t value, std::byte* out, std::size_t i) {
 template <class Sum>
 void finish_sums(const Requant& q, const FinishTask& task) {
   for (int r = 0; r < task.rows; ++r) {
-    const Sum* sums = static_cast<const Sum*>(task.tile) + static_cast<std::size_t>(r) * task.tile_stride;
+    const Sum* sums =
+        static_cast<const Sum*>(task.tile) + static_cast<std::size_t>(r) * task.tile_stride;
     for (int i = 0; i < task.count; ++i) {
       const std::size_t c = task.channel + static_cast<std::size_t>(i);
       store(q.type, requantize(q, sums[i], c), task.out[r], c);
@@ -126,13 +127,20 @@ void finish_sums(const Requant& q, const FinishTask& task) {
 
 float scaled(FloatScale how, float sum, float s, float w, float bias) {
   switch (how) {
-    case FloatScale::kNone: return sum + bias;
-    case FloatScale::kClamp: return sum;
-    case FloatScale::kProduct: return sum * (s * w) + bias;
-    case FloatScale::kWeightFirst: return sum * w * s + bias;
-    case FloatScale::kInputFirst: return sum * s * w + bias;
-    case FloatScale::kFused: return std::fma(sum * s, w, bias);
-    case FloatScale::kPlusSeven: break;
+    case FloatScale::kNone:
+      return sum + bias;
+    case FloatScale::kClamp:
+      return sum;
+    case FloatScale::kProduct:
+      return sum * (s * w) + bias;
+    case FloatScale::kWeightFirst:
+      return sum * w * s + bias;
+    case FloatScale::kInputFirst:
+      return sum * s * w + bias;
+    case FloatScale::kFused:
+      return std::fma(sum * s, w, bias);
+    case FloatScale::kPlusSeven:
+      break;
   }
   return 0;
 }
@@ -150,7 +158,8 @@ void range(const float* in, std::size_t n, float* low, float* high) {
 void quantize_row(const float* in, std::size_t n, const RowCode& code, std::int16_t* out) {
   for (std::size_t i = 0; i < n; ++i) {
     const float v = in[i] * code.inverse;
-    const std::int32_t q = wrap_add(code.ties_even ? round_even(v) : round_away(v), code.zero_point);
+    const std::int32_t q =
+        wrap_add(code.ties_even ? round_even(v) : round_away(v), code.zero_point);
     out[i] = static_cast<std::int16_t>(std::clamp(q, code.low, 127) - code.zero_point);
   }
 }
@@ -160,8 +169,10 @@ GemmKernels make_generic() {
   k.name = "generic";
   k.mr = k.mr_float = kMr;
   k.nr = k.nr_float = kNr;
-  k.pairs8 = {pairs<1, std::int8_t>, pairs<2, std::int8_t>, pairs<3, std::int8_t>, pairs<4, std::int8_t>};
-  k.pairs16 = {pairs<1, std::int16_t>, pairs<2, std::int16_t>, pairs<3, std::int16_t>, pairs<4, std::int16_t>};
+  k.pairs8 = {pairs<1, std::int8_t>, pairs<2, std::int8_t>, pairs<3, std::int8_t>,
+              pairs<4, std::int8_t>};
+  k.pairs16 = {pairs<1, std::int16_t>, pairs<2, std::int16_t>, pairs<3, std::int16_t>,
+               pairs<4, std::int16_t>};
   k.plain = {floats<1, false>, floats<2, false>, floats<3, false>, floats<4, false>};
   k.fused = {floats<1, true>, floats<2, true>, floats<3, true>, floats<4, true>};
   k.plain_row = float_row<false>;
@@ -181,7 +192,9 @@ GemmKernels make_generic() {
 }  // namespace
 
 void finish_plain(const Requant& q, const FinishTask& task) { finish_sums<std::int32_t>(q, task); }
-void finish_plain64(const Requant& q, const FinishTask& task) { finish_sums<std::int64_t>(q, task); }
+void finish_plain64(const Requant& q, const FinishTask& task) {
+  finish_sums<std::int64_t>(q, task);
+}
 
 // The optimized 4-bit FULLY_CONNECTED (docs/numerics.md, section 4.5).
 float plus_seven(std::int32_t sum, std::int32_t row_sum, float s, float w, float bias) {
@@ -195,15 +208,20 @@ void finish_float_plain(const FloatFinish& f, const FinishTask& task) {
     for (int i = 0; i < task.count; ++i) {
       const std::size_t c = task.channel + static_cast<std::size_t>(i);
       const FloatScale how = c < f.split ? f.scale : f.tail;
-      const float sum = how == FloatScale::kNone || how == FloatScale::kClamp
-                            ? static_cast<const float*>(task.tile)[base + static_cast<std::size_t>(i)]
-                            : static_cast<float>(static_cast<const std::int32_t*>(task.tile)[base + static_cast<std::size_t>(i)]);
+      const float sum =
+          how == FloatScale::kNone || how == FloatScale::kClamp
+              ? static_cast<const float*>(task.tile)[base + static_cast<std::size_t>(i)]
+              : static_cast<float>(static_cast<const std::int32_t*>(
+                    task.tile)[base + static_cast<std::size_t>(i)]);
       const float s = task.row_scale != nullptr ? task.row_scale[r] : 0.0f;
       const float w = f.weight_scale == nullptr ? 0.0f : f.weight_scale[c];
-      float v = how == FloatScale::kPlusSeven
-                    ? plus_seven(static_cast<const std::int32_t*>(task.tile)[base + static_cast<std::size_t>(i)], task.row_sum[r], s, w, f.bias[c])
-                    : scaled(how, sum, s, w, f.bias[c]);
-      v = v < f.low ? f.low : v;    // comparisons that let a NaN through, as the runtime's do
+      float v =
+          how == FloatScale::kPlusSeven
+              ? plus_seven(
+                    static_cast<const std::int32_t*>(task.tile)[base + static_cast<std::size_t>(i)],
+                    task.row_sum[r], s, w, f.bias[c])
+              : scaled(how, sum, s, w, f.bias[c]);
+      v = v < f.low ? f.low : v;  // comparisons that let a NaN through, as the runtime's do
       v = f.high < v ? f.high : v;
       std::memcpy(task.out[r] + 4 * c, &v, sizeof v);
     }

@@ -2,14 +2,15 @@
 //
 // A product is computed in tiles of `rows` output pixels by `nr` output channels:
 //
-//   tile[r][n] = start[n] + sum over segments s, elements k of  row[r][offset(s) + k] * weight(s, k, n)
+//   tile[r][n] = start[n] + sum over segments s, elements k of  row[r][offset(s) + k] * weight(s,
+//   k, n)
 //
 // A row pointer plus a list of segments reaches every tap of a window in a padded image, so nothing
 // is copied per output pixel.  Elements come in groups of four bytes, which one 32-bit broadcast
 // serves:
 //   pairs   two int16 (value - zero point);  weights int16, or int8 widened on load
-//   quads   four uint8 (int8 biased by 128); weights int8; only where the machine has the instruction
-//   floats  one float
+//   quads   four uint8 (int8 biased by 128); weights int8; only where the machine has the
+//   instruction floats  one float
 // A packed panel of weights holds, per segment and group, nr x (elements of a group).  Integer sums
 // are exact modulo 2^32, so every order of summation gives the same result.
 #pragma once
@@ -24,7 +25,7 @@ namespace litegap {
 
 inline constexpr int kMaxTileRows = 12;
 inline constexpr int kMaxTileColumns = 64;
-inline constexpr int kRowPanels = 4;       // of the forms for a single row
+inline constexpr int kRowPanels = 4;        // of the forms for a single row
 inline constexpr int kDepthwiseBlock = 16;  // channels of one depthwise panel
 inline constexpr int kPanelPad = 64;        // per-channel arrays are padded to multiples of this
 
@@ -46,15 +47,16 @@ using GemmFn = void (*)(const GemmTask&);
 
 // `pixels` neighbouring outputs of one block of kDepthwiseBlock channels.
 struct DepthwiseTask {
-  const std::byte* input = nullptr;      // the window of the first pixel, at the block's first channel
+  const std::byte* input = nullptr;  // the window of the first pixel, at the block's first channel
   const std::ptrdiff_t* taps = nullptr;  // byte offsets
   std::size_t tap_count = 0;             // even in the integer form (a tap of weight 0 is added)
-  const void* weights = nullptr;         // int: per pair of taps 16 x 2 int16 in slot order; float: [tap][16]
-  const void* start = nullptr;           // 16 int32 or float
-  std::ptrdiff_t pixel_step = 0;         // bytes
+  const void* weights =
+      nullptr;  // int: per pair of taps 16 x 2 int16 in slot order; float: [tap][16]
+  const void* start = nullptr;    // 16 int32 or float
+  std::ptrdiff_t pixel_step = 0;  // bytes
   std::size_t pixels = 0;
-  void* tile = nullptr;                  // [pixels][16] int32 or float
-  int channels = kDepthwiseBlock;        // real ones; sums of others may be left undefined
+  void* tile = nullptr;            // [pixels][16] int32 or float
+  int channels = kDepthwiseBlock;  // real ones; sums of others may be left undefined
 };
 using DepthwiseFn = void (*)(const DepthwiseTask&);
 
@@ -70,29 +72,29 @@ struct FinishTask {
   std::size_t channel = 0;
   int count = 0;
   std::byte* const* out = nullptr;
-  const float* row_scale = nullptr;  // hybrid only: the input's scale, one per row
+  const float* row_scale = nullptr;       // hybrid only: the input's scale, one per row
   const std::int32_t* row_sum = nullptr;  // kPlusSeven only: the sum of the input's codes
 };
 using FinishFn = void (*)(const Requant&, const FinishTask&);
 
-// The end of float and hybrid products: y = clamp(f(sum) + bias, low, high).  Hybrid sums are scaled
-// by the input's scale s and the weights' scale w in one of the runtime's orders (docs/numerics.md,
-// section 4.5), each operation rounded to float.
+// The end of float and hybrid products: y = clamp(f(sum) + bias, low, high).  Hybrid sums are
+// scaled by the input's scale s and the weights' scale w in one of the runtime's orders
+// (docs/numerics.md, section 4.5), each operation rounded to float.
 enum class FloatScale : std::uint8_t {
-  kNone,        // a float sum + bias
-  kClamp,       // a float sum that started from the bias
-  kProduct,     // sum * (s * w) + bias
-  kWeightFirst, // (sum * w) * s + bias
-  kInputFirst,  // (sum * s) * w + bias
-  kFused,       // fma(sum * s, w, bias)
-  kPlusSeven,   // ((-7 q) * s * w + bias) + (sum + 7 q) * s * w, q the sum of the input's codes
+  kNone,         // a float sum + bias
+  kClamp,        // a float sum that started from the bias
+  kProduct,      // sum * (s * w) + bias
+  kWeightFirst,  // (sum * w) * s + bias
+  kInputFirst,   // (sum * s) * w + bias
+  kFused,        // fma(sum * s, w, bias)
+  kPlusSeven,    // ((-7 q) * s * w + bias) + (sum + 7 q) * s * w, q the sum of the input's codes
 };
 struct FloatFinish {
   FloatScale scale = FloatScale::kNone;
-  std::size_t split = 0;             // channels from here on use `tail` instead of `scale`
+  std::size_t split = 0;  // channels from here on use `tail` instead of `scale`
   FloatScale tail = FloatScale::kNone;
-  const float* weight_scale = nullptr;    // one per channel, padded; hybrid only
-  const float* bias = nullptr;            // the same; never null
+  const float* weight_scale = nullptr;  // one per channel, padded; hybrid only
+  const float* bias = nullptr;          // the same; never null
   float low = 0, high = 0;
 };
 using FloatFinishFn = void (*)(const FloatFinish&, const FinishTask&);
@@ -106,32 +108,36 @@ struct RowCode {
 
 struct GemmKernels {
   const char* name = "";
-  int mr = 0, nr = 0;              // the largest tile of pairs and quads
+  int mr = 0, nr = 0;  // the largest tile of pairs and quads
   int mr_float = 0, nr_float = 0;
   std::array<GemmFn, kMaxTileRows> pairs8{}, pairs16{}, quads{}, fused{}, plain{};  // [rows - 1]
-  // The same for panels of which only the first half has real channels (tiles keep their stride, the
-  // other half is left undefined); null where there are none.
+  // The same for panels of which only the first half has real channels (tiles keep their stride,
+  // the other half is left undefined); null where there are none.
   int mr_half = 0;
   std::array<GemmFn, kMaxTileRows> half_pairs8{}, half_pairs16{}, half_fused{}, half_plain{};
   // One row by kRowPanels neighbouring panels, tile [kRowPanels * nr]: a single row leaves too few
   // independent float sums in one panel.
   GemmFn fused_row = nullptr, plain_row = nullptr;
   DepthwiseFn depthwise = nullptr, depthwise_fused = nullptr, depthwise_plain = nullptr;
-  FinishFn finish = nullptr;       // kFixed and kXnn; the others are finish_plain
+  FinishFn finish = nullptr;  // kFixed and kXnn; the others are finish_plain
   FloatFinishFn finish_float = nullptr;
   // out[i] = in[i] - zero_point
-  void (*widen_i8)(const std::int8_t* in, std::size_t n, std::int32_t zero_point, std::int16_t* out) = nullptr;
-  void (*widen_u8)(const std::uint8_t* in, std::size_t n, std::int32_t zero_point, std::int16_t* out) = nullptr;
+  void (*widen_i8)(const std::int8_t* in, std::size_t n, std::int32_t zero_point,
+                   std::int16_t* out) = nullptr;
+  void (*widen_u8)(const std::uint8_t* in, std::size_t n, std::int32_t zero_point,
+                   std::int16_t* out) = nullptr;
   // Hybrid inputs: the range of n floats with 0 in it, and
-  // out[i] = clamp(round(in[i] * inverse) + zero_point, low, 127) - zero_point; ties as `rule` says.
+  // out[i] = clamp(round(in[i] * inverse) + zero_point, low, 127) - zero_point; ties as `rule`
+  // says.
   void (*range)(const float* in, std::size_t n, float* low, float* high) = nullptr;
-  void (*quantize)(const float* in, std::size_t n, const RowCode& code, std::int16_t* out) = nullptr;
+  void (*quantize)(const float* in, std::size_t n, const RowCode& code,
+                   std::int16_t* out) = nullptr;
   bool has_quads() const { return quads[0] != nullptr; }
 };
 
 const GemmKernels& gemm_generic();
-const GemmKernels* gemm_avx2();       // null where the machine cannot run it
-const GemmKernels* gemm_avx512();     // needs AVX-512 VNNI, BW and VL
+const GemmKernels* gemm_avx2();    // null where the machine cannot run it
+const GemmKernels* gemm_avx512();  // needs AVX-512 VNNI, BW and VL
 const GemmKernels& gemm_best();
 
 // Scalar forms, any rounding; tile of int32 (int64 in the second).

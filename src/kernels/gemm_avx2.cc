@@ -114,7 +114,8 @@ LITEGAP_AVX2 void float_row(const GemmTask& task) {
     const float* start = static_cast<const float*>(task.start) + p * kNr;
     sums[p][0] = _mm256_loadu_ps(start);
     sums[p][1] = _mm256_loadu_ps(start + 8);
-    w[p] = reinterpret_cast<const float*>(static_cast<const std::byte*>(task.weights) + static_cast<std::size_t>(p) * task.panel_bytes);
+    w[p] = reinterpret_cast<const float*>(static_cast<const std::byte*>(task.weights) +
+                                          static_cast<std::size_t>(p) * task.panel_bytes);
   }
   std::ptrdiff_t k = 0;
   for (std::size_t s = 0; s < task.segment_count; ++s) {
@@ -146,8 +147,10 @@ LITEGAP_AVX2 void depthwise(const DepthwiseTask& task) {
     for (std::size_t t = 0; t < task.tap_count; t += 2, w += 2) {
       const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in + task.taps[t]));
       const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in + task.taps[t + 1]));
-      low = _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), _mm256_loadu_si256(w)));
-      high = _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), _mm256_loadu_si256(w + 1)));
+      low = _mm256_add_epi32(low,
+                             _mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), _mm256_loadu_si256(w)));
+      high = _mm256_add_epi32(
+          high, _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), _mm256_loadu_si256(w + 1)));
     }
     _mm256_store_si256(out, _mm256_add_epi32(s0, _mm256_permute2x128_si256(low, high, 0x20)));
     _mm256_store_si256(out + 1, _mm256_add_epi32(s1, _mm256_permute2x128_si256(low, high, 0x31)));
@@ -156,7 +159,8 @@ LITEGAP_AVX2 void depthwise(const DepthwiseTask& task) {
 
 // P neighbouring pixels share each load of weights; C vectors of eight channels are real.
 template <int P, bool kFma, int C>
-LITEGAP_AVX2_INLINE void depthwise_pixels(const DepthwiseTask& task, const std::byte* in, float* out) {
+LITEGAP_AVX2_INLINE void depthwise_pixels(const DepthwiseTask& task, const std::byte* in,
+                                          float* out) {
   __m256 sums[P][C];
   const auto* start = static_cast<const float*>(task.start);
 #pragma GCC unroll 12
@@ -187,16 +191,20 @@ LITEGAP_AVX2_INLINE void depthwise_row(const DepthwiseTask& task) {
   constexpr std::size_t kTogether = C == 2 ? 4 : 8;
   const std::byte* in = task.input;
   std::size_t p = 0;
-  for (; p + kTogether <= task.pixels; p += kTogether, in += static_cast<std::ptrdiff_t>(kTogether) * task.pixel_step) {
+  for (; p + kTogether <= task.pixels;
+       p += kTogether, in += static_cast<std::ptrdiff_t>(kTogether) * task.pixel_step) {
     depthwise_pixels<static_cast<int>(kTogether), kFma, C>(task, in, out + p * kDepthwiseBlock);
   }
-  for (; p < task.pixels; ++p, in += task.pixel_step) depthwise_pixels<1, kFma, C>(task, in, out + p * kDepthwiseBlock);
+  for (; p < task.pixels; ++p, in += task.pixel_step)
+    depthwise_pixels<1, kFma, C>(task, in, out + p * kDepthwiseBlock);
 }
 
 template <bool kFma>
 LITEGAP_AVX2 void depthwise_float(const DepthwiseTask& task) {
-  if (task.channels <= 8) depthwise_row<kFma, 1>(task);
-  else depthwise_row<kFma, 2>(task);
+  if (task.channels <= 8)
+    depthwise_row<kFma, 1>(task);
+  else
+    depthwise_row<kFma, 2>(task);
 }
 
 LITEGAP_AVX2_INLINE __m256i load8(const std::int32_t* p) {
@@ -252,7 +260,8 @@ LITEGAP_AVX2_INLINE void store8(DType type, __m256i y, int count, std::byte* out
     std::memcpy(out, &words, static_cast<std::size_t>(count) * 2);
     return;
   }
-  const __m128i bytes = type == DType::kInt8 ? _mm_packs_epi16(words, words) : _mm_packus_epi16(words, words);
+  const __m128i bytes =
+      type == DType::kInt8 ? _mm_packs_epi16(words, words) : _mm_packus_epi16(words, words);
   if (count == 8) return _mm_storel_epi64(reinterpret_cast<__m128i*>(out), bytes);
   std::memcpy(out, &bytes, static_cast<std::size_t>(count));
 }
@@ -260,7 +269,8 @@ LITEGAP_AVX2_INLINE void store8(DType type, __m256i y, int count, std::byte* out
 template <Rounding kRounding, DType kType>
 LITEGAP_AVX2 void finish_as(const Requant& q, const FinishTask& task) {
   constexpr std::size_t kWidth = kType == DType::kInt16 ? 2 : 1;
-  const __m256i zero = _mm256_set1_epi32(q.zero_point), low = _mm256_set1_epi32(q.low), high = _mm256_set1_epi32(q.high);
+  const __m256i zero = _mm256_set1_epi32(q.zero_point), low = _mm256_set1_epi32(q.low),
+                high = _mm256_set1_epi32(q.high);
   const __m256 top = _mm256_set1_ps(static_cast<float>(q.high - q.zero_point));
   for (int i = 0; i < task.count; i += 8) {
     const std::size_t c = task.channel + static_cast<std::size_t>(i);
@@ -270,8 +280,10 @@ LITEGAP_AVX2 void finish_as(const Requant& q, const FinishTask& task) {
     const auto* sums = static_cast<const std::int32_t*>(task.tile) + i;
     for (int r = 0; r < task.rows; ++r, sums += task.tile_stride) {
       __m256i y = load8(sums);
-      if constexpr (kRounding == Rounding::kXnn) y = xnn8(y, scale, top);
-      else y = fixed8(fixed, y);
+      if constexpr (kRounding == Rounding::kXnn)
+        y = xnn8(y, scale, top);
+      else
+        y = fixed8(fixed, y);
       y = _mm256_max_epi32(_mm256_min_epi32(_mm256_add_epi32(y, zero), high), low);
       store8(kType, y, count, task.out[r] + c * kWidth);
     }
@@ -292,16 +304,20 @@ void finish(const Requant& q, const FinishTask& task) {
 }
 
 template <FloatScale kScale>
-LITEGAP_AVX2_INLINE __m256 scaled8(const void* tile, std::size_t at, __m256 s, __m256 w, __m256 bias) {
+LITEGAP_AVX2_INLINE __m256 scaled8(const void* tile, std::size_t at, __m256 s, __m256 w,
+                                   __m256 bias) {
   if constexpr (kScale == FloatScale::kClamp) {
     return _mm256_loadu_ps(static_cast<const float*>(tile) + at);
   } else if constexpr (kScale == FloatScale::kNone) {
     return _mm256_add_ps(_mm256_loadu_ps(static_cast<const float*>(tile) + at), bias);
   } else {
     const __m256 sum = _mm256_cvtepi32_ps(load8(static_cast<const std::int32_t*>(tile) + at));
-    if constexpr (kScale == FloatScale::kFused) return _mm256_fmadd_ps(_mm256_mul_ps(sum, s), w, bias);
-    if constexpr (kScale == FloatScale::kProduct) return _mm256_add_ps(_mm256_mul_ps(sum, _mm256_mul_ps(s, w)), bias);
-    if constexpr (kScale == FloatScale::kWeightFirst) return _mm256_add_ps(_mm256_mul_ps(_mm256_mul_ps(sum, w), s), bias);
+    if constexpr (kScale == FloatScale::kFused)
+      return _mm256_fmadd_ps(_mm256_mul_ps(sum, s), w, bias);
+    if constexpr (kScale == FloatScale::kProduct)
+      return _mm256_add_ps(_mm256_mul_ps(sum, _mm256_mul_ps(s, w)), bias);
+    if constexpr (kScale == FloatScale::kWeightFirst)
+      return _mm256_add_ps(_mm256_mul_ps(_mm256_mul_ps(sum, w), s), bias);
     return _mm256_add_ps(_mm256_mul_ps(_mm256_mul_ps(sum, s), w), bias);
   }
 }
@@ -312,7 +328,8 @@ LITEGAP_AVX2 void finish_float_as(const FloatFinish& f, const FinishTask& task) 
   const __m256 low = _mm256_set1_ps(f.low), high = _mm256_set1_ps(f.high);
   for (int i = 0; i < task.count; i += 8) {
     const std::size_t c = task.channel + static_cast<std::size_t>(i);
-    const __m256 bias = _mm256_loadu_ps(f.bias + c), w = kReal ? bias : _mm256_loadu_ps(f.weight_scale + c);
+    const __m256 bias = _mm256_loadu_ps(f.bias + c),
+                 w = kReal ? bias : _mm256_loadu_ps(f.weight_scale + c);
     const bool whole = task.count - i >= 8;
     std::size_t at = static_cast<std::size_t>(i);
     for (int r = 0; r < task.rows; ++r, at += task.tile_stride) {
@@ -320,8 +337,10 @@ LITEGAP_AVX2 void finish_float_as(const FloatFinish& f, const FinishTask& task) 
       __m256 v = scaled8<kScale>(task.tile, at, s, w, bias);
       v = _mm256_min_ps(high, _mm256_max_ps(low, v));  // the second operand wins where one is a NaN
       auto* out = reinterpret_cast<float*>(task.out[r]) + c;
-      if (whole) _mm256_storeu_ps(out, v);
-      else std::memcpy(out, &v, static_cast<std::size_t>(task.count - i) * sizeof(float));
+      if (whole)
+        _mm256_storeu_ps(out, v);
+      else
+        std::memcpy(out, &v, static_cast<std::size_t>(task.count - i) * sizeof(float));
     }
   }
 }
@@ -330,31 +349,42 @@ void finish_float(const FloatFinish& f, const FinishTask& task) {
   const std::size_t end = task.channel + static_cast<std::size_t>(task.count);
   if (task.channel < f.split && end > f.split) return finish_float_plain(f, task);
   switch (task.channel < f.split ? f.scale : f.tail) {
-    case FloatScale::kNone: return finish_float_as<FloatScale::kNone>(f, task);
-    case FloatScale::kClamp: return finish_float_as<FloatScale::kClamp>(f, task);
-    case FloatScale::kProduct: return finish_float_as<FloatScale::kProduct>(f, task);
-    case FloatScale::kWeightFirst: return finish_float_as<FloatScale::kWeightFirst>(f, task);
-    case FloatScale::kInputFirst: return finish_float_as<FloatScale::kInputFirst>(f, task);
-    case FloatScale::kFused: return finish_float_as<FloatScale::kFused>(f, task);
-    case FloatScale::kPlusSeven: return finish_float_plain(f, task);
+    case FloatScale::kNone:
+      return finish_float_as<FloatScale::kNone>(f, task);
+    case FloatScale::kClamp:
+      return finish_float_as<FloatScale::kClamp>(f, task);
+    case FloatScale::kProduct:
+      return finish_float_as<FloatScale::kProduct>(f, task);
+    case FloatScale::kWeightFirst:
+      return finish_float_as<FloatScale::kWeightFirst>(f, task);
+    case FloatScale::kInputFirst:
+      return finish_float_as<FloatScale::kInputFirst>(f, task);
+    case FloatScale::kFused:
+      return finish_float_as<FloatScale::kFused>(f, task);
+    case FloatScale::kPlusSeven:
+      return finish_float_plain(f, task);
   }
 }
 
-LITEGAP_AVX2 void widen_i8(const std::int8_t* in, std::size_t n, std::int32_t zero_point, std::int16_t* out) {
+LITEGAP_AVX2 void widen_i8(const std::int8_t* in, std::size_t n, std::int32_t zero_point,
+                           std::int16_t* out) {
   const __m256i z = _mm256_set1_epi16(static_cast<std::int16_t>(zero_point));
   std::size_t i = 0;
   for (; i + 16 <= n; i += 16) {
-    const __m256i v = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i)));
+    const __m256i v =
+        _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i)));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm256_sub_epi16(v, z));
   }
   for (; i < n; ++i) out[i] = static_cast<std::int16_t>(in[i] - zero_point);
 }
 
-LITEGAP_AVX2 void widen_u8(const std::uint8_t* in, std::size_t n, std::int32_t zero_point, std::int16_t* out) {
+LITEGAP_AVX2 void widen_u8(const std::uint8_t* in, std::size_t n, std::int32_t zero_point,
+                           std::int16_t* out) {
   const __m256i z = _mm256_set1_epi16(static_cast<std::int16_t>(zero_point));
   std::size_t i = 0;
   for (; i + 16 <= n; i += 16) {
-    const __m256i v = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i)));
+    const __m256i v =
+        _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i)));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm256_sub_epi16(v, z));
   }
   for (; i < n; ++i) out[i] = static_cast<std::int16_t>(in[i] - zero_point);
@@ -395,9 +425,11 @@ LITEGAP_AVX2_INLINE __m256i round8(__m256 v, bool ties_even) {
   return _mm256_cvttps_epi32(_mm256_add_ps(whole, _mm256_and_ps(more, one)));
 }
 
-LITEGAP_AVX2 void quantize_row(const float* in, std::size_t n, const RowCode& code, std::int16_t* out) {
+LITEGAP_AVX2 void quantize_row(const float* in, std::size_t n, const RowCode& code,
+                               std::int16_t* out) {
   const __m256 inverse = _mm256_set1_ps(code.inverse);
-  const __m256i z = _mm256_set1_epi32(code.zero_point), low = _mm256_set1_epi32(code.low), high = _mm256_set1_epi32(127);
+  const __m256i z = _mm256_set1_epi32(code.zero_point), low = _mm256_set1_epi32(code.low),
+                high = _mm256_set1_epi32(127);
   alignas(32) std::int16_t local[16];
   alignas(32) float tail[16] = {};
   for (std::size_t i = 0; i < n; i += 16) {
@@ -407,7 +439,8 @@ LITEGAP_AVX2 void quantize_row(const float* in, std::size_t n, const RowCode& co
     __m256i q[2];
 #pragma GCC unroll 12
     for (int h = 0; h < 2; ++h) {
-      q[h] = _mm256_add_epi32(round8(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * h), inverse), code.ties_even), z);
+      q[h] = _mm256_add_epi32(
+          round8(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * h), inverse), code.ties_even), z);
       q[h] = _mm256_sub_epi32(_mm256_max_epi32(_mm256_min_epi32(q[h], high), low), z);
     }
     const __m256i words = pack16(q[0], q[1]);
@@ -422,7 +455,8 @@ LITEGAP_AVX2 void quantize_row(const float* in, std::size_t n, const RowCode& co
 
 template <class W>
 constexpr std::array<GemmFn, kMaxTileRows> pair_forms() {
-  return {pairs<1, W, 2>, pairs<2, W, 2>, pairs<3, W, 2>, pairs<4, W, 2>, pairs<5, W, 2>, pairs<6, W, 2>};
+  return {pairs<1, W, 2>, pairs<2, W, 2>, pairs<3, W, 2>,
+          pairs<4, W, 2>, pairs<5, W, 2>, pairs<6, W, 2>};
 }
 template <class W>
 constexpr std::array<GemmFn, kMaxTileRows> half_pair_forms() {
@@ -431,12 +465,14 @@ constexpr std::array<GemmFn, kMaxTileRows> half_pair_forms() {
 }
 template <bool kFma>
 constexpr std::array<GemmFn, kMaxTileRows> float_forms() {
-  return {floats<1, kFma, 2>, floats<2, kFma, 2>, floats<3, kFma, 2>, floats<4, kFma, 2>, floats<5, kFma, 2>, floats<6, kFma, 2>};
+  return {floats<1, kFma, 2>, floats<2, kFma, 2>, floats<3, kFma, 2>,
+          floats<4, kFma, 2>, floats<5, kFma, 2>, floats<6, kFma, 2>};
 }
 template <bool kFma>
 constexpr std::array<GemmFn, kMaxTileRows> half_float_forms() {
-  return {floats<1, kFma, 1>, floats<2, kFma, 1>, floats<3, kFma, 1>, floats<4, kFma, 1>, floats<5, kFma, 1>,
-          floats<6, kFma, 1>, floats<7, kFma, 1>, floats<8, kFma, 1>, floats<9, kFma, 1>, floats<10, kFma, 1>};
+  return {floats<1, kFma, 1>, floats<2, kFma, 1>, floats<3, kFma, 1>, floats<4, kFma, 1>,
+          floats<5, kFma, 1>, floats<6, kFma, 1>, floats<7, kFma, 1>, floats<8, kFma, 1>,
+          floats<9, kFma, 1>, floats<10, kFma, 1>};
 }
 
 GemmKernels make_avx2() {

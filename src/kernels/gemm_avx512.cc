@@ -1,5 +1,6 @@
-// The inner loops for AVX-512 with VNNI: one 512-bit register holds a row's sums of a panel, twelve rows
-// hide the latency of the dot products.  vpdpbusd and vpdpwssd without saturation: exact modulo 2^32.
+// The inner loops for AVX-512 with VNNI: one 512-bit register holds a row's sums of a panel, twelve
+// rows hide the latency of the dot products.  vpdpbusd and vpdpwssd without saturation: exact
+// modulo 2^32.
 #include "kernels/gemm.h"
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
@@ -8,7 +9,8 @@
 #include <cstring>
 
 #define LITEGAP_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
-#define LITEGAP_AVX512_INLINE __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"), always_inline)) inline
+#define LITEGAP_AVX512_INLINE \
+  __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"), always_inline)) inline
 
 namespace litegap {
 namespace {
@@ -21,17 +23,23 @@ struct Pairs8 {
   LITEGAP_AVX512_INLINE static __m512i load(const std::byte* w) {
     return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)));
   }
-  LITEGAP_AVX512_INLINE static __m512i dot(__m512i sum, __m512i x, __m512i w) { return _mm512_dpwssd_epi32(sum, x, w); }
+  LITEGAP_AVX512_INLINE static __m512i dot(__m512i sum, __m512i x, __m512i w) {
+    return _mm512_dpwssd_epi32(sum, x, w);
+  }
 };
 struct Pairs16 {
   static constexpr std::size_t kBytes = 64;
   LITEGAP_AVX512_INLINE static __m512i load(const std::byte* w) { return _mm512_loadu_si512(w); }
-  LITEGAP_AVX512_INLINE static __m512i dot(__m512i sum, __m512i x, __m512i w) { return _mm512_dpwssd_epi32(sum, x, w); }
+  LITEGAP_AVX512_INLINE static __m512i dot(__m512i sum, __m512i x, __m512i w) {
+    return _mm512_dpwssd_epi32(sum, x, w);
+  }
 };
 struct Quads {
   static constexpr std::size_t kBytes = 64;
   LITEGAP_AVX512_INLINE static __m512i load(const std::byte* w) { return _mm512_loadu_si512(w); }
-  LITEGAP_AVX512_INLINE static __m512i dot(__m512i sum, __m512i x, __m512i w) { return _mm512_dpbusd_epi32(sum, x, w); }
+  LITEGAP_AVX512_INLINE static __m512i dot(__m512i sum, __m512i x, __m512i w) {
+    return _mm512_dpbusd_epi32(sum, x, w);
+  }
 };
 
 LITEGAP_AVX512_INLINE __m512i broadcast_group(const std::byte* p) {
@@ -63,13 +71,15 @@ LITEGAP_AVX512 void integers(const GemmTask& task) {
       for (int u = 0; u < U; ++u) {
         const __m512i weights = Form::load(w + static_cast<std::size_t>(u) * Form::kBytes);
 #pragma GCC unroll 12
-        for (int r = 0; r < R; ++r) sums[r][u] = Form::dot(sums[r][u], broadcast_group(x[r] + g + 4 * u), weights);
+        for (int r = 0; r < R; ++r)
+          sums[r][u] = Form::dot(sums[r][u], broadcast_group(x[r] + g + 4 * u), weights);
       }
     }
     for (; g < bytes; g += 4, w += Form::kBytes) {
       const __m512i weights = Form::load(w);
 #pragma GCC unroll 12
-      for (int r = 0; r < R; ++r) sums[r][0] = Form::dot(sums[r][0], broadcast_group(x[r] + g), weights);
+      for (int r = 0; r < R; ++r)
+        sums[r][0] = Form::dot(sums[r][0], broadcast_group(x[r] + g), weights);
     }
   }
   auto* tile = static_cast<std::int32_t*>(task.tile);
@@ -107,7 +117,8 @@ LITEGAP_AVX512 void floats(const GemmTask& task) {
     for (std::ptrdiff_t g = 0; g < bytes; g += 4, w += kNr) {
       const __m512 weights = _mm512_loadu_ps(w);
 #pragma GCC unroll 12
-      for (int r = 0; r < R; ++r) sums[r] = multiply_add<kFma>(broadcast_float(x[r] + g), weights, sums[r]);
+      for (int r = 0; r < R; ++r)
+        sums[r] = multiply_add<kFma>(broadcast_float(x[r] + g), weights, sums[r]);
     }
   }
   auto* tile = static_cast<float*>(task.tile);
@@ -122,7 +133,8 @@ LITEGAP_AVX512 void float_row(const GemmTask& task) {
 #pragma GCC unroll 12
   for (int p = 0; p < kRowPanels; ++p) {
     sums[p] = _mm512_loadu_ps(static_cast<const float*>(task.start) + p * kNr);
-    w[p] = reinterpret_cast<const float*>(static_cast<const std::byte*>(task.weights) + p * task.panel_bytes);
+    w[p] = reinterpret_cast<const float*>(static_cast<const std::byte*>(task.weights) +
+                                          p * task.panel_bytes);
   }
   std::ptrdiff_t k = 0;
   for (std::size_t s = 0; s < task.segment_count; ++s) {
@@ -130,23 +142,27 @@ LITEGAP_AVX512 void float_row(const GemmTask& task) {
     for (std::ptrdiff_t g = 0; g < task.segments[s].groups; ++g, k += kNr) {
       const __m512 v = broadcast_float(x + 4 * g);
 #pragma GCC unroll 12
-      for (int p = 0; p < kRowPanels; ++p) sums[p] = multiply_add<kFma>(v, _mm512_loadu_ps(w[p] + k), sums[p]);
+      for (int p = 0; p < kRowPanels; ++p)
+        sums[p] = multiply_add<kFma>(v, _mm512_loadu_ps(w[p] + k), sums[p]);
     }
   }
 #pragma GCC unroll 12
-  for (int p = 0; p < kRowPanels; ++p) _mm512_store_ps(static_cast<float*>(task.tile) + p * kNr, sums[p]);
+  for (int p = 0; p < kRowPanels; ++p)
+    _mm512_store_ps(static_cast<float*>(task.tile) + p * kNr, sums[p]);
 }
 
 template <class Form>
 constexpr std::array<GemmFn, kMaxTileRows> integer_forms() {
-  return {integers<Form, 1, 4>, integers<Form, 2, 4>, integers<Form, 3, 2>, integers<Form, 4, 2>,
-          integers<Form, 5, 2>, integers<Form, 6, 1>, integers<Form, 7, 1>, integers<Form, 8, 1>,
-          integers<Form, 9, 1>, integers<Form, 10, 1>, integers<Form, 11, 1>, integers<Form, 12, 1>};
+  return {integers<Form, 1, 4>,  integers<Form, 2, 4>,  integers<Form, 3, 2>,
+          integers<Form, 4, 2>,  integers<Form, 5, 2>,  integers<Form, 6, 1>,
+          integers<Form, 7, 1>,  integers<Form, 8, 1>,  integers<Form, 9, 1>,
+          integers<Form, 10, 1>, integers<Form, 11, 1>, integers<Form, 12, 1>};
 }
 template <bool kFma>
 constexpr std::array<GemmFn, kMaxTileRows> float_forms() {
-  return {floats<1, kFma>, floats<2, kFma>, floats<3, kFma>, floats<4, kFma>, floats<5, kFma>, floats<6, kFma>,
-          floats<7, kFma>, floats<8, kFma>, floats<9, kFma>, floats<10, kFma>, floats<11, kFma>, floats<12, kFma>};
+  return {floats<1, kFma>, floats<2, kFma>,  floats<3, kFma>,  floats<4, kFma>,
+          floats<5, kFma>, floats<6, kFma>,  floats<7, kFma>,  floats<8, kFma>,
+          floats<9, kFma>, floats<10, kFma>, floats<11, kFma>, floats<12, kFma>};
 }
 
 // Depthwise loops, the ends of tiles and conversions are those of AVX2: they are bound by memory.
@@ -167,8 +183,9 @@ GemmKernels make_avx512(const GemmKernels& avx2) {
 }
 
 bool machine_has_vnni() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+         __builtin_cpu_supports("avx512vnni");
 }
 
 }  // namespace

@@ -16,20 +16,30 @@ struct Feed {
 
   std::size_t in_bytes() const {
     switch (kind) {
-      case Kind::kFloat: case Kind::kHybrid: return 4;
-      case Kind::kCopy16: return 2;
-      default: return 1;
+      case Kind::kFloat:
+      case Kind::kHybrid:
+        return 4;
+      case Kind::kCopy16:
+        return 2;
+      default:
+        return 1;
     }
   }
   std::size_t out_bytes() const {
     switch (kind) {
-      case Kind::kFloat: return 4;
-      case Kind::kBias8: case Kind::kCopy8: return 1;
-      default: return 2;
+      case Kind::kFloat:
+        return 4;
+      case Kind::kBias8:
+      case Kind::kCopy8:
+        return 1;
+      default:
+        return 2;
     }
   }
   // May the inner loops read the input itself?
-  bool verbatim() const { return kind == Kind::kFloat || kind == Kind::kCopy16 || kind == Kind::kCopy8; }
+  bool verbatim() const {
+    return kind == Kind::kFloat || kind == Kind::kCopy16 || kind == Kind::kCopy8;
+  }
 
   // n cells outside the image: real zeros.
   void pad(std::byte* out, std::size_t n) const {
@@ -42,21 +52,25 @@ struct Feed {
   void convert(const std::byte* in, std::size_t n, const RowCode& code, std::byte* out) const {
     switch (kind) {
       case Kind::kWidenI8:
-        return kernels->widen_i8(reinterpret_cast<const std::int8_t*>(in), n, zero_point, reinterpret_cast<std::int16_t*>(out));
+        return kernels->widen_i8(reinterpret_cast<const std::int8_t*>(in), n, zero_point,
+                                 reinterpret_cast<std::int16_t*>(out));
       case Kind::kWidenU8:
-        return kernels->widen_u8(reinterpret_cast<const std::uint8_t*>(in), n, zero_point, reinterpret_cast<std::int16_t*>(out));
+        return kernels->widen_u8(reinterpret_cast<const std::uint8_t*>(in), n, zero_point,
+                                 reinterpret_cast<std::int16_t*>(out));
       case Kind::kBias8:
         for (std::size_t i = 0; i < n; ++i) out[i] = in[i] ^ std::byte{0x80};
         return;
       case Kind::kHybrid:
-        return kernels->quantize(reinterpret_cast<const float*>(in), n, code, reinterpret_cast<std::int16_t*>(out));
-      default: std::memcpy(out, in, n * out_bytes());
+        return kernels->quantize(reinterpret_cast<const float*>(in), n, code,
+                                 reinterpret_cast<std::int16_t*>(out));
+      default:
+        std::memcpy(out, in, n * out_bytes());
     }
   }
 
   // One row of a padded image: `left` cells, n pixels' worth of values, `right` cells.
-  void row(const std::byte* in, std::size_t left, std::size_t n, std::size_t right, const RowCode& code,
-           std::byte* out) const {
+  void row(const std::byte* in, std::size_t left, std::size_t n, std::size_t right,
+           const RowCode& code, std::byte* out) const {
     pad(out, left);
     convert(in, n, code, out + left * out_bytes());
     pad(out + (left + n) * out_bytes(), right);
@@ -66,16 +80,20 @@ struct Feed {
 // Rows of a padded image, as a strip of them is laid out for the inner loops.
 struct PaddedImage {
   std::int32_t in_h = 1, in_w = 1, in_c = 1, pad_top = 0, pad_left = 0;
-  std::size_t width = 1;                // cells of a padded row
-  std::int32_t step = 1, span = 1;      // output row i reads padded rows i * step to i * step + span - 1
-  std::size_t line() const { return static_cast<std::size_t>(in_w) * static_cast<std::size_t>(in_c); }
+  std::size_t width = 1;  // cells of a padded row
+  std::int32_t step = 1,
+               span = 1;  // output row i reads padded rows i * step to i * step + span - 1
+  std::size_t line() const {
+    return static_cast<std::size_t>(in_w) * static_cast<std::size_t>(in_c);
+  }
   std::size_t cells() const { return width * static_cast<std::size_t>(in_c); }
   std::int32_t rows(std::int32_t outputs) const { return (outputs - 1) * step + span; }
 };
 
 // The padded rows that output rows first to first + outputs - 1 read; others are left undefined.
-inline void feed_strip(const Feed& feed, const PaddedImage& p, const std::byte* image, std::int32_t first,
-                       std::int32_t outputs, const RowCode& code, std::byte* out) {
+inline void feed_strip(const Feed& feed, const PaddedImage& p, const std::byte* image,
+                       std::int32_t first, std::int32_t outputs, const RowCode& code,
+                       std::byte* out) {
   const std::size_t left = static_cast<std::size_t>(p.pad_left) * static_cast<std::size_t>(p.in_c);
   for (std::int32_t r = 0; r < p.rows(outputs); ++r, out += p.cells() * feed.out_bytes()) {
     if (r % p.step >= p.span) continue;
@@ -83,7 +101,8 @@ inline void feed_strip(const Feed& feed, const PaddedImage& p, const std::byte* 
     if (y < 0 || y >= p.in_h) {
       feed.pad(out, p.cells());
     } else {
-      feed.row(image + static_cast<std::size_t>(y) * p.line() * feed.in_bytes(), left, p.line(), p.cells() - left - p.line(), code, out);
+      feed.row(image + static_cast<std::size_t>(y) * p.line() * feed.in_bytes(), left, p.line(),
+               p.cells() - left - p.line(), code, out);
     }
   }
 }

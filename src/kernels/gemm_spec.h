@@ -13,11 +13,14 @@ Arithmetic arithmetic_of(const OpSpec& spec, std::size_t x, std::size_t weights)
 
 // The value a clamp of float results uses (section 4): no activation still clamps to finite numbers
 // in the runtime's own kernels; XNNPACK lets infinities pass.
-struct FloatRange { float low = 0, high = 0; };
+struct FloatRange {
+  float low = 0, high = 0;
+};
 FloatRange float_activation(Activation activation, bool xnn);
 
 // Sections 1.4 and 1.5.
-Range32 activation_codes(Activation activation, float scale, std::int32_t zero_point, DType type, bool xnn);
+Range32 activation_codes(Activation activation, float scale, std::int32_t zero_point, DType type,
+                         bool xnn);
 bool xnn_activation(Activation activation);  // does XNNPACK take it?
 
 // The single scale and zero point of an operand; refuses when there is none or several.
@@ -29,8 +32,8 @@ std::vector<float> weight_scales(const OpSpec& spec, const Operand& weights, std
 // Codes of a constant (int8, uint8, int4, int2) minus `zero`.
 std::vector<std::int16_t> constant_codes(const Array& constant, std::int32_t zero);
 
-// Fills spec fields that all operators share.  `weights` and `bias` are input indices; a bias operand
-// that is not present stays zero.
+// Fills spec fields that all operators share.  `weights` and `bias` are input indices; a bias
+// operand that is not present stays zero.
 void set_weights(const OpSpec& spec, std::size_t weights, WindowSpec& out);
 void set_bias(const OpSpec& spec, std::size_t bias, WindowSpec& out);
 
@@ -44,9 +47,10 @@ struct RequantPlan {
 Requant make_requant(const OpSpec& spec, float input_scale, const std::vector<float>& scales,
                      const Operand& output, Activation activation, const RequantPlan& plan);
 
-// Integer operands of convolutions: symmetric weights (but for uint8), int16 activations without zero
-// points, and 64-bit sums for int16 unless `bias_type` asks for a 32-bit bias.
-void set_integer(const OpSpec& spec, std::size_t x, std::size_t bias, DType bias_type, WindowSpec& out);
+// Integer operands of convolutions: symmetric weights (but for uint8), int16 activations without
+// zero points, and 64-bit sums for int16 unless `bias_type` asks for a 32-bit bias.
+void set_integer(const OpSpec& spec, std::size_t x, std::size_t bias, DType bias_type,
+                 WindowSpec& out);
 
 void expect_rank(const OpSpec& spec, const Operand& operand, std::size_t rank, const char* what);
 

@@ -17,10 +17,14 @@ std::size_t round64(std::size_t n) { return (n + 63) / 64 * 64; }
 Feed::Kind feed_kind(const WindowSpec& s, bool quads) {
   if (s.hybrid) return Feed::Kind::kHybrid;
   switch (s.input) {
-    case DType::kInt8: return quads ? Feed::Kind::kBias8 : Feed::Kind::kWidenI8;
-    case DType::kUint8: return quads ? Feed::Kind::kCopy8 : Feed::Kind::kWidenU8;
-    case DType::kInt16: return Feed::Kind::kCopy16;
-    default: return Feed::Kind::kFloat;
+    case DType::kInt8:
+      return quads ? Feed::Kind::kBias8 : Feed::Kind::kWidenI8;
+    case DType::kUint8:
+      return quads ? Feed::Kind::kCopy8 : Feed::Kind::kWidenU8;
+    case DType::kInt16:
+      return Feed::Kind::kCopy16;
+    default:
+      return Feed::Kind::kFloat;
   }
 }
 
@@ -57,25 +61,37 @@ class WindowKernel final : public Kernel {
     FloatFinish finish;
     std::int32_t* tail = nullptr;
   };
-  struct Block { std::size_t grid, lane, channel; int count; bool half; const std::byte* weights; const Segment* segments; };
+  struct Block {
+    std::size_t grid, lane, channel;
+    int count;
+    bool half;
+    const std::byte* weights;
+    const Segment* segments;
+  };
 
   bool dynamic_weights() const { return s_.weights.empty() && s_.float_weights.empty(); }
   bool is_float() const { return element_ == Element::kFloats; }
-  std::size_t lanes() const { return s_.window.grids.size() * static_cast<std::size_t>(s_.window.groups) * layout_.panels * static_cast<std::size_t>(layout_.nr); }
+  std::size_t lanes() const {
+    return s_.window.grids.size() * static_cast<std::size_t>(s_.window.groups) * layout_.panels *
+           static_cast<std::size_t>(layout_.nr);
+  }
   void choose_element();
   void pack_constants();
   void plan_strips();
   void pack_float_start(const float* bias, std::int32_t* out) const;
   Work work_of(const Io& io) const;
   void read_bias(const Io& io, Work& w, std::int32_t* start, std::byte* bias) const;
-  const std::byte* strip_at(const Work& w, const std::byte* image, std::int32_t y0, const RowCode& code) const;
-  void run_strip(Work& w, const std::byte* strip, std::byte* out, std::size_t grid, std::int32_t y0) const;
+  const std::byte* strip_at(const Work& w, const std::byte* image, std::int32_t y0,
+                            const RowCode& code) const;
+  void run_strip(Work& w, const std::byte* strip, std::byte* out, std::size_t grid,
+                 std::int32_t y0) const;
   void run_panels(const Work& w, std::size_t grid, std::size_t pixels) const;
   void run_tile(const Work& w, const Block& b, std::size_t first, int rows) const;
   void run_float_row(const Work& w, std::size_t grid, std::size_t group, std::size_t panel) const;
   void sum_by_tap(const GemmTask& task, std::size_t at) const;
   void run_wide_tile(const Work& w, const Block& b, std::size_t first, int rows) const;
-  void keep_sums(const Work& w, const Block& b, std::size_t first, int rows, const void* tile) const;
+  void keep_sums(const Work& w, const Block& b, std::size_t first, int rows,
+                 const void* tile) const;
   void finish_flat_tail(const Work& w) const;
 
   WindowSpec s_;
@@ -86,7 +102,7 @@ class WindowKernel final : public Kernel {
   std::vector<std::int32_t> start_;
   std::vector<std::int64_t> wide_bias_;
   std::vector<float> float_bias_, weight_scale_;
-  bool direct_ = false;         // the inner loops read the input where it lies
+  bool direct_ = false;  // the inner loops read the input where it lies
   PaddedImage image_;
   std::int32_t strip_rows_ = 1, grid_h_ = 0, grid_w_ = 0;
   std::size_t out_bytes_ = 4, strip_bytes_ = 0, pixels_ = 0, scratch_ = 0;
@@ -97,19 +113,23 @@ WindowKernel::WindowKernel(WindowSpec spec) : s_(std::move(spec)) {
   const Window& v = s_.window;
   choose_element();
   feed_ = {feed_kind(s_, element_ == Element::kQuads), s_.input_zero, s_.kernels};
-  layout_ = pack_layout(v, element_, is_float() ? s_.kernels->nr_float : s_.kernels->nr, s_.wide, s_.sum_by_tap);
+  layout_ = pack_layout(v, element_, is_float() ? s_.kernels->nr_float : s_.kernels->nr, s_.wide,
+                        s_.sum_by_tap);
   pack_constants();
   out_bytes_ = !s_.requant ? 4 : s_.requant->type == DType::kInt16 ? 2 : 1;
-  out_elements_ = static_cast<std::size_t>(v.batch) * static_cast<std::size_t>(v.out_h) * static_cast<std::size_t>(v.out_w) * static_cast<std::size_t>(v.out_c);
+  out_elements_ = static_cast<std::size_t>(v.batch) * static_cast<std::size_t>(v.out_h) *
+                  static_cast<std::size_t>(v.out_w) * static_cast<std::size_t>(v.out_c);
   tail_begin_ = s_.flat_block == 0 ? out_elements_ : out_elements_ - out_elements_ % s_.flat_block;
   plan_strips();
 }
 
 void WindowKernel::choose_element() {
   if (s_.input == DType::kFloat32 && !s_.hybrid) return;
-  const bool small = dynamic_weights() ? s_.weight_type == DType::kInt8 && s_.weight_zero == 0 : fit_int8(s_.weights);
+  const bool small = dynamic_weights() ? s_.weight_type == DType::kInt8 && s_.weight_zero == 0
+                                       : fit_int8(s_.weights);
   const bool bytes = !s_.hybrid && (s_.input == DType::kInt8 || s_.input == DType::kUint8);
-  const bool quads = s_.kernels->has_quads() && bytes && small && !dynamic_weights() && s_.bias_input < 0;
+  const bool quads =
+      s_.kernels->has_quads() && bytes && small && !dynamic_weights() && s_.bias_input < 0;
   element_ = quads ? Element::kQuads : small ? Element::kPairs8 : Element::kPairs16;
 }
 
@@ -117,8 +137,10 @@ void WindowKernel::pack_constants() {
   const std::size_t padded = static_cast<std::size_t>(s_.window.out_c) + kPanelPad;
   if (!dynamic_weights()) {
     packed_.resize(layout_.bytes + 64);
-    if (is_float()) pack_weights(s_.window, layout_, s_.float_weights.data(), 0, packed_.data());
-    else pack_weights(s_.window, layout_, s_.weights.data(), 0, packed_.data());
+    if (is_float())
+      pack_weights(s_.window, layout_, s_.float_weights.data(), 0, packed_.data());
+    else
+      pack_weights(s_.window, layout_, s_.weights.data(), 0, packed_.data());
   }
   if (s_.finish) {
     float_bias_ = s_.float_bias;
@@ -126,7 +148,9 @@ void WindowKernel::pack_constants() {
     weight_scale_ = s_.weight_scale;
     weight_scale_.resize(padded);
   }
-  const std::int32_t value = element_ != Element::kQuads ? 0 : s_.input == DType::kInt8 ? s_.input_zero + 128 : s_.input_zero;
+  const std::int32_t value = element_ != Element::kQuads ? 0
+                             : s_.input == DType::kInt8  ? s_.input_zero + 128
+                                                         : s_.input_zero;
   start_.resize(lanes());
   if (s_.wide) {
     wide_bias_ = s_.bias;
@@ -137,23 +161,27 @@ void WindowKernel::pack_constants() {
   } else {
     pack_start(s_.window, layout_, s_.bias, s_.weights.data(), value, start_.data());
   }
-  s_.weights = std::vector<std::int16_t>(s_.weights.empty() ? 0 : 1);  // only "constant or not" is asked again
+  s_.weights = std::vector<std::int16_t>(
+      s_.weights.empty() ? 0 : 1);  // only "constant or not" is asked again
   s_.float_weights = std::vector<float>(s_.float_weights.empty() ? 0 : 1);
 }
 
-// The biases as start values, [grid][group][panel][nr]; bit patterns, as start values are int32 elsewhere.
+// The biases as start values, [grid][group][panel][nr]; bit patterns, as start values are int32
+// elsewhere.
 void WindowKernel::pack_float_start(const float* bias, std::int32_t* out) const {
   const std::size_t group_lanes = layout_.panels * static_cast<std::size_t>(layout_.nr);
   const auto groups = static_cast<std::size_t>(s_.window.groups);
   for (std::size_t i = 0; i < s_.window.grids.size() * groups; ++i, out += group_lanes) {
     std::memset(out, 0, group_lanes * sizeof *out);
-    std::memcpy(out, bias + i % groups * layout_.group_channels, layout_.group_channels * sizeof *out);
+    std::memcpy(out, bias + i % groups * layout_.group_channels,
+                layout_.group_channels * sizeof *out);
   }
 }
 
 void WindowKernel::plan_strips() {
   const Window& v = s_.window;
-  bool padded = v.pad_top != 0 || v.pad_left != 0 || layout_.padded_w != static_cast<std::size_t>(v.in_w);
+  bool padded =
+      v.pad_top != 0 || v.pad_left != 0 || layout_.padded_w != static_cast<std::size_t>(v.in_w);
   for (std::size_t g = 0; g < v.grids.size(); ++g) {
     const Grid& grid = v.grids[g];
     grid_h_ = std::max(grid_h_, grid.height);
@@ -163,22 +191,27 @@ void WindowKernel::plan_strips() {
       padded = padded || (grid.height - 1) * v.step_y + tap.y >= v.in_h;
     }
     // Reading a whole group past an odd run would leave the input's bytes at its very end.
-    for (const TapRun& run : layout_.grids[g].runs) padded = padded || run.length % elements_per_group(element_) != 0;
+    for (const TapRun& run : layout_.grids[g].runs)
+      padded = padded || run.length % elements_per_group(element_) != 0;
   }
   image_ = {v.in_h, v.in_w, v.in_c, v.pad_top, v.pad_left, layout_.padded_w, v.step_y, image_.span};
   direct_ = !padded && feed_.verbatim();
-  const std::size_t row = layout_.padded_w * static_cast<std::size_t>(v.in_c) * input_bytes(element_);
+  const std::size_t row =
+      layout_.padded_w * static_cast<std::size_t>(v.in_c) * input_bytes(element_);
   const std::size_t per_row = std::max<std::size_t>(1, row * static_cast<std::size_t>(v.step_y));
-  const std::size_t by_bytes = kStripBytes / per_row, by_pixels = kStripPixels / static_cast<std::size_t>(std::max(1, grid_w_));
+  const std::size_t by_bytes = kStripBytes / per_row,
+                    by_pixels = kStripPixels / static_cast<std::size_t>(std::max(1, grid_w_));
   std::size_t rows = std::max<std::size_t>(1, std::min(by_bytes, by_pixels));
   const auto mr = static_cast<std::size_t>(is_float() ? s_.kernels->mr_float : s_.kernels->mr);
   if (grid_w_ == 1 && rows > mr) rows -= rows % mr;
   strip_rows_ = std::max(1, std::min(static_cast<std::int32_t>(rows), grid_h_));
   strip_bytes_ = direct_ ? 0 : static_cast<std::size_t>(image_.rows(strip_rows_)) * row + 64;
   pixels_ = static_cast<std::size_t>(strip_rows_) * static_cast<std::size_t>(std::max(1, grid_w_));
-  scratch_ = round64(strip_bytes_) + 2 * round64(pixels_ * 8) + 2 * round64(pixels_ * 4) + round64(s_.flat_block * 4);
+  scratch_ = round64(strip_bytes_) + 2 * round64(pixels_ * 8) + 2 * round64(pixels_ * 4) +
+             round64(s_.flat_block * 4);
   if (dynamic_weights()) scratch_ += round64(layout_.bytes + 64);
-  if (s_.bias_input >= 0) scratch_ += round64(lanes() * 4) + round64(8 * (static_cast<std::size_t>(v.out_c) + kPanelPad));
+  if (s_.bias_input >= 0)
+    scratch_ += round64(lanes() * 4) + round64(8 * (static_cast<std::size_t>(v.out_c) + kPanelPad));
 }
 
 WindowKernel::Work WindowKernel::work_of(const Io& io) const {
@@ -187,7 +220,11 @@ WindowKernel::Work WindowKernel::work_of(const Io& io) const {
   w.output = static_cast<std::byte*>(io.outputs[0]);
   w.accumulators = s_.requant ? io.accumulators : nullptr;
   std::byte* next = io.scratch;
-  const auto take = [&next](std::size_t n) { std::byte* p = next; next += round64(n); return p; };
+  const auto take = [&next](std::size_t n) {
+    std::byte* p = next;
+    next += round64(n);
+    return p;
+  };
   w.strip = take(strip_bytes_);
   w.rows = reinterpret_cast<const std::byte**>(take(pixels_ * 8));
   w.outs = reinterpret_cast<std::byte**>(take(pixels_ * 8));
@@ -204,9 +241,14 @@ WindowKernel::Work WindowKernel::work_of(const Io& io) const {
     std::byte* packed = take(layout_.bytes + 64);
     w.weights = packed;
     const void* weights = io.inputs[1];
-    if (is_float()) pack_weights(s_.window, layout_, static_cast<const float*>(weights), 0, packed);
-    else if (s_.weight_type == DType::kUint8) pack_weights(s_.window, layout_, static_cast<const std::uint8_t*>(weights), s_.weight_zero, packed);
-    else pack_weights(s_.window, layout_, static_cast<const std::int8_t*>(weights), s_.weight_zero, packed);
+    if (is_float())
+      pack_weights(s_.window, layout_, static_cast<const float*>(weights), 0, packed);
+    else if (s_.weight_type == DType::kUint8)
+      pack_weights(s_.window, layout_, static_cast<const std::uint8_t*>(weights), s_.weight_zero,
+                   packed);
+    else
+      pack_weights(s_.window, layout_, static_cast<const std::int8_t*>(weights), s_.weight_zero,
+                   packed);
   }
   if (s_.bias_input >= 0) {
     auto* start = reinterpret_cast<std::int32_t*>(take(lanes() * 4));
@@ -232,7 +274,8 @@ void WindowKernel::read_bias(const Io& io, Work& w, std::int32_t* start, std::by
   }
   auto* wide = reinterpret_cast<std::int64_t*>(bias);
   for (std::size_t c = 0; c < channels; ++c) {
-    wide[c] = s_.bias_type == DType::kInt64 ? static_cast<const std::int64_t*>(in)[c] : static_cast<const std::int32_t*>(in)[c];
+    wide[c] = s_.bias_type == DType::kInt64 ? static_cast<const std::int64_t*>(in)[c]
+                                            : static_cast<const std::int32_t*>(in)[c];
   }
   w.wide_bias = wide;
   if (s_.wide) return;
@@ -240,9 +283,11 @@ void WindowKernel::read_bias(const Io& io, Work& w, std::int32_t* start, std::by
   w.start = start;
 }
 
-const std::byte* WindowKernel::strip_at(const Work& w, const std::byte* image, std::int32_t y0, const RowCode& code) const {
+const std::byte* WindowKernel::strip_at(const Work& w, const std::byte* image, std::int32_t y0,
+                                        const RowCode& code) const {
   const std::size_t line = image_.line() * feed_.in_bytes();
-  if (direct_) return image + static_cast<std::size_t>(y0) * static_cast<std::size_t>(image_.step) * line;
+  if (direct_)
+    return image + static_cast<std::size_t>(y0) * static_cast<std::size_t>(image_.step) * line;
   const std::int32_t outputs = std::min(strip_rows_, grid_h_ - y0);
   if (!s_.hybrid_per_row) {
     feed_strip(feed_, image_, image, y0, outputs, code, w.strip);
@@ -250,11 +295,14 @@ const std::byte* WindowKernel::strip_at(const Work& w, const std::byte* image, s
   }
   for (std::int32_t r = 0; r < outputs; ++r) {  // a flat window: a row is a pixel
     const std::byte* in = image + static_cast<std::size_t>(y0 + r) * line;
-    auto* codes = reinterpret_cast<std::int16_t*>(w.strip) + static_cast<std::size_t>(r) * image_.line();
-    const RowCode own = hybrid_code(*s_.hybrid, *s_.kernels, reinterpret_cast<const float*>(in), image_.line());
+    auto* codes =
+        reinterpret_cast<std::int16_t*>(w.strip) + static_cast<std::size_t>(r) * image_.line();
+    const RowCode own =
+        hybrid_code(*s_.hybrid, *s_.kernels, reinterpret_cast<const float*>(in), image_.line());
     feed_.convert(in, image_.line(), own, reinterpret_cast<std::byte*>(codes));
     w.row_scales[r] = own.scale;
-    if (w.finish.scale == FloatScale::kPlusSeven) w.row_sums[r] = std::accumulate(codes, codes + image_.line(), std::int32_t{0});
+    if (w.finish.scale == FloatScale::kPlusSeven)
+      w.row_sums[r] = std::accumulate(codes, codes + image_.line(), std::int32_t{0});
   }
   return w.strip;
 }
@@ -263,8 +311,11 @@ void WindowKernel::run(const Io& io) const noexcept {
   if (out_elements_ == 0) return;
   const Window& v = s_.window;
   Work w = work_of(io);
-  const std::size_t in_image = static_cast<std::size_t>(v.in_h) * static_cast<std::size_t>(v.in_w) * static_cast<std::size_t>(v.in_c);
-  const std::size_t out_image = static_cast<std::size_t>(v.out_h) * static_cast<std::size_t>(v.out_w) * static_cast<std::size_t>(v.out_c);
+  const std::size_t in_image = static_cast<std::size_t>(v.in_h) * static_cast<std::size_t>(v.in_w) *
+                               static_cast<std::size_t>(v.in_c);
+  const std::size_t out_image = static_cast<std::size_t>(v.out_h) *
+                                static_cast<std::size_t>(v.out_w) *
+                                static_cast<std::size_t>(v.out_c);
   for (std::int32_t n = 0; n < v.batch; ++n) {
     const std::byte* image = w.input + static_cast<std::size_t>(n) * in_image * feed_.in_bytes();
     RowCode code;
@@ -282,15 +333,18 @@ void WindowKernel::run(const Io& io) const noexcept {
   if (tail_begin_ < out_elements_) finish_flat_tail(w);
 }
 
-void WindowKernel::run_strip(Work& w, const std::byte* strip, std::byte* out, std::size_t g, std::int32_t y0) const {
+void WindowKernel::run_strip(Work& w, const std::byte* strip, std::byte* out, std::size_t g,
+                             std::int32_t y0) const {
   const Window& v = s_.window;
   const Grid& grid = v.grids[g];
   const std::size_t pixel = static_cast<std::size_t>(v.in_c) * feed_.out_bytes();
   const std::size_t out_pixel = static_cast<std::size_t>(v.out_c) * out_bytes_;
   std::size_t pixels = 0;
   for (std::int32_t i = y0; i < std::min(y0 + strip_rows_, grid.height); ++i) {
-    const std::byte* row = strip + static_cast<std::size_t>((i - y0) * v.step_y) * layout_.padded_w * pixel;
-    const std::size_t line = static_cast<std::size_t>(grid.out_y + i * grid.out_step_y) * static_cast<std::size_t>(v.out_w);
+    const std::byte* row =
+        strip + static_cast<std::size_t>((i - y0) * v.step_y) * layout_.padded_w * pixel;
+    const std::size_t line = static_cast<std::size_t>(grid.out_y + i * grid.out_step_y) *
+                             static_cast<std::size_t>(v.out_w);
     std::byte* to = out + (line + static_cast<std::size_t>(grid.out_x)) * out_pixel;
     for (std::int32_t j = 0; j < grid.width; ++j) {
       w.rows[pixels] = row;
@@ -321,14 +375,18 @@ void WindowKernel::run_panels(const Work& w, std::size_t grid, std::size_t pixel
       b.count = static_cast<int>(std::min(nr, layout_.group_channels - p * nr));
       b.weights = w.weights + packed.first_byte + (group * layout_.panels + p) * packed.panel_bytes;
       b.segments = packed.segments.data() + group * packed.runs.size();
-      b.half = s_.kernels->mr_half > 0 && static_cast<std::size_t>(b.count) * 2 <= nr && !s_.sum_by_tap;
+      b.half =
+          s_.kernels->mr_half > 0 && static_cast<std::size_t>(b.count) * 2 <= nr && !s_.sum_by_tap;
       const std::size_t most = b.half ? static_cast<std::size_t>(s_.kernels->mr_half) : mr;
       const std::size_t tiles = (pixels + most - 1) / most;
-      const std::size_t least = pixels / std::max<std::size_t>(1, tiles), higher = pixels - least * tiles;
+      const std::size_t least = pixels / std::max<std::size_t>(1, tiles),
+                        higher = pixels - least * tiles;
       for (std::size_t t = 0, m = 0; t < tiles; ++t) {  // of equal height, as far as it goes
         const int rows = static_cast<int>(least + (t < higher ? 1 : 0));
-        if (s_.wide) run_wide_tile(w, b, m, rows);
-        else run_tile(w, b, m, rows);
+        if (s_.wide)
+          run_wide_tile(w, b, m, rows);
+        else
+          run_tile(w, b, m, rows);
         m += static_cast<std::size_t>(rows);
       }
     }
@@ -339,34 +397,61 @@ void WindowKernel::run_tile(const Work& w, const Block& b, std::size_t first, in
   alignas(64) std::int32_t tile[kMaxTileRows * kMaxTileColumns];
   const auto at = static_cast<std::size_t>(rows - 1);
   const GemmKernels& k = *s_.kernels;
-  const GemmTask task{w.rows + first, b.segments, layout_.grids[b.grid].runs.size(), b.weights, w.start + b.lane, tile, 0};
-  const FinishTask finish{tile, static_cast<std::size_t>(layout_.nr), rows, b.channel, b.count, w.outs + first, w.row_scales + first, w.row_sums + first};
+  const GemmTask task{
+      w.rows + first, b.segments, layout_.grids[b.grid].runs.size(), b.weights, w.start + b.lane,
+      tile,           0};
+  const FinishTask finish{tile,
+                          static_cast<std::size_t>(layout_.nr),
+                          rows,
+                          b.channel,
+                          b.count,
+                          w.outs + first,
+                          w.row_scales + first,
+                          w.row_sums + first};
   switch (element_) {
     case Element::kFloats:
-      if (s_.sum_by_tap) sum_by_tap(task, at);
-      else if (b.half) (s_.fused_multiply_add ? k.half_fused : k.half_plain)[at](task);
-      else (s_.fused_multiply_add ? k.fused : k.plain)[at](task);
+      if (s_.sum_by_tap)
+        sum_by_tap(task, at);
+      else if (b.half)
+        (s_.fused_multiply_add ? k.half_fused : k.half_plain)[at](task);
+      else
+        (s_.fused_multiply_add ? k.fused : k.plain)[at](task);
       break;
-    case Element::kPairs8: (b.half ? k.half_pairs8 : k.pairs8)[at](task); break;
-    case Element::kPairs16: (b.half ? k.half_pairs16 : k.pairs16)[at](task); break;
-    case Element::kQuads: k.quads[at](task); break;
+    case Element::kPairs8:
+      (b.half ? k.half_pairs8 : k.pairs8)[at](task);
+      break;
+    case Element::kPairs16:
+      (b.half ? k.half_pairs16 : k.pairs16)[at](task);
+      break;
+    case Element::kQuads:
+      k.quads[at](task);
+      break;
   }
   if (s_.finish) return k.finish_float(w.finish, finish);
   if (w.accumulators != nullptr || tail_begin_ < out_elements_) keep_sums(w, b, first, rows, tile);
   k.finish(*s_.requant, finish);
 }
 
-void WindowKernel::run_float_row(const Work& w, std::size_t grid, std::size_t group, std::size_t panel) const {
+void WindowKernel::run_float_row(const Work& w, std::size_t grid, std::size_t group,
+                                 std::size_t panel) const {
   alignas(64) float tile[kRowPanels * kMaxTileColumns];
   const PackedGrid& packed = layout_.grids[grid];
   const auto nr = static_cast<std::size_t>(layout_.nr);
   const std::size_t at = group * layout_.panels + panel;
-  const std::size_t lane = (grid * static_cast<std::size_t>(s_.window.groups) * layout_.panels + at) * nr;
-  const GemmTask task{w.rows, packed.segments.data() + group * packed.runs.size(), packed.runs.size(),
-                      w.weights + packed.first_byte + at * packed.panel_bytes, w.start + lane, tile, packed.panel_bytes};
+  const std::size_t lane =
+      (grid * static_cast<std::size_t>(s_.window.groups) * layout_.panels + at) * nr;
+  const GemmTask task{w.rows,
+                      packed.segments.data() + group * packed.runs.size(),
+                      packed.runs.size(),
+                      w.weights + packed.first_byte + at * packed.panel_bytes,
+                      w.start + lane,
+                      tile,
+                      packed.panel_bytes};
   (s_.fused_multiply_add ? s_.kernels->fused_row : s_.kernels->plain_row)(task);
   const std::size_t count = std::min(kRowPanels * nr, layout_.group_channels - panel * nr);
-  s_.kernels->finish_float(w.finish, {tile, kRowPanels * nr, 1, group * layout_.group_channels + panel * nr, static_cast<int>(count), w.outs, nullptr, nullptr});
+  s_.kernels->finish_float(w.finish,
+                           {tile, kRowPanels * nr, 1, group * layout_.group_channels + panel * nr,
+                            static_cast<int>(count), w.outs, nullptr, nullptr});
 }
 
 void WindowKernel::sum_by_tap(const GemmTask& task, std::size_t at) const {
@@ -389,27 +474,40 @@ void WindowKernel::run_wide_tile(const Work& w, const Block& b, std::size_t firs
   alignas(64) std::int64_t sums[kMaxTileRows * kMaxTileColumns];
   const auto nr = static_cast<std::size_t>(layout_.nr);
   const std::size_t n = static_cast<std::size_t>(rows) * nr;
-  for (std::size_t i = 0; i < n; ++i) sums[i] = i % nr < static_cast<std::size_t>(b.count) ? w.wide_bias[b.channel + i % nr] : 0;
+  for (std::size_t i = 0; i < n; ++i)
+    sums[i] = i % nr < static_cast<std::size_t>(b.count) ? w.wide_bias[b.channel + i % nr] : 0;
   const GemmKernels& k = *s_.kernels;
-  const auto& forms = element_ == Element::kPairs8 ? (b.half ? k.half_pairs8 : k.pairs8) : (b.half ? k.half_pairs16 : k.pairs16);
+  const auto& forms = element_ == Element::kPairs8 ? (b.half ? k.half_pairs8 : k.pairs8)
+                                                   : (b.half ? k.half_pairs16 : k.pairs16);
   for (const PackedGrid::Chunk& chunk : layout_.grids[b.grid].chunks) {
-    forms[static_cast<std::size_t>(rows - 1)]({w.rows + first, b.segments + chunk.begin, chunk.end - chunk.begin, b.weights + chunk.byte, start_.data(), tile, 0});
+    forms[static_cast<std::size_t>(rows - 1)]({w.rows + first, b.segments + chunk.begin,
+                                               chunk.end - chunk.begin, b.weights + chunk.byte,
+                                               start_.data(), tile, 0});
     for (std::size_t i = 0; i < n; ++i) sums[i] += tile[i];
   }
   if (w.accumulators != nullptr) keep_sums(w, b, first, rows, sums);
-  finish_plain64(*s_.requant, {sums, nr, rows, b.channel, b.count, w.outs + first, nullptr, nullptr});
+  finish_plain64(*s_.requant,
+                 {sums, nr, rows, b.channel, b.count, w.outs + first, nullptr, nullptr});
 }
 
 // Copies a tile of sums to the accumulators, and those of the flat tail to their place.
-void WindowKernel::keep_sums(const Work& w, const Block& b, std::size_t first, int rows, const void* tile) const {
+void WindowKernel::keep_sums(const Work& w, const Block& b, std::size_t first, int rows,
+                             const void* tile) const {
   const std::size_t bytes = s_.wide ? 8 : 4;
   const auto count = static_cast<std::size_t>(b.count);
   for (int r = 0; r < rows; ++r) {
-    const std::size_t element = static_cast<std::size_t>(w.outs[first + static_cast<std::size_t>(r)] - w.output) / out_bytes_ + b.channel;
-    const std::byte* sums = static_cast<const std::byte*>(tile) + static_cast<std::size_t>(r) * static_cast<std::size_t>(layout_.nr) * bytes;
-    if (w.accumulators != nullptr) std::memcpy(static_cast<std::byte*>(w.accumulators) + element * bytes, sums, count * bytes);
+    const std::size_t element =
+        static_cast<std::size_t>(w.outs[first + static_cast<std::size_t>(r)] - w.output) /
+            out_bytes_ +
+        b.channel;
+    const std::byte* sums =
+        static_cast<const std::byte*>(tile) +
+        static_cast<std::size_t>(r) * static_cast<std::size_t>(layout_.nr) * bytes;
+    if (w.accumulators != nullptr)
+      std::memcpy(static_cast<std::byte*>(w.accumulators) + element * bytes, sums, count * bytes);
     for (std::size_t i = 0; i < count; ++i) {
-      if (element + i >= tail_begin_) std::memcpy(w.tail + (element + i - tail_begin_), sums + i * bytes, 4);
+      if (element + i >= tail_begin_)
+        std::memcpy(w.tail + (element + i - tail_begin_), sums + i * bytes, 4);
     }
   }
 }
@@ -418,14 +516,17 @@ void WindowKernel::finish_flat_tail(const Work& w) const {
   const Requant& q = *s_.requant;
   for (std::size_t i = tail_begin_; i < out_elements_; ++i) {
     const std::size_t c = i % static_cast<std::size_t>(s_.window.out_c);
-    const std::int32_t scaled = scale_double(w.tail[i - tail_begin_], {q.mantissa[c], q.left[c] - q.right[c]});
+    const std::int32_t scaled =
+        scale_double(w.tail[i - tail_begin_], {q.mantissa[c], q.left[c] - q.right[c]});
     w.output[i] = static_cast<std::byte>(std::clamp(wrap_add(scaled, q.zero_point), q.low, q.high));
   }
 }
 
 }  // namespace
 
-std::unique_ptr<Kernel> make_window_kernel(WindowSpec spec) { return std::make_unique<WindowKernel>(std::move(spec)); }
+std::unique_ptr<Kernel> make_window_kernel(WindowSpec spec) {
+  return std::make_unique<WindowKernel>(std::move(spec));
+}
 
 Window flat_window(std::int32_t batch, std::int32_t rows, std::int32_t depth, std::int32_t out_c) {
   Window v;

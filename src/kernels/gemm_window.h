@@ -24,8 +24,8 @@ struct Tap {
   std::size_t source = 0;
 };
 
-// Output pixels (out_y + i * out_step_y, out_x + j * out_step_x) that see the same taps, in order of
-// summation.  A convolution has one grid, a transposed convolution one per phase of its strides.
+// Output pixels (out_y + i * out_step_y, out_x + j * out_step_x) that see the same taps, in order
+// of summation.  A convolution has one grid, a transposed convolution one per phase of its strides.
 struct Grid {
   std::int32_t height = 0, width = 0;
   std::int32_t out_y = 0, out_x = 0, out_step_y = 1, out_step_x = 1;
@@ -34,11 +34,11 @@ struct Grid {
 
 struct Window {
   std::int32_t batch = 1, in_h = 1, in_w = 1, in_c = 1, out_h = 1, out_w = 1, out_c = 1, groups = 1;
-  std::int32_t pad_top = 0, pad_left = 0;    // of the padded image
-  std::int32_t step_y = 1, step_x = 1;       // padded image cells from pixel to pixel of a grid
+  std::int32_t pad_top = 0, pad_left = 0;  // of the padded image
+  std::int32_t step_y = 1, step_x = 1;     // padded image cells from pixel to pixel of a grid
   std::vector<Grid> grids;
-  std::size_t source_taps = 1;               // kh * kw
-  bool channel_last_weights = false;         // [kh, kw, out_c] instead of [out_c, kh, kw, in_c / groups]
+  std::size_t source_taps = 1;        // kh * kw
+  bool channel_last_weights = false;  // [kh, kw, out_c] instead of [out_c, kh, kw, in_c / groups]
 };
 
 enum class HybridCode : std::uint8_t { kSymmetric, kAsymmetric, kQd8 };  // docs/numerics.md, 4.5
@@ -46,20 +46,20 @@ enum class HybridCode : std::uint8_t { kSymmetric, kAsymmetric, kQd8 };  // docs
 struct WindowSpec {
   Window window;
   const GemmKernels* kernels = nullptr;
-  DType input = DType::kInt8;         // int8, uint8, int16 or float32
+  DType input = DType::kInt8;  // int8, uint8, int16 or float32
   std::int32_t input_zero = 0;
   // Weights: codes minus zero point, or floats; both empty: they are input 1 at run time.
   std::vector<std::int16_t> weights;
   std::vector<float> float_weights;
-  DType weight_type = DType::kInt8;   // of input 1 when not constant
+  DType weight_type = DType::kInt8;  // of input 1 when not constant
   std::int32_t weight_zero = 0;
   // Bias, one per output channel; empty and bias_input >= 0: an input at run time.
   std::vector<std::int64_t> bias;
   std::vector<float> float_bias;
   int bias_input = -1;
-  DType bias_type = DType::kInt32;    // kInt64: 64-bit sums
+  DType bias_type = DType::kInt32;  // kInt64: 64-bit sums
   int data_input = 0;
-  bool wide = false;                  // 64-bit sums of int16 activations
+  bool wide = false;  // 64-bit sums of int16 activations
   // The end: exactly one.
   std::optional<Requant> requant;
   std::optional<FloatFinish> finish;  // its pointers are set by the kernel
@@ -68,10 +68,10 @@ struct WindowSpec {
   // runtime's: fused with the addition or rounded before it; from the bias, or from 0 with the bias
   // added last.
   bool fused_multiply_add = false, bias_first = false;
-  bool sum_by_tap = false;            // float: the sum of each run of taps from 0, then the sum of these
+  bool sum_by_tap = false;  // float: the sum of each run of taps from 0, then the sum of these
   // Hybrid: float input, integer weights.
   std::optional<HybridCode> hybrid;
-  bool hybrid_per_row = false;        // one code per pixel (of a 1 x 1 window) instead of per image
+  bool hybrid_per_row = false;  // one code per pixel (of a 1 x 1 window) instead of per image
   // TRANSPOSE_CONV of uint8: the last elements of the whole output, as many as do not fill a block
   // of this size, round ties away from zero.  0: no such rule.
   std::size_t flat_block = 0;

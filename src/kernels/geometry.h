@@ -1,7 +1,8 @@
 // Windows over an image: output size and padding (docs/numerics.md, section 2.1), shared by
 // convolutions and pools.
 //
-//   const Extent e = window_extent(224, 3, 2, 1, Padding::kSame);   // e.out = 112, e.pad_before = 0
+//   const Extent e = window_extent(224, 3, 2, 1, Padding::kSame);   // e.out = 112, e.pad_before =
+//   0
 #pragma once
 #include <algorithm>
 #include <cstdint>

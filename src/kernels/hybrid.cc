@@ -21,7 +21,9 @@ RowCode asymmetric(float low, float high) {
   // The zero point comes from the end whose own rounding error is smaller.
   const bool from_low = 128.0 + std::abs(lo / step) < 127.0 + std::abs(hi / step);
   const double zero = from_low ? -128.0 - lo / step : 127.0 - hi / step;
-  code.zero_point = zero <= -128.0 ? -128 : zero >= 127.0 ? 127 : static_cast<std::int32_t>(std::round(zero));
+  code.zero_point = zero <= -128.0  ? -128
+                    : zero >= 127.0 ? 127
+                                    : static_cast<std::int32_t>(std::round(zero));
   code.scale = static_cast<float>(step);
   code.inverse = static_cast<float>(1.0 / static_cast<double>(code.scale));
   return code;
@@ -40,13 +42,17 @@ RowCode qd8(float low, float high) {
 
 }  // namespace
 
-RowCode hybrid_code(HybridCode how, const GemmKernels& kernels, const float* values, std::size_t n) {
+RowCode hybrid_code(HybridCode how, const GemmKernels& kernels, const float* values,
+                    std::size_t n) {
   float low = 0, high = 0;
   kernels.range(values, n, &low, &high);
   switch (how) {
-    case HybridCode::kSymmetric: return symmetric(low, high);
-    case HybridCode::kAsymmetric: return asymmetric(low, high);
-    case HybridCode::kQd8: return qd8(low, high);
+    case HybridCode::kSymmetric:
+      return symmetric(low, high);
+    case HybridCode::kAsymmetric:
+      return asymmetric(low, high);
+    case HybridCode::kQd8:
+      return qd8(low, high);
   }
   return {};
 }

@@ -27,8 +27,12 @@ ProductCase random_window(Dice& dice) {
   return c;
 }
 
-std::size_t inputs_of(const ProductCase& c) { return static_cast<std::size_t>(c.n * c.h * c.w * c.c); }
-std::size_t depth_of(const ProductCase& c) { return static_cast<std::size_t>(c.kh * c.kw * (c.c / c.groups)); }
+std::size_t inputs_of(const ProductCase& c) {
+  return static_cast<std::size_t>(c.n * c.h * c.w * c.c);
+}
+std::size_t depth_of(const ProductCase& c) {
+  return static_cast<std::size_t>(c.kh * c.kw * (c.c / c.groups));
+}
 
 TEST(Conv2d, IntegersEqualTheJudge) {
   for (int seed = 0; seed < repetitions(1200); ++seed) {
@@ -37,7 +41,8 @@ TEST(Conv2d, IntegersEqualTheJudge) {
     c.type = random_type(dice);
     c.bias32 = c.type == DType::kInt16 && dice.one_in(3);
     fill_integer(c, dice, inputs_of(c), depth_of(c) * static_cast<std::size_t>(c.o), depth_of(c));
-    if (c.x_scale * *std::max_element(c.w_scale.begin(), c.w_scale.end()) / c.y_scale >= 256.0f) continue;
+    if (c.x_scale * *std::max_element(c.w_scale.begin(), c.w_scale.end()) / c.y_scale >= 256.0f)
+      continue;
     ASSERT_NO_FATAL_FAILURE(expect_codes(c, prepare_conv_2d, conv_products)) << "seed " << seed;
   }
 }
@@ -52,7 +57,9 @@ TEST(Conv2d, DeepSumsOfSixteenBits) {  // more products than a 32-bit sum holds
     c.c = dice.range(500, 1100);
     c.o = dice.range(1, 20);
     fill_integer(c, dice, inputs_of(c), depth_of(c) * static_cast<std::size_t>(c.o), depth_of(c));
-    if (dice.one_in(2)) std::fill(c.x.begin(), c.x.end(), -32768), std::fill(c.weights.begin(), c.weights.end(), -128);
+    if (dice.one_in(2))
+      std::fill(c.x.begin(), c.x.end(), -32768),
+          std::fill(c.weights.begin(), c.weights.end(), -128);
     ASSERT_NO_FATAL_FAILURE(expect_codes(c, prepare_conv_2d, conv_products)) << "seed " << seed;
   }
 }
@@ -67,7 +74,8 @@ TEST(Conv2d, StripsOfLargeImages) {
     c.o = c.groups * dice.range(1, 8);
     c.type = random_type(dice);
     fill_integer(c, dice, inputs_of(c), depth_of(c) * static_cast<std::size_t>(c.o), depth_of(c));
-    if (c.x_scale * *std::max_element(c.w_scale.begin(), c.w_scale.end()) / c.y_scale >= 256.0f) continue;
+    if (c.x_scale * *std::max_element(c.w_scale.begin(), c.w_scale.end()) / c.y_scale >= 256.0f)
+      continue;
     ASSERT_NO_FATAL_FAILURE(expect_codes(c, prepare_conv_2d, conv_products)) << "seed " << seed;
   }
 }
@@ -113,15 +121,35 @@ TEST(Conv2d, RefusesByName) {
   c.kh = c.kw = 3;
   fill_integer(c, dice, inputs_of(c), depth_of(c) * 3, depth_of(c));
   EXPECT_EQ(refusal(c, [](OpSpec&) {}), "");
-  EXPECT_NE(refusal(c, [](OpSpec& s) { s.inputs[2].present = false; }).find("bias"), std::string::npos);
-  EXPECT_NE(refusal(c, [](OpSpec& s) { s.inputs[0].shape = {1, 4, 4, 3}; }).find("multiple"), std::string::npos);
-  EXPECT_NE(refusal(c, [](OpSpec& s) { s.inputs[0].shape = {1, 2, 2, 2}; }).find("smaller"), std::string::npos);
-  EXPECT_NE(refusal(c, [](OpSpec& s) { s.inputs[0].shape = {4, 2}; }).find("dimensions"), std::string::npos);
-  EXPECT_NE(refusal(c, [](OpSpec& s) { s.inputs[0].dtype = DType::kInt32; }).find("combination"), std::string::npos);
+  EXPECT_NE(refusal(c, [](OpSpec& s) { s.inputs[2].present = false; }).find("bias"),
+            std::string::npos);
+  EXPECT_NE(refusal(c,
+                    [](OpSpec& s) {
+                      s.inputs[0].shape = {1, 4, 4, 3};
+                    })
+                .find("multiple"),
+            std::string::npos);
+  EXPECT_NE(refusal(c,
+                    [](OpSpec& s) {
+                      s.inputs[0].shape = {1, 2, 2, 2};
+                    })
+                .find("smaller"),
+            std::string::npos);
+  EXPECT_NE(refusal(c,
+                    [](OpSpec& s) {
+                      s.inputs[0].shape = {4, 2};
+                    })
+                .find("dimensions"),
+            std::string::npos);
+  EXPECT_NE(refusal(c, [](OpSpec& s) { s.inputs[0].dtype = DType::kInt32; }).find("combination"),
+            std::string::npos);
   const Quant none;
-  EXPECT_NE(refusal(c, [&](OpSpec& s) { s.inputs[0].quant = &none; }).find("scale"), std::string::npos);
-  EXPECT_NE(refusal(c, [&](OpSpec& s) { s.inputs[1].quant = &none; }).find("scale"), std::string::npos);
-  EXPECT_NE(refusal(c, [&](OpSpec& s) { s.outputs[0].quant = &none; }).find("scale"), std::string::npos);
+  EXPECT_NE(refusal(c, [&](OpSpec& s) { s.inputs[0].quant = &none; }).find("scale"),
+            std::string::npos);
+  EXPECT_NE(refusal(c, [&](OpSpec& s) { s.inputs[1].quant = &none; }).find("scale"),
+            std::string::npos);
+  EXPECT_NE(refusal(c, [&](OpSpec& s) { s.outputs[0].quant = &none; }).find("scale"),
+            std::string::npos);
 }
 
 }  // namespace

@@ -26,7 +26,9 @@ ProductCase random_window(Dice& dice, bool hybrid) {
   return c;
 }
 
-std::size_t inputs_of(const ProductCase& c) { return static_cast<std::size_t>(c.n * c.h * c.w * c.c); }
+std::size_t inputs_of(const ProductCase& c) {
+  return static_cast<std::size_t>(c.n * c.h * c.w * c.c);
+}
 std::size_t weights_of(const ProductCase& c) { return static_cast<std::size_t>(c.kh * c.kw * c.o); }
 
 TEST(DepthwiseConv2d, IntegersEqualTheJudge) {
@@ -35,8 +37,10 @@ TEST(DepthwiseConv2d, IntegersEqualTheJudge) {
     ProductCase c = random_window(dice, false);
     c.type = random_type(dice);
     fill_integer(c, dice, inputs_of(c), weights_of(c), static_cast<std::size_t>(c.kh * c.kw));
-    if (c.x_scale * *std::max_element(c.w_scale.begin(), c.w_scale.end()) / c.y_scale >= 256.0f) continue;
-    ASSERT_NO_FATAL_FAILURE(expect_codes(c, prepare_depthwise_conv_2d, depthwise_products)) << "seed " << seed;
+    if (c.x_scale * *std::max_element(c.w_scale.begin(), c.w_scale.end()) / c.y_scale >= 256.0f)
+      continue;
+    ASSERT_NO_FATAL_FAILURE(expect_codes(c, prepare_depthwise_conv_2d, depthwise_products))
+        << "seed " << seed;
   }
 }
 
@@ -45,10 +49,13 @@ TEST(DepthwiseConv2d, FloatsEqualTheJudge) {
     Dice dice(static_cast<unsigned>(seed));
     ProductCase c = random_window(dice, false);
     // The built-in kernel starts from the bias: the recorded cases judge it.
-    if (c.dialect == Dialect::kBuiltin || (c.dialect == Dialect::kXnnpack && !c.constant)) c.dialect = Dialect::kReference;
+    if (c.dialect == Dialect::kBuiltin || (c.dialect == Dialect::kXnnpack && !c.constant))
+      c.dialect = Dialect::kReference;
     fill_real(c, dice, inputs_of(c), weights_of(c), true);
     const bool columns = c.dialect == Dialect::kXnnpack && c.o == c.c && c.c > 1;
-    ASSERT_NO_FATAL_FAILURE(expect_floats(c, prepare_depthwise_conv_2d, columns ? depthwise_products_by_column : depthwise_products)) << "seed " << seed;
+    ASSERT_NO_FATAL_FAILURE(expect_floats(
+        c, prepare_depthwise_conv_2d, columns ? depthwise_products_by_column : depthwise_products))
+        << "seed " << seed;
   }
 }
 
@@ -58,7 +65,8 @@ TEST(DepthwiseConv2d, HybridEqualsTheJudge) {
     ProductCase c = random_window(dice, true);
     c.hybrid = true;
     fill_real(c, dice, inputs_of(c), weights_of(c), true);
-    ASSERT_NO_FATAL_FAILURE(expect_floats(c, prepare_depthwise_conv_2d, depthwise_products)) << "seed " << seed;
+    ASSERT_NO_FATAL_FAILURE(expect_floats(c, prepare_depthwise_conv_2d, depthwise_products))
+        << "seed " << seed;
   }
 }
 

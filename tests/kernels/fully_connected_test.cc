@@ -27,8 +27,10 @@ TEST(FullyConnected, IntegersEqualTheJudge) {
     c.type = random_type(dice);
     c.bias32 = c.type == DType::kInt16 && dice.one_in(3);
     fill_integer(c, dice, inputs_of(c), weights_of(c), static_cast<std::size_t>(c.c));
-    if (c.x_scale * *std::max_element(c.w_scale.begin(), c.w_scale.end()) / c.y_scale >= 256.0f) continue;
-    ASSERT_NO_FATAL_FAILURE(expect_codes(c, prepare_fully_connected, fully_connected_products)) << "seed " << seed;
+    if (c.x_scale * *std::max_element(c.w_scale.begin(), c.w_scale.end()) / c.y_scale >= 256.0f)
+      continue;
+    ASSERT_NO_FATAL_FAILURE(expect_codes(c, prepare_fully_connected, fully_connected_products))
+        << "seed " << seed;
   }
 }
 
@@ -37,7 +39,8 @@ TEST(FullyConnected, FloatsEqualTheJudge) {
     Dice dice(static_cast<unsigned>(seed));
     ProductCase c = random_rows(dice);
     fill_real(c, dice, inputs_of(c), weights_of(c), true);
-    ASSERT_NO_FATAL_FAILURE(expect_floats(c, prepare_fully_connected, fully_connected_products)) << "seed " << seed;
+    ASSERT_NO_FATAL_FAILURE(expect_floats(c, prepare_fully_connected, fully_connected_products))
+        << "seed " << seed;
   }
 }
 
@@ -48,7 +51,8 @@ TEST(FullyConnected, HybridEqualsTheJudge) {
     c.hybrid = true;
     c.asymmetric = dice.one_in(2);
     fill_real(c, dice, inputs_of(c), weights_of(c), dice.one_in(2));
-    ASSERT_NO_FATAL_FAILURE(expect_floats(c, prepare_fully_connected, fully_connected_products)) << "seed " << seed;
+    ASSERT_NO_FATAL_FAILURE(expect_floats(c, prepare_fully_connected, fully_connected_products))
+        << "seed " << seed;
   }
 }
 

@@ -26,8 +26,12 @@ ProductCase random_transpose(Dice& dice) {
   return c;
 }
 
-std::size_t inputs_of(const ProductCase& c) { return static_cast<std::size_t>(c.n * c.h * c.w * c.c); }
-std::size_t weights_of(const ProductCase& c) { return static_cast<std::size_t>(c.kh * c.kw * c.c * c.o); }
+std::size_t inputs_of(const ProductCase& c) {
+  return static_cast<std::size_t>(c.n * c.h * c.w * c.c);
+}
+std::size_t weights_of(const ProductCase& c) {
+  return static_cast<std::size_t>(c.kh * c.kw * c.c * c.o);
+}
 
 TEST(TransposeConv, IntegersEqualTheJudge) {
   for (int seed = 0; seed < repetitions(800); ++seed) {
@@ -35,8 +39,10 @@ TEST(TransposeConv, IntegersEqualTheJudge) {
     ProductCase c = random_transpose(dice);
     c.type = random_type(dice);
     fill_integer(c, dice, inputs_of(c), weights_of(c), static_cast<std::size_t>(c.kh * c.kw * c.c));
-    if (c.x_scale * *std::max_element(c.w_scale.begin(), c.w_scale.end()) / c.y_scale >= 256.0f) continue;
-    ASSERT_NO_FATAL_FAILURE(expect_codes(c, prepare_transpose_conv, transpose_conv_products)) << "seed " << seed;
+    if (c.x_scale * *std::max_element(c.w_scale.begin(), c.w_scale.end()) / c.y_scale >= 256.0f)
+      continue;
+    ASSERT_NO_FATAL_FAILURE(expect_codes(c, prepare_transpose_conv, transpose_conv_products))
+        << "seed " << seed;
   }
 }
 
@@ -44,10 +50,14 @@ TEST(TransposeConv, FloatsEqualTheJudge) {
   for (int seed = 0; seed < repetitions(400); ++seed) {
     Dice dice(static_cast<unsigned>(seed));
     ProductCase c = random_transpose(dice);
-    if (c.dialect == Dialect::kBuiltin) c.dialect = Dialect::kReference;  // the recorded cases judge it
+    if (c.dialect == Dialect::kBuiltin)
+      c.dialect = Dialect::kReference;  // the recorded cases judge it
     fill_real(c, dice, inputs_of(c), weights_of(c), true);
     const bool by_tap = c.dialect == Dialect::kXnnpack;
-    ASSERT_NO_FATAL_FAILURE(expect_floats(c, prepare_transpose_conv, by_tap ? transpose_conv_products_by_tap : transpose_conv_products)) << "seed " << seed;
+    ASSERT_NO_FATAL_FAILURE(
+        expect_floats(c, prepare_transpose_conv,
+                      by_tap ? transpose_conv_products_by_tap : transpose_conv_products))
+        << "seed " << seed;
   }
 }
 
@@ -57,7 +67,8 @@ TEST(TransposeConv, HybridEqualsTheJudge) {
     ProductCase c = random_transpose(dice);
     c.hybrid = true;
     fill_real(c, dice, inputs_of(c), weights_of(c), dice.one_in(2));
-    ASSERT_NO_FATAL_FAILURE(expect_floats(c, prepare_transpose_conv, transpose_conv_products)) << "seed " << seed;
+    ASSERT_NO_FATAL_FAILURE(expect_floats(c, prepare_transpose_conv, transpose_conv_products))
+        << "seed " << seed;
   }
 }
 

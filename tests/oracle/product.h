@@ -16,27 +16,28 @@ namespace litegap::oracle {
 
 struct ProductCase {
   OpCode op = OpCode::kConv2d;
-  // x [n, h, w, c]; weights o filters of kh x kw; FULLY_CONNECTED: n rows of c, h = w = kh = kw = 1.
+  // x [n, h, w, c]; weights o filters of kh x kw; FULLY_CONNECTED: n rows of c, h = w = kh = kw
+  // = 1.
   std::int32_t n = 1, h = 1, w = 1, c = 1, o = 1, kh = 1, kw = 1, groups = 1;
   std::int32_t stride_h = 1, stride_w = 1, dilation_h = 1, dilation_w = 1;
   std::int32_t out_h = 0, out_w = 0;  // TRANSPOSE_CONV only
   Padding padding = Padding::kValid;
   Activation activation = Activation::kNone;
   Dialect dialect = Dialect::kReference;
-  DType type = DType::kInt8;          // of x and y: int8, uint8, int16, or float32
-  bool hybrid = false;                // type float32, weights int8
-  bool asymmetric = false;            // hybrid FULLY_CONNECTED
-  bool bias32 = false;                // int16: a 32-bit bias
-  bool constant = true;               // weights and bias are known when preparing
+  DType type = DType::kInt8;  // of x and y: int8, uint8, int16, or float32
+  bool hybrid = false;        // type float32, weights int8
+  bool asymmetric = false;    // hybrid FULLY_CONNECTED
+  bool bias32 = false;        // int16: a 32-bit bias
+  bool constant = true;       // weights and bias are known when preparing
   float x_scale = 1, y_scale = 1;
   std::int32_t x_zero = 0, w_zero = 0, y_zero = 0;
-  std::vector<float> w_scale;         // one, or one per filter
+  std::vector<float> w_scale;  // one, or one per filter
   std::vector<std::int32_t> x, weights;
   std::vector<std::int64_t> bias;
   std::vector<float> real_x, real_weights, real_bias;
 
   Shape output_shape() const;
-  std::string text() const;           // for failure messages
+  std::string text() const;  // for failure messages
 };
 
 // Calls visit(output element, input element, weight element) for every product.
