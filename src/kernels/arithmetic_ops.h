@@ -6,7 +6,8 @@
 
 namespace litegap {
 
-std::span<const KernelRow> elementwise_kernel_rows();  // ADD, SUB, MUL, DIV, MAXIMUM, MINIMUM, …
+std::span<const KernelRow> elementwise_kernel_rows();  // ADD, SUB, MUL, MAXIMUM, MINIMUM, …
+std::span<const KernelRow> divide_kernel_rows();       // DIV, FLOOR_DIV, FLOOR_MOD, POW
 std::span<const KernelRow> unary_kernel_rows();        // RELU and relatives, PRELU, HARD_SWISH
 std::span<const KernelRow> curve_kernel_rows();        // LOGISTIC, TANH, ELU, GELU, EXP, LOG
 std::span<const KernelRow> math_kernel_rows();         // ABS, NEG, SQRT, RSQRT, FLOOR, SIN, …
@@ -17,5 +18,6 @@ std::span<const KernelRow> reduce_kernel_rows();       // MEAN, SUM, REDUCE_MAX,
 std::span<const KernelRow> quantize_kernel_rows();     // QUANTIZE, DEQUANTIZE
 std::span<const KernelRow> l2norm_kernel_rows();       // L2_NORMALIZATION
 std::span<const KernelRow> arg_kernel_rows();          // ARG_MAX, ARG_MIN
+std::span<const KernelRow> batch_matmul_kernel_rows();  // BATCH_MATMUL
 
 }  // namespace litegap

@@ -35,6 +35,7 @@ Broadcast make_broadcast(const OpSpec& spec, const Shape& a, const Shape& b, Sha
   }
   Broadcast r;
   r.elements = shape_elements(*out);
+  r.equal = a == b;
   if (axes.empty()) return r;
   r.inner = axes.front();
   r.outer_rank = axes.size() - 1;
@@ -42,14 +43,7 @@ Broadcast make_broadcast(const OpSpec& spec, const Shape& a, const Shape& b, Sha
   return r;
 }
 
-Broadcast prepare_broadcast(OpSpec& spec) {
-  expect_inputs(spec, 2, 2);
-  expect_outputs(spec, 1);
-  const DType t = spec.inputs[0].dtype;
-  if (spec.inputs[1].dtype != t || spec.outputs[0].dtype != t) {
-    refuse(spec, "types {}, {} and {}: expected one type", dtype_name(t),
-           dtype_name(spec.inputs[1].dtype), dtype_name(spec.outputs[0].dtype));
-  }
+Broadcast broadcast(OpSpec& spec) {
   return make_broadcast(spec, spec.inputs[0].shape, spec.inputs[1].shape, &spec.outputs[0].shape);
 }
 

@@ -1,7 +1,6 @@
 // NumPy broadcasting of two operands: where the operands of each output element are.
 //
-//   const Broadcast b = prepare_broadcast(spec);     // sets the output's shape
-//   broadcast_map(b, x, y, out, [](float p, float q) { return p + q; });
+//   return broadcast_kernel<float, float, float>(broadcast(spec), [](float p, float q) { … });
 //
 // Neighbouring axes that move both operands in one stride are one axis: equal shapes are a single row,
 // and so are an array and a scalar.
@@ -21,6 +20,7 @@ struct Broadcast {
   std::size_t outer_rank = 0;
   Axis inner;
   std::size_t elements = 0;
+  bool equal = false;                    // the two shapes are the same
 
   // f(first output element, first element of a, of b) for each row of inner.size elements.
   template <class F>
@@ -47,8 +47,8 @@ struct Broadcast {
 
 // Of two shapes; refuses those that do not broadcast.
 Broadcast make_broadcast(const OpSpec& spec, const Shape& a, const Shape& b, Shape* out);
-// Two inputs and an output of one type; sets the output's shape.
-Broadcast prepare_broadcast(OpSpec& spec);
+// Of the first two inputs; sets the output's shape.
+Broadcast broadcast(OpSpec& spec);
 
 template <class A, class B, class Y, class F>
 void broadcast_map(const Broadcast& s, const A* x, const B* y, Y* out, F f) {
@@ -71,6 +71,14 @@ void broadcast_map(const Broadcast& s, const A* x, const B* y, Y* out, F f) {
       const A one = p[0];
       for (std::size_t k = 0; k < n; ++k) to[k] = static_cast<Y>(f(one, q[k]));
     }
+  });
+}
+
+template <class A, class B, class Y, class F>
+std::unique_ptr<Kernel> broadcast_kernel(const Broadcast& s, F f) {
+  return make_kernel([s, f](const Io& io) {
+    broadcast_map(s, static_cast<const A*>(io.inputs[0]), static_cast<const B*>(io.inputs[1]),
+                  static_cast<Y*>(io.outputs[0]), f);
   });
 }
 

@@ -26,10 +26,6 @@ DType prepare_types(OpSpec& spec) {
   return t;
 }
 
-[[noreturn]] void refuse_type(const OpSpec& spec) {
-  refuse(spec, "type {} is not supported", dtype_name(spec.inputs[0].dtype));
-}
-
 template <class T, class F>
 std::unique_ptr<Kernel> same_type_kernel(OpSpec& spec, F f) {
   return broadcast_kernel<T, T, T>(broadcast(spec), f);

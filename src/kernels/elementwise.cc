@@ -23,10 +23,6 @@ Broadcast prepare_two(OpSpec& spec) {
   return broadcast(spec);
 }
 
-[[noreturn]] void refuse_type(const OpSpec& spec) {
-  refuse(spec, "type {} is not supported", dtype_name(spec.inputs[0].dtype));
-}
-
 struct Scales {
   ScaleZero a, b, y;
 };
@@ -115,6 +111,9 @@ std::unique_ptr<Kernel> plain_by_type(OpSpec& spec, Broadcast b, F f) {
   }
   refuse_type(spec);
 }
+
+// Ties to even; the caller keeps |v| below 2^31.
+inline std::int32_t small_round_even(float v) { return static_cast<std::int32_t>(std::lrint(v)); }
 
 // ---- codes ---------------------------------------------------------------------------------------
 template <class F>
@@ -244,8 +243,6 @@ std::unique_ptr<Kernel> add_words(const OpSpec& spec, Broadcast b, const Scales&
   return add_shifted(spec, std::move(b), s, la - ly, lb - ly, subtract);
 }
 
-}  // namespace
-
 std::unique_ptr<Kernel> prepare_add_sub(OpSpec& spec) {
   Broadcast b = prepare_two(spec);
   const bool subtract = spec.op->code == OpCode::kSub;
@@ -325,5 +322,18 @@ std::unique_ptr<Kernel> prepare_squared_difference(OpSpec& spec) {
     return std::min(std::max(scale_double(d * d, mo) + s.y.zero, -128), 127);
   });
 }
+
+constexpr KernelRow kRows[] = {
+    {OpCode::kAdd, prepare_add_sub},
+    {OpCode::kSub, prepare_add_sub},
+    {OpCode::kMul, prepare_mul},
+    {OpCode::kMaximum, prepare_max_min},
+    {OpCode::kMinimum, prepare_max_min},
+    {OpCode::kSquaredDifference, prepare_squared_difference},
+};
+
+}  // namespace
+
+std::span<const KernelRow> elementwise_kernel_rows() { return kRows; }
 
 }  // namespace litegap

@@ -1,49 +1,82 @@
 // AVERAGE_POOL_2D and MAX_POOL_2D over NHWC (docs/numerics.md, sections 2.1 and 2.9).
+//
+// Cells outside of the image do not take part: an average divides by the number of cells inside.
 #include <limits>
 
 #include "kernels/arithmetic_ops.h"
-#include "kernels/value_quant.h"
+#include "kernels/fused_bounds.h"
+#include "kernels/geometry.h"
 
 namespace litegap {
 namespace {
 
 struct Window {
-  int batch, in_h, in_w, channels, out_h, out_w, stride_h, stride_w, k_h, k_w, pad_h, pad_w;
+  std::int64_t batch = 0, in_h = 0, in_w = 0, channels = 0, out_h = 0, out_w = 0;
+  std::int64_t stride_h = 1, stride_w = 1, height = 1, width = 1, pad_h = 0, pad_w = 0;
 };
 
-int out_size(int in, int k, int stride, Padding p) { return p == Padding::kSame ? (in + stride - 1) / stride : (in - k + stride) / stride; }
-int pad_before(int in, int out, int k, int stride) { return std::max((out - 1) * stride + k - in, 0) / 2; }
+void expect_window(const OpSpec& spec, const PoolAttrs& a) {
+  constexpr std::int32_t kMost = 65536;
+  for (const std::int32_t v : {a.stride_h, a.stride_w, a.filter_h, a.filter_w}) {
+    if (v >= 1 && v <= kMost) continue;
+    refuse(spec, "window {}x{} with stride {}x{}", a.filter_h, a.filter_w, a.stride_h, a.stride_w);
+  }
+}
 
 Window prepare_window(OpSpec& spec) {
-  expect_inputs(spec, 1, 1);
-  expect_outputs(spec, 1);
+  const DType t = prepare_same(spec);
   const PoolAttrs& a = attrs_of<PoolAttrs>(spec);
   const Shape& x = spec.inputs[0].shape;
   if (x.size() != 4) refuse(spec, "input of shape {}, expected 4 axes", shape_text(x));
-  if (a.stride_h < 1 || a.stride_w < 1 || a.filter_h < 1 || a.filter_w < 1 || a.stride_h > 65536 || a.stride_w > 65536 || a.filter_h > 65536 || a.filter_w > 65536) {
-    refuse(spec, "window {}x{} with stride {}x{}", a.filter_h, a.filter_w, a.stride_h, a.stride_w);
+  expect_window(spec, a);
+  const Extent h = window_extent(x[1], a.filter_h, a.stride_h, 1, a.padding);
+  const Extent w = window_extent(x[2], a.filter_w, a.stride_w, 1, a.padding);
+  if (h.out < 1 || w.out < 1) {
+    refuse(spec, "window {}x{} does not fit an input of shape {}", a.filter_h, a.filter_w,
+           shape_text(x));
   }
-  if (spec.inputs[0].dtype != spec.outputs[0].dtype) refuse(spec, "types {} and {}", dtype_name(spec.inputs[0].dtype), dtype_name(spec.outputs[0].dtype));
-  Window w{x[0], x[1], x[2], x[3], out_size(x[1], a.filter_h, a.stride_h, a.padding), out_size(x[2], a.filter_w, a.stride_w, a.padding), a.stride_h, a.stride_w, a.filter_h, a.filter_w, 0, 0};
-  if (w.out_h < 1 || w.out_w < 1) refuse(spec, "window {}x{} does not fit an input of shape {}", a.filter_h, a.filter_w, shape_text(x));
-  if (a.padding == Padding::kSame) {
-    w.pad_h = pad_before(w.in_h, w.out_h, w.k_h, w.stride_h);
-    w.pad_w = pad_before(w.in_w, w.out_w, w.k_w, w.stride_w);
+  if (is_code_type(t)) {
+    const ScaleZero in = scale_zero(spec, spec.inputs[0]), out = scale_zero(spec, spec.outputs[0]);
+    if (std::fabs(in.scale - out.scale) > 1e-6f || in.zero != out.zero) {
+      refuse(spec, "input scale {} and zero point {} differ from the output's {} and {}", in.scale,
+             in.zero, out.scale, out.zero);
+    }
   }
-  spec.outputs[0].shape = {x[0], w.out_h, w.out_w, x[3]};
-  return w;
+  spec.outputs[0].shape = {x[0], static_cast<std::int32_t>(h.out), static_cast<std::int32_t>(w.out),
+                           x[3]};
+  return {x[0],       x[1],       x[2],       x[3],       h.out,        w.out,
+          a.stride_h, a.stride_w, a.filter_h, a.filter_w, h.pad_before, w.pad_before};
 }
 
-// Calls f(output offset, first input row, end row, first column, end column, batch offset).
-template <class F>
-void each_window(const Window& w, F f) {
-  for (int b = 0; b < w.batch; ++b) {
-    const std::size_t base = static_cast<std::size_t>(b) * w.in_h * w.in_w * w.channels;
-    for (int y = 0; y < w.out_h; ++y) {
-      const int y0 = std::max(y * w.stride_h - w.pad_h, 0), y1 = std::min(y * w.stride_h - w.pad_h + w.k_h, w.in_h);
-      for (int x = 0; x < w.out_w; ++x) {
-        const int x0 = std::max(x * w.stride_w - w.pad_w, 0), x1 = std::min(x * w.stride_w - w.pad_w + w.k_w, w.in_w);
-        f((static_cast<std::size_t>(b * w.out_h + y) * w.out_w + x) * w.channels, y0, y1, x0, x1, base);
+// The part of the windows along one axis that is inside of the image.
+struct Span {
+  std::int64_t begin, end;
+};
+Span inside(std::int64_t at, std::int64_t stride, std::int64_t pad, std::int64_t window,
+            std::int64_t in) {
+  const std::int64_t first = at * stride - pad;
+  return {std::max<std::int64_t>(first, 0), std::min(first + window, in)};
+}
+
+// step(accumulator, value) over the cells of each window, then finish(accumulator, cells).
+template <class T, class Acc, class Step, class Finish>
+void pool(const Window& w, const T* in, T* out, Acc* acc, Acc start, Step step, Finish finish) {
+  const std::int64_t c = w.channels;
+  for (std::int64_t b = 0; b < w.batch; ++b, in += w.in_h * w.in_w * c) {
+    for (std::int64_t y = 0; y < w.out_h; ++y) {
+      const Span rows = inside(y, w.stride_h, w.pad_h, w.height, w.in_h);
+      for (std::int64_t x = 0; x < w.out_w; ++x, out += c) {
+        const Span cells = inside(x, w.stride_w, w.pad_w, w.width, w.in_w);
+        std::fill_n(acc, c, start);
+        for (std::int64_t r = rows.begin; r < rows.end; ++r) {
+          const T* p = in + (r * w.in_w + cells.begin) * c;
+          for (std::int64_t k = cells.begin; k < cells.end; ++k, p += c) {
+            for (std::int64_t i = 0; i < c; ++i) acc[i] = step(acc[i], p[i]);
+          }
+        }
+        const std::int64_t n =
+            std::max<std::int64_t>(1, (rows.end - rows.begin) * (cells.end - cells.begin));
+        for (std::int64_t i = 0; i < c; ++i) out[i] = static_cast<T>(finish(acc[i], n));
       }
     }
   }
@@ -51,89 +84,97 @@ void each_window(const Window& w, F f) {
 
 template <class T, class Acc, class Step, class Finish>
 std::unique_ptr<Kernel> pool_kernel(const Window& w, Acc start, Step step, Finish finish) {
-  const std::size_t scratch = static_cast<std::size_t>(w.channels) * sizeof(Acc);
   return make_kernel(
       [=](const Io& io) {
-        const T* in = static_cast<const T*>(io.inputs[0]);
-        T* out = static_cast<T*>(io.outputs[0]);
-        Acc* acc = reinterpret_cast<Acc*>(io.scratch);
-        each_window(w, [&](std::size_t o, int y0, int y1, int x0, int x1, std::size_t base) {
-          for (int c = 0; c < w.channels; ++c) acc[c] = start;
-          for (int y = y0; y < y1; ++y) {
-            for (int x = x0; x < x1; ++x) {
-              const T* p = in + base + (static_cast<std::size_t>(y) * w.in_w + x) * w.channels;
-              for (int c = 0; c < w.channels; ++c) acc[c] = step(acc[c], p[c]);
-            }
-          }
-          const int n = std::max(1, (y1 - y0) * (x1 - x0));
-          for (int c = 0; c < w.channels; ++c) out[o + static_cast<std::size_t>(c)] = static_cast<T>(finish(acc[c], n));
-        });
+        pool(w, static_cast<const T*>(io.inputs[0]), static_cast<T*>(io.outputs[0]),
+             reinterpret_cast<Acc*>(io.scratch), start, step, finish);
       },
-      scratch);
+      static_cast<std::size_t>(w.channels) * sizeof(Acc));
 }
 
-std::pair<float, float> float_bounds(const OpSpec& spec) {
-  constexpr float inf = std::numeric_limits<float>::infinity();
-  switch (fused_activation(spec.op->attrs)) {
-    case Activation::kRelu: return {0, inf};
-    case Activation::kRelu6: return {0, 6};
-    case Activation::kReluN1To1: return {-1, 1};
-    default: return {-inf, inf};
-  }
+// XNNPACK takes float nodes and 8-bit maxima, with the activations it knows.
+bool xnn_takes(const OpSpec& spec) {
+  const PoolAttrs& a = attrs_of<PoolAttrs>(spec);
+  return spec.dialect == Dialect::kXnnpack && a.activation <= Activation::kRelu6 &&
+         spec.inputs[0].dtype != DType::kInt16 && a.stride_h <= a.filter_h &&
+         a.stride_w <= a.filter_w;
 }
 
-Range32 bounds(const OpSpec& spec) {
-  const Range32 all = code_range(spec.outputs[0].dtype);
-  const Activation act = fused_activation(spec.op->attrs);
-  if (act != Activation::kRelu && act != Activation::kRelu6 && act != Activation::kReluN1To1) return all;
-  const ScaleZero y = scale_zero(spec, spec.outputs[0]);
-  const std::int32_t low = act == Activation::kReluN1To1 ? y.zero + round_away(-1.0f / y.scale) : y.zero;
-  const std::int32_t high = act == Activation::kRelu ? all.high : y.zero + round_away((act == Activation::kRelu6 ? 6.0f : 1.0f) / y.scale);
-  return {std::max(all.low, low), std::min(all.high, high)};
+// Without an activation the reference and built-in kernels clamp to the finite numbers.
+RealBounds<float> bounds_of(const OpSpec& spec) {
+  const Activation activation = fused_activation(spec.op->attrs);
+  RealBounds<float> r = real_bounds<float>(activation);
+  if (!xnn_takes(spec)) return r;
+  if (!r.set) r.low = -std::numeric_limits<float>::infinity();
+  if (!r.set || activation == Activation::kRelu) r.high = std::numeric_limits<float>::infinity();
+  return r;
+}
+
+float bounded(float v, RealBounds<float> r) {
+  v = v < r.low ? r.low : v;
+  return v > r.high ? r.high : v;
 }
 
 template <class T>
 std::unique_ptr<Kernel> average_codes(const Window& w, Range32 r) {
-  return pool_kernel<T>(w, std::int32_t{0}, [](std::int32_t a, T v) { return a + v; },
-                        [r](std::int32_t s, int n) { return std::clamp((s > 0 ? s + n / 2 : s - n / 2) / n, r.low, r.high); });
+  return pool_kernel<T>(
+      w, std::int32_t{0}, [](std::int32_t a, T v) { return a + v; },
+      [r](std::int32_t s, std::int64_t cells) {
+        const auto n = static_cast<std::int32_t>(cells);
+        return std::clamp((s > 0 ? s + n / 2 : s - n / 2) / n, r.low, r.high);
+      });
 }
-template <class T>
-std::unique_ptr<Kernel> max_codes(const Window& w, Range32 r) {
-  return pool_kernel<T>(w, std::numeric_limits<T>::lowest(), [](T a, T v) { return std::max(a, v); },
-                        [r](T m, int) { return std::clamp(static_cast<std::int32_t>(m), r.low, r.high); });
-}
-
-void check_same_quant(const OpSpec& spec) {
-  const ScaleZero x = scale_zero(spec, spec.inputs[0]), y = scale_zero(spec, spec.outputs[0]);
-  if (std::fabs(x.scale - y.scale) > 1e-6f || x.zero != y.zero) refuse(spec, "input scale {} and zero point {} differ from the output's {} and {}", x.scale, x.zero, y.scale, y.zero);
-}
-
-}  // namespace
 
 std::unique_ptr<Kernel> prepare_average_pool(OpSpec& spec) {
   const Window w = prepare_window(spec);
-  const auto b = float_bounds(spec);
-  switch (spec.inputs[0].dtype) {
-    case DType::kFloat32:
-      return pool_kernel<float>(w, 0.0f, [](float a, float v) { return a + v; }, [b](float s, int n) { return std::min(std::max(s / static_cast<float>(n), b.first), b.second); });
-    case DType::kInt8: check_same_quant(spec); return average_codes<std::int8_t>(w, bounds(spec));
-    case DType::kUint8: check_same_quant(spec); return average_codes<std::uint8_t>(w, bounds(spec));
-    case DType::kInt16: check_same_quant(spec); return average_codes<std::int16_t>(w, bounds(spec));
-    default: refuse(spec, "type {} is not supported", dtype_name(spec.inputs[0].dtype));
+  const DType t = spec.inputs[0].dtype;
+  if (t == DType::kFloat32) {
+    return pool_kernel<float>(
+        w, 0.0f, [](float a, float v) { return a + v; },
+        [r = bounds_of(spec)](float s, std::int64_t n) {
+          return bounded(s / static_cast<float>(n), r);
+        });
   }
+  if (!is_code_type(t)) refuse_type(spec);
+  if (w.height * w.width > 1 << 16) {
+    refuse(spec, "window {}x{} is too large for 32-bit sums", w.height, w.width);
+  }
+  const Range32 r = code_bounds(spec, scale_zero(spec, spec.outputs[0]));
+  if (t == DType::kInt8) return average_codes<std::int8_t>(w, r);
+  if (t == DType::kUint8) return average_codes<std::uint8_t>(w, r);
+  return average_codes<std::int16_t>(w, r);
+}
+
+template <class T>
+std::unique_ptr<Kernel> max_codes(const Window& w, Range32 r) {
+  return pool_kernel<T>(
+      w, std::numeric_limits<T>::lowest(), [](T a, T v) { return a < v ? v : a; },
+      [r](T m, std::int64_t) { return std::clamp<std::int32_t>(m, r.low, r.high); });
 }
 
 std::unique_ptr<Kernel> prepare_max_pool(OpSpec& spec) {
   const Window w = prepare_window(spec);
-  const auto b = float_bounds(spec);
-  switch (spec.inputs[0].dtype) {
-    case DType::kFloat32:
-      return pool_kernel<float>(w, std::numeric_limits<float>::lowest(), [](float a, float v) { return std::max(a, v); }, [b](float m, int) { return std::min(std::max(m, b.first), b.second); });
-    case DType::kInt8: check_same_quant(spec); return max_codes<std::int8_t>(w, bounds(spec));
-    case DType::kUint8: check_same_quant(spec); return max_codes<std::uint8_t>(w, bounds(spec));
-    case DType::kInt16: check_same_quant(spec); return max_codes<std::int16_t>(w, bounds(spec));
-    default: refuse(spec, "type {} is not supported", dtype_name(spec.inputs[0].dtype));
+  const DType t = spec.inputs[0].dtype;
+  if (t == DType::kFloat32) {
+    const float least = xnn_takes(spec) ? -std::numeric_limits<float>::infinity()
+                                        : std::numeric_limits<float>::lowest();
+    return pool_kernel<float>(
+        w, least, [](float a, float v) { return a < v ? v : a; },
+        [r = bounds_of(spec)](float m, std::int64_t) { return bounded(m, r); });
   }
+  if (!is_code_type(t)) refuse_type(spec);
+  const ScaleZero y = scale_zero(spec, spec.outputs[0]);
+  const Range32 r = xnn_takes(spec) ? xnn_code_bounds(spec, y) : code_bounds(spec, y);
+  if (t == DType::kInt8) return max_codes<std::int8_t>(w, r);
+  if (t == DType::kUint8) return max_codes<std::uint8_t>(w, r);
+  return max_codes<std::int16_t>(w, r);
 }
+
+constexpr KernelRow kRows[] = {{OpCode::kAveragePool2d, prepare_average_pool},
+                               {OpCode::kMaxPool2d, prepare_max_pool}};
+
+}  // namespace
+
+std::span<const KernelRow> pool_kernel_rows() { return kRows; }
 
 }  // namespace litegap

@@ -1,73 +1,174 @@
 // QUANTIZE and DEQUANTIZE (docs/numerics.md, sections 2.27 and 2.28).
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include "kernels/arithmetic_ops.h"
 #include "kernels/value_quant.h"
 
 namespace litegap {
 namespace {
 
+// Ties to even; outside of int32 the x86 conversion's -2^31.
+std::int32_t even(float v) {
+  constexpr float kEnd = 2147483648.0f;
+  return v >= -kEnd && v < kEnd ? static_cast<std::int32_t>(std::lrint(v))
+                                : std::numeric_limits<std::int32_t>::min();
+}
+
 template <class T>
-std::unique_ptr<Kernel> from_float(Dialect dialect, ScaleZero y, std::size_t n) {
-  constexpr std::int32_t low = std::numeric_limits<T>::min(), high = std::numeric_limits<T>::max();
-  const bool xnn = dialect == Dialect::kXnnpack && sizeof(T) == 1;
-  const float inverse = xnn ? 1.0f / y.scale : static_cast<float>(1.0 / static_cast<double>(y.scale));
-  if (xnn) {
-    return make_kernel([=](const Io& io) {
-      const float* x = static_cast<const float*>(io.inputs[0]);
-      T* out = static_cast<T*>(io.outputs[0]);
-      const float least = static_cast<float>(low - y.zero), most = static_cast<float>(high - y.zero);
-      for (std::size_t i = 0; i < n; ++i) {
-        const float v = std::min(std::max(x[i] * inverse, least), most);
-        out[i] = static_cast<T>(static_cast<std::int32_t>(std::nearbyint(v)) + y.zero);
-      }
-    });
-  }
-  const auto clamped = [=](std::int32_t code) {
-    return static_cast<T>(std::clamp<std::int64_t>(static_cast<std::int64_t>(code) + y.zero, low, high));
-  };
-  const std::size_t whole = dialect == Dialect::kReference ? 0 : n / 8 * 8;
-  const bool reference = dialect == Dialect::kReference;
+T narrow(std::int32_t code, std::int32_t zero) {
+  return static_cast<T>(std::clamp<std::int32_t>(wrap_add(code, zero), std::numeric_limits<T>::min(),
+                                                 std::numeric_limits<T>::max()));
+}
+
+// ---- float32 to codes ----------------------------------------------------------------------------
+template <class T>
+std::unique_ptr<Kernel> from_float_xnn(ScaleZero y, std::size_t n) {
+  const float inverse = 1.0f / y.scale;
+  const auto low = static_cast<float>(std::numeric_limits<T>::min() - y.zero);
+  const auto high = static_cast<float>(std::numeric_limits<T>::max() - y.zero);
   return make_kernel([=](const Io& io) {
     const float* x = static_cast<const float*>(io.inputs[0]);
     T* out = static_cast<T*>(io.outputs[0]);
-    for (std::size_t i = 0; i < whole; ++i) out[i] = clamped(round_even(x[i] * inverse));
-    for (std::size_t i = whole; i < n; ++i) out[i] = clamped(reference ? round_away(x[i] / y.scale) : round_away(static_cast<double>(x[i]) / static_cast<double>(y.scale)));
-  });
-}
-
-template <class From, class To>
-std::unique_ptr<Kernel> between(Dialect dialect, ScaleZero x, ScaleZero y, std::size_t n) {
-  constexpr std::int32_t low = std::numeric_limits<To>::min(), high = std::numeric_limits<To>::max();
-  const float ratio = x.scale / y.scale;
-  if (dialect == Dialect::kXnnpack && std::is_same_v<From, To> && sizeof(To) == 1 && ratio >= 1.0f / 256 && ratio <= 128) {
-    const auto m = static_cast<std::int32_t>(std::nearbyint(256.0f * ratio));
-    return make_kernel([=](const Io& io) {
-      const From* in = static_cast<const From*>(io.inputs[0]);
-      To* out = static_cast<To*>(io.outputs[0]);
-      for (std::size_t i = 0; i < n; ++i) out[i] = static_cast<To>(std::clamp(std::clamp(((in[i] - x.zero) * m + 128) >> 8, -32768, 32767) + y.zero, low, high));
-    });
-  }
-  const Multiplier m = make_multiplier(static_cast<double>(x.scale) / static_cast<double>(y.scale));
-  const std::size_t whole = dialect != Dialect::kReference && sizeof(From) == 1 && sizeof(To) == 1 ? n / 16 * 16 : 0;
-  return make_kernel([=](const Io& io) {
-    const From* in = static_cast<const From*>(io.inputs[0]);
-    To* out = static_cast<To*>(io.outputs[0]);
     for (std::size_t i = 0; i < n; ++i) {
-      const auto v = static_cast<std::int32_t>(in[i] - x.zero);
-      out[i] = static_cast<To>(std::clamp<std::int64_t>(static_cast<std::int64_t>(i < whole ? scale_up(v, m) : scale_double(v, m)) + y.zero, low, high));
+      const float v = x[i] * inverse, bounded = std::min(v > low ? v : low, high);
+      out[i] = static_cast<T>(static_cast<std::int32_t>(std::lrint(bounded)) + y.zero);
     }
   });
 }
 
-template <class From>
-std::unique_ptr<Kernel> from_codes(OpSpec& spec, ScaleZero x, ScaleZero y, std::size_t n) {
+template <class T>
+std::unique_ptr<Kernel> from_float(Dialect dialect, ScaleZero y, std::size_t n) {
+  if (dialect == Dialect::kXnnpack && sizeof(T) == 1) return from_float_xnn<T>(y, n);
+  if (dialect == Dialect::kReference) {
+    return make_kernel([=](const Io& io) {
+      const float* x = static_cast<const float*>(io.inputs[0]);
+      T* out = static_cast<T*>(io.outputs[0]);
+      for (std::size_t i = 0; i < n; ++i) out[i] = narrow<T>(round_away(x[i] / y.scale), y.zero);
+    });
+  }
+  // Blocks of eight multiply, the rest divides in double.
+  const double scale = static_cast<double>(y.scale);
+  const auto inverse = static_cast<float>(1.0 / scale);
+  const std::size_t whole = n / 8 * 8;
+  return make_kernel([=](const Io& io) {
+    const float* x = static_cast<const float*>(io.inputs[0]);
+    T* out = static_cast<T*>(io.outputs[0]);
+    for (std::size_t i = 0; i < whole; ++i) out[i] = narrow<T>(even(x[i] * inverse), y.zero);
+    for (std::size_t i = whole; i < n; ++i) {
+      out[i] = narrow<T>(round_away(static_cast<double>(x[i]) / scale), y.zero);
+    }
+  });
+}
+
+std::unique_ptr<Kernel> quantize_float(OpSpec& spec, std::size_t n) {
+  const ScaleZero y = scale_zero(spec, spec.outputs[0]);
   switch (spec.outputs[0].dtype) {
-    case DType::kInt8: return between<From, std::int8_t>(spec.dialect, x, y, n);
-    case DType::kUint8: return between<From, std::uint8_t>(spec.dialect, x, y, n);
-    case DType::kInt16: return between<From, std::int16_t>(spec.dialect, x, y, n);
-    default: refuse(spec, "{} to {} is not supported", dtype_name(spec.inputs[0].dtype), dtype_name(spec.outputs[0].dtype));
+    case DType::kInt8: return from_float<std::int8_t>(spec.dialect, y, n);
+    case DType::kUint8: return from_float<std::uint8_t>(spec.dialect, y, n);
+    case DType::kInt16: return from_float<std::int16_t>(spec.dialect, y, n);
+    default: refuse(spec, "float32 to {} is not supported", dtype_name(spec.outputs[0].dtype));
   }
 }
 
+// ---- codes to codes ------------------------------------------------------------------------------
+// XNNPACK: one type, a multiplier with 8 fraction bits.  Empty where it does not take the node.
+template <class T>
+std::unique_ptr<Kernel> between_xnn(const OpSpec& spec, ScaleZero x, ScaleZero y, std::size_t n) {
+  const float ratio = x.scale / y.scale;
+  if (spec.dialect != Dialect::kXnnpack || ratio < 0x1p-8f || ratio > 128.0f) return nullptr;
+  const auto m = static_cast<std::int32_t>(std::nearbyint(256.0f * ratio));
+  return map_codes(dtype_of<T>, n, [=](std::int32_t q) {
+    return narrow<T>(std::clamp(((q - x.zero) * m + 128) >> 8, -32768, 32767), y.zero);
+  });
+}
+
+template <class From, class To>
+std::unique_ptr<Kernel> between_bytes(OpSpec& spec, ScaleZero x, ScaleZero y, Multiplier m,
+                                      std::size_t n) {
+  if constexpr (std::is_same_v<From, To>) {
+    if (auto kernel = between_xnn<From>(spec, x, y, n)) return kernel;
+  }
+  // The built-in kernel rounds ties up in blocks of 16.
+  const Table8 up = tabulate(dtype_of<From>, [=](std::int32_t q) {
+    return narrow<To>(scale_up(q - x.zero, m), y.zero);
+  });
+  const Table8 away = tabulate(dtype_of<From>, [=](std::int32_t q) {
+    return narrow<To>(scale_double(q - x.zero, m), y.zero);
+  });
+  const std::size_t whole = spec.dialect == Dialect::kReference ? 0 : n / 16 * 16;
+  return make_kernel([=](const Io& io) {
+    const auto* in = static_cast<const std::uint8_t*>(io.inputs[0]);
+    auto* out = static_cast<std::uint8_t*>(io.outputs[0]);
+    for (std::size_t i = 0; i < whole; ++i) out[i] = up[in[i]];
+    for (std::size_t i = whole; i < n; ++i) out[i] = away[in[i]];
+  });
+}
+
+template <class From, class To>
+std::unique_ptr<Kernel> between(OpSpec& spec, std::size_t n) {
+  const ScaleZero x = scale_zero(spec, spec.inputs[0]), y = scale_zero(spec, spec.outputs[0]);
+  const Multiplier m =
+      make_multiplier(static_cast<double>(x.scale) / static_cast<double>(y.scale));
+  if constexpr (sizeof(From) == 1 && sizeof(To) == 1) {
+    return between_bytes<From, To>(spec, x, y, m, n);
+  } else {
+    if (sizeof(From) == 2 && sizeof(To) == 2 && (x.zero != 0 || y.zero != 0)) {
+      refuse(spec, "zero points {} and {}, expected 0 for int16", x.zero, y.zero);
+    }
+    return make_kernel([=](const Io& io) {
+      constexpr std::int64_t low = std::numeric_limits<To>::min(), high = std::numeric_limits<To>::max();
+      const From* in = static_cast<const From*>(io.inputs[0]);
+      To* out = static_cast<To*>(io.outputs[0]);
+      for (std::size_t i = 0; i < n; ++i) {
+        const auto d = static_cast<std::int32_t>(static_cast<std::uint32_t>(in[i]) -
+                                                 static_cast<std::uint32_t>(x.zero));
+        const std::int64_t v = std::int64_t{scale_double(d, m)} + y.zero;
+        out[i] = static_cast<To>(std::clamp(v, low, high));
+      }
+    });
+  }
+}
+
+[[noreturn]] void refuse_pair(const OpSpec& spec) {
+  refuse(spec, "{} to {} is not supported", dtype_name(spec.inputs[0].dtype),
+         dtype_name(spec.outputs[0].dtype));
+}
+
+// The pairs of types that the runtime has.
+std::unique_ptr<Kernel> quantize_codes(OpSpec& spec, std::size_t n) {
+  const DType from = spec.inputs[0].dtype, to = spec.outputs[0].dtype;
+  using i8 = std::int8_t;
+  using u8 = std::uint8_t;
+  using i16 = std::int16_t;
+  using i32 = std::int32_t;
+  if (from == DType::kInt8 && to == DType::kInt8) return between<i8, i8>(spec, n);
+  if (from == DType::kInt8 && to == DType::kUint8) return between<i8, u8>(spec, n);
+  if (from == DType::kInt8 && to == DType::kInt16) return between<i8, i16>(spec, n);
+  if (from == DType::kUint8 && to == DType::kInt8) return between<u8, i8>(spec, n);
+  if (from == DType::kUint8 && to == DType::kUint8) return between<u8, u8>(spec, n);
+  if (from == DType::kUint8 && to == DType::kInt16) return between<u8, i16>(spec, n);
+  if (from == DType::kInt16 && to == DType::kInt8) return between<i16, i8>(spec, n);
+  if (from == DType::kInt16 && to == DType::kInt16) return between<i16, i16>(spec, n);
+  if (from == DType::kInt16 && to == DType::kInt32) return between<i16, i32>(spec, n);
+  if (from == DType::kInt32 && to == DType::kInt8) return between<i32, i8>(spec, n);
+  if (from == DType::kInt32 && to == DType::kInt16) return between<i32, i16>(spec, n);
+  refuse_pair(spec);
+}
+
+std::unique_ptr<Kernel> prepare_quantize(OpSpec& spec) {
+  expect_inputs(spec, 1, 1);
+  expect_outputs(spec, 1);
+  spec.outputs[0].shape = spec.inputs[0].shape;
+  const std::size_t n = shape_elements(spec.inputs[0].shape);
+  if (spec.inputs[0].dtype == DType::kFloat32) return quantize_float(spec, n);
+  return quantize_codes(spec, n);
+}
+
+// ---- codes to float32 ----------------------------------------------------------------------------
+// The product of a difference of codes and a scale has fewer than 53 bits, so that one float32
+// product is the double product, rounded.
 template <class T>
 std::unique_ptr<Kernel> to_float(Dialect dialect, ScaleZero x, std::size_t n) {
   const std::size_t whole = dialect == Dialect::kBuiltin && sizeof(T) == 1 ? n / 8 * 8 : 0;
@@ -76,60 +177,50 @@ std::unique_ptr<Kernel> to_float(Dialect dialect, ScaleZero x, std::size_t n) {
     const T* in = static_cast<const T*>(io.inputs[0]);
     float* out = static_cast<float*>(io.outputs[0]);
     for (std::size_t i = 0; i < whole; ++i) out[i] = static_cast<float>(in[i]) * x.scale + folded;
-    for (std::size_t i = whole; i < n; ++i) out[i] = static_cast<float>(static_cast<double>(x.scale) * (in[i] - x.zero));
+    for (std::size_t i = whole; i < n; ++i) out[i] = static_cast<float>(in[i] - x.zero) * x.scale;
   });
 }
 
-}  // namespace
+std::unique_ptr<Kernel> from_half(std::size_t n) {
+  return make_kernel([n](const Io& io) {
+    const auto* in = static_cast<const std::uint16_t*>(io.inputs[0]);
+    float* out = static_cast<float*>(io.outputs[0]);
+    for (std::size_t i = 0; i < n; ++i) out[i] = float_from_half(in[i]);
+  });
+}
 
-std::unique_ptr<Kernel> prepare_quantize(OpSpec& spec) {
-  expect_inputs(spec, 1, 1);
-  expect_outputs(spec, 1);
-  spec.outputs[0].shape = spec.inputs[0].shape;
-  const std::size_t n = shape_elements(spec.inputs[0].shape);
-  const ScaleZero y = scale_zero(spec, spec.outputs[0]);
-  if (spec.inputs[0].dtype == DType::kFloat32) {
-    switch (spec.outputs[0].dtype) {
-      case DType::kInt8: return from_float<std::int8_t>(spec.dialect, y, n);
-      case DType::kUint8: return from_float<std::uint8_t>(spec.dialect, y, n);
-      case DType::kInt16: return from_float<std::int16_t>(spec.dialect, y, n);
-      default: refuse(spec, "float32 to {} is not supported", dtype_name(spec.outputs[0].dtype));
-    }
-  }
-  const ScaleZero x = scale_zero(spec, spec.inputs[0]);
-  switch (spec.inputs[0].dtype) {
-    case DType::kInt8: return from_codes<std::int8_t>(spec, x, y, n);
-    case DType::kUint8: return from_codes<std::uint8_t>(spec, x, y, n);
-    case DType::kInt16: return from_codes<std::int16_t>(spec, x, y, n);
-    case DType::kInt32: return from_codes<std::int32_t>(spec, x, y, n);
-    default: refuse(spec, "type {} is not supported", dtype_name(spec.inputs[0].dtype));
-  }
+// A constant with a scale per channel: its values are known now.
+std::unique_ptr<Kernel> known_values(const Operand& in) {
+  return make_kernel([values = dequantize(*in.constant, *in.quant)](const Io& io) {
+    const auto all = values.span<float>();
+    std::copy(all.begin(), all.end(), static_cast<float*>(io.outputs[0]));
+  });
 }
 
 std::unique_ptr<Kernel> prepare_dequantize(OpSpec& spec) {
   expect_inputs(spec, 1, 1);
   expect_outputs(spec, 1);
-  spec.outputs[0].shape = spec.inputs[0].shape;
-  if (spec.outputs[0].dtype != DType::kFloat32) refuse(spec, "output type {}, expected float32", dtype_name(spec.outputs[0].dtype));
-  const std::size_t n = shape_elements(spec.inputs[0].shape);
-  if (spec.inputs[0].dtype == DType::kFloat16) {
-    return make_kernel([n](const Io& io) {
-      const auto* in = static_cast<const std::uint16_t*>(io.inputs[0]);
-      for (std::size_t i = 0; i < n; ++i) static_cast<float*>(io.outputs[0])[i] = float_from_half(in[i]);
-    });
-  }
   const Operand& in = spec.inputs[0];
-  if (in.constant != nullptr && in.quant->scale.size() > 1) {
-    const Array values = dequantize(*in.constant, *in.quant);
-    return make_kernel([values, n](const Io& io) { std::copy_n(values.span<float>().data(), n, static_cast<float*>(io.outputs[0])); });
+  spec.outputs[0].shape = in.shape;
+  if (spec.outputs[0].dtype != DType::kFloat32) {
+    refuse(spec, "output type {}, expected float32", dtype_name(spec.outputs[0].dtype));
   }
+  const std::size_t n = shape_elements(in.shape);
+  if (in.dtype == DType::kFloat16) return from_half(n);
+  const bool known = in.constant != nullptr && in.quant != nullptr && !in.quant->empty();
+  if (known && (in.quant->per_channel() || in.dtype == DType::kInt4)) return known_values(in);
+  if (!is_code_type(in.dtype)) refuse_type(spec);
   const ScaleZero x = scale_zero(spec, in);
-  switch (in.dtype) {
-    case DType::kInt8: return to_float<std::int8_t>(spec.dialect, x, n);
-    case DType::kUint8: return to_float<std::uint8_t>(spec.dialect, x, n);
-    case DType::kInt16: return to_float<std::int16_t>(spec.dialect, x, n);
-    default: refuse(spec, "type {} is not supported", dtype_name(in.dtype));
-  }
+  if (in.dtype == DType::kInt8) return to_float<std::int8_t>(spec.dialect, x, n);
+  if (in.dtype == DType::kUint8) return to_float<std::uint8_t>(spec.dialect, x, n);
+  return to_float<std::int16_t>(spec.dialect, x, n);
 }
+
+constexpr KernelRow kRows[] = {{OpCode::kQuantize, prepare_quantize},
+                               {OpCode::kDequantize, prepare_dequantize}};
+
+}  // namespace
+
+std::span<const KernelRow> quantize_kernel_rows() { return kRows; }
 
 }  // namespace litegap

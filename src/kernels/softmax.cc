@@ -1,133 +1,164 @@
-// SOFTMAX over the last axis (docs/numerics.md, sections 2.12, 3.1, 3.2).
+// SOFTMAX over the last axis (docs/numerics.md, sections 2.12 and 3.5).
+//
+// 8-bit codes: the reference kernels compute in fixed point, the built-in ones with a float table of
+// e^x and a float sum.  int16 has one form, two interpolated tables.
 #include <bit>
 #include <cmath>
+#include <limits>
 
 #include "kernels/arithmetic_ops.h"
-#include "kernels/value_quant.h"
+#include "kernels/fixed_point.h"
+#include "kernels/lookup.h"
+#include "kernels/softmax.h"
 
 namespace litegap {
 namespace {
 
-std::int32_t saturate(std::int64_t v) {
-  return static_cast<std::int32_t>(std::clamp<std::int64_t>(v, std::numeric_limits<std::int32_t>::min(), std::numeric_limits<std::int32_t>::max()));
-}
-
-// exp of a value <= 0 in Q5.26, as Q0.31 (section 3.1).
-std::int32_t exp_q5(std::int32_t a) {
-  if (a == 0) return std::numeric_limits<std::int32_t>::max();
-  constexpr int kFraction = 26;
-  constexpr std::int32_t kQuarter = 1 << (kFraction - 2);
-  const std::int32_t am = (a & (kQuarter - 1)) - kQuarter;
-  const std::int32_t s = static_cast<std::int32_t>(static_cast<std::uint32_t>(am) << 5) + (1 << 28);
-  const std::int32_t s2 = high_multiply(s, s), s3 = high_multiply(s2, s), s4 = high_multiply(s2, s2);
-  const std::int32_t w = shift_right_away(high_multiply(shift_right_away(s4, 2) + s3, 715827883) + s2, 1);
-  std::int32_t r = 1895147668 + high_multiply(1895147668, s + w);
-  const std::int32_t rest = am - a;
-  constexpr std::int32_t kFactors[] = {1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242};
-  for (int j = -2; j <= 4; ++j) {
-    if ((rest & (1 << (kFraction + j))) != 0) r = high_multiply(r, kFactors[j + 2]);
-  }
-  return r;
-}
-
-// 1 / (1 + x) for x in [0, 1) as Q0.31 (section 3.2).
-std::int32_t reciprocal(std::int32_t x) {
-  const std::int64_t sum = static_cast<std::int64_t>(x) + std::numeric_limits<std::int32_t>::max();
-  const auto half = static_cast<std::int32_t>((sum + (sum >= 0 ? 1 : -1)) / 2);
-  std::int32_t y = 1515870810 + high_multiply(half, -1010580540);
-  for (int i = 0; i < 3; ++i) y = y + saturate(static_cast<std::int64_t>(high_multiply(y, (1 << 29) - high_multiply(half, y))) * 4);
-  return saturate(static_cast<std::int64_t>(y) * 2);
-}
-
-template <class T>
-std::unique_ptr<Kernel> fixed_point(ScaleZero x, float beta, std::size_t rows, std::size_t depth) {
-  const double real = std::min(static_cast<double>(beta) * static_cast<double>(x.scale) * (1 << 26), 2147483647.0);
-  const Multiplier m = make_multiplier(real);
-  const auto least = -static_cast<std::int64_t>(std::floor(31.0 * (1 << 26) / std::ldexp(1.0, m.exponent)));
+std::unique_ptr<Kernel> softmax_float(Rows rows, float beta) {
   return make_kernel([=](const Io& io) {
-    const T* in = static_cast<const T*>(io.inputs[0]);
-    T* out = static_cast<T*>(io.outputs[0]);
-    constexpr std::int32_t low = std::numeric_limits<T>::min(), high = std::numeric_limits<T>::max();
-    for (std::size_t r = 0; r < rows; ++r, in += depth, out += depth) {
-      std::int32_t peak = low;
-      for (std::size_t i = 0; i < depth; ++i) peak = std::max<std::int32_t>(peak, in[i]);
-      const auto value = [&](std::size_t i) { return exp_q5(high_multiply(wrap_shift_left(in[i] - peak, m.exponent), m.mantissa)); };
-      std::int32_t sum = 0;
-      for (std::size_t i = 0; i < depth; ++i) {
-        if (in[i] - peak >= least) sum += shift_right_away(value(i), 12);
-      }
-      const int zeros = std::countl_zero(static_cast<std::uint32_t>(sum));
-      const auto shifted = static_cast<std::int32_t>((static_cast<std::uint32_t>(sum) << zeros) - 0x80000000u);
-      const std::int32_t scale = reciprocal(shifted);
-      for (std::size_t i = 0; i < depth; ++i) {
-        if (in[i] - peak < least) {
-          out[i] = static_cast<T>(low);
-          continue;
-        }
-        const std::int32_t v = shift_right_away(high_multiply(scale, value(i)), 12 - zeros + 31 - 8) + low;
-        out[i] = static_cast<T>(std::clamp(v, low, high));
-      }
-    }
-  });
-}
-
-template <class T>
-std::unique_ptr<Kernel> float_table(ScaleZero x, ScaleZero y, float beta, std::size_t rows, std::size_t depth) {
-  std::vector<float> table(256);
-  for (int k = 0; k < 256; ++k) table[static_cast<std::size_t>(255 - k)] = std::exp(-x.scale * beta * static_cast<float>(k));
-  return make_kernel([=](const Io& io) {
-    const T* in = static_cast<const T*>(io.inputs[0]);
-    T* out = static_cast<T*>(io.outputs[0]);
-    constexpr std::int32_t low = std::numeric_limits<T>::min(), high = std::numeric_limits<T>::max();
-    for (std::size_t r = 0; r < rows; ++r, in += depth, out += depth) {
-      std::int32_t peak = low;
-      for (std::size_t i = 0; i < depth; ++i) peak = std::max<std::int32_t>(peak, in[i]);
-      const float* from_peak = table.data() + 255 - peak;
+    const float* in = static_cast<const float*>(io.inputs[0]);
+    float* out = static_cast<float*>(io.outputs[0]);
+    for (std::size_t r = 0; r < rows.count; ++r, in += rows.depth, out += rows.depth) {
+      const float peak = row_peak(in, rows.depth);
       float sum = 0;
-      for (std::size_t i = 0; i < depth; ++i) sum += from_peak[in[i]];
-      const float inverse = 1.0f / (sum * y.scale);
-      for (std::size_t i = 0; i < depth; ++i) {
-        const float p = from_peak[in[i]] * inverse;
-        const std::int32_t v = std::is_signed_v<T> ? round_away(p) + y.zero : static_cast<std::int32_t>(p + 0.5f);
-        out[i] = static_cast<T>(std::clamp(v, low, high));
+      for (std::size_t i = 0; i < rows.depth; ++i) {
+        out[i] = std::exp((in[i] - peak) * beta);
+        sum += out[i];
+      }
+      for (std::size_t i = 0; i < rows.depth; ++i) out[i] = out[i] / sum;
+    }
+  });
+}
+
+template <class X, class Y>
+std::unique_ptr<Kernel> softmax_fixed(Rows rows, const ExpCodes& exps) {
+  return make_kernel([=](const Io& io) {
+    constexpr std::int32_t low = std::numeric_limits<Y>::min(), high = std::numeric_limits<Y>::max();
+    constexpr int kBits = 8 * sizeof(Y);
+    const X* in = static_cast<const X*>(io.inputs[0]);
+    Y* out = static_cast<Y*>(io.outputs[0]);
+    for (std::size_t r = 0; r < rows.count; ++r, in += rows.depth, out += rows.depth) {
+      const std::int32_t peak = row_peak(in, rows.depth);
+      const std::int32_t sum = exps.sum(in, rows.depth, peak);
+      const int zeros = fixed::leading_zeros(sum);
+      const auto fraction =
+          static_cast<std::int32_t>((static_cast<std::uint32_t>(sum) << zeros) - 0x80000000u);
+      const std::int32_t scale = fixed::reciprocal_q31(fraction);
+      const int right = 12 - zeros + 31 - kBits;
+      for (std::size_t i = 0; i < rows.depth; ++i) {
+        const std::int32_t d = in[i] - peak;
+        std::int32_t v = low;
+        if (d >= exps.least) {
+          v = shift_right_away(high_multiply(scale, exps.value(d)), right) + low;
+        }
+        out[i] = static_cast<Y>(std::clamp(v, low, high));
       }
     }
   });
 }
+
+template <class X, class Y>
+std::unique_ptr<Kernel> softmax_table(Rows rows, ScaleZero x, ScaleZero y, float beta) {
+  return make_kernel([rows, y, table = exp_table(x.scale, beta)](const Io& io) {
+    constexpr std::int32_t low = std::numeric_limits<Y>::min(), high = std::numeric_limits<Y>::max();
+    const X* in = static_cast<const X*>(io.inputs[0]);
+    Y* out = static_cast<Y*>(io.outputs[0]);
+    for (std::size_t r = 0; r < rows.count; ++r, in += rows.depth, out += rows.depth) {
+      const std::int32_t peak = row_peak(in, rows.depth);
+      const auto value = [&](X code) { return table[static_cast<std::size_t>(255 - peak + code)]; };
+      float sum = 0;
+      for (std::size_t i = 0; i < rows.depth; ++i) sum += value(in[i]);
+      const float inverse = 1.0f / (sum * y.scale);
+      for (std::size_t i = 0; i < rows.depth; ++i) {
+        const float p = value(in[i]) * inverse;
+        const std::int32_t v =
+            std::is_signed_v<Y> ? round_away(p) + y.zero : static_cast<std::int32_t>(p + 0.5f);
+        out[i] = static_cast<Y>(std::clamp(v, low, high));
+      }
+    }
+  });
+}
+
+// ---- int16 ---------------------------------------------------------------------------------------
+struct Softmax16 {
+  Table16 exps, reciprocals;
+  Multiplier to_table;
+
+  std::int32_t exp(std::int32_t d) const {
+    const std::int32_t at = std::clamp(scale_and_shift(d, to_table, 32767), -32768, 32767);
+    return lookup16(exps, at);
+  }
+  void row(const std::int16_t* in, std::int16_t* out, std::size_t n) const {
+    const std::int32_t peak = row_peak(in, n);
+    std::int32_t sum = 0;
+    for (std::size_t i = 0; i < n; ++i) sum = wrap_add(sum, exp(in[i] - peak));
+    const int zeros = fixed::leading_zeros(sum);
+    const std::int32_t word = wrap_shift_left(sum, std::max(zeros - 1, 0));
+    const std::int32_t u = shift_right_up(word, 14) - ((1 << 15) + (1 << 16));
+    const std::int64_t inverse = lookup16(reciprocals, std::clamp(u, -32768, 32767));
+    const int right = 31 - zeros;
+    const std::int64_t half = right > 0 ? std::int64_t{1} << (right - 1) : 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::int64_t v = (exp(in[i] - peak) * inverse + half) >> right;
+      out[i] = static_cast<std::int16_t>(std::clamp<std::int64_t>(v, 0, 32767));
+    }
+  }
+};
+
+std::unique_ptr<Kernel> softmax_words(Rows rows, ScaleZero x, float beta) {
+  constexpr double kRange = 65535.0;
+  auto s = std::make_shared<Softmax16>();
+  s->exps = make_table16<double>(10.0 / kRange, 32767, 2.0 / kRange, 0,
+                                 [](double v) { return std::exp(v); });
+  s->reciprocals = make_table16<double>(1.0 / kRange, -32768, 2.0 / kRange, 0,
+                                        [](double v) { return 1.0 / (1.0 + v); });
+  s->to_table = make_multiplier(static_cast<double>(x.scale * beta) / (10.0 / kRange));
+  return make_kernel([rows, s](const Io& io) {
+    const auto* in = static_cast<const std::int16_t*>(io.inputs[0]);
+    auto* out = static_cast<std::int16_t*>(io.outputs[0]);
+    for (std::size_t r = 0; r < rows.count; ++r, in += rows.depth, out += rows.depth) {
+      s->row(in, out, rows.depth);
+    }
+  });
+}
+
+void expect_output(const OpSpec& spec, ScaleZero y) {
+  const DType x = spec.inputs[0].dtype, t = spec.outputs[0].dtype;
+  const bool words = x == DType::kInt16;
+  const float scale = words ? 0x1p-15f : t == DType::kInt16 ? 0x1p-16f : 0x1p-8f;
+  const std::int32_t zero = words ? 0 : code_range(t).low;
+  if (std::fabs(y.scale - scale) <= 0.001f * scale && y.zero == zero) return;
+  refuse(spec, "output scale {} and zero point {}, expected {} and {}", y.scale, y.zero, scale, zero);
+}
+
+template <class X, class Y>
+std::unique_ptr<Kernel> softmax_codes(const OpSpec& spec, Rows rows, float beta) {
+  const ScaleZero x = scale_zero(spec, spec.inputs[0]), y = scale_zero(spec, spec.outputs[0]);
+  if (spec.dialect != Dialect::kReference) return softmax_table<X, Y>(rows, x, y, beta);
+  return softmax_fixed<X, Y>(rows, make_exp_codes(spec, x.scale, beta));
+}
+
+std::unique_ptr<Kernel> prepare_softmax(OpSpec& spec) {
+  const Rows rows = prepare_rows(spec);
+  const float beta = attrs_of<SoftmaxAttrs>(spec).beta;
+  const DType t = spec.inputs[0].dtype, to = spec.outputs[0].dtype;
+  if (t == DType::kFloat32 && to == t) return softmax_float(rows, beta);
+  if (!is_code_type(t) || !is_code_type(to)) refuse_type(spec);
+  const ScaleZero y = scale_zero(spec, spec.outputs[0]);
+  expect_output(spec, y);
+  if (t == DType::kInt8 && to == t) return softmax_codes<std::int8_t, std::int8_t>(spec, rows, beta);
+  if (t == DType::kUint8 && to == t) return softmax_codes<std::uint8_t, std::uint8_t>(spec, rows, beta);
+  if (t == DType::kInt8 && to == DType::kInt16) {
+    return softmax_codes<std::int8_t, std::int16_t>(spec, rows, beta);
+  }
+  if (t == DType::kInt16 && to == t) return softmax_words(rows, scale_zero(spec, spec.inputs[0]), beta);
+  refuse(spec, "types {} and {} are not supported", dtype_name(t), dtype_name(to));
+}
+
+constexpr KernelRow kRows[] = {{OpCode::kSoftmax, prepare_softmax}};
 
 }  // namespace
 
-std::unique_ptr<Kernel> prepare_softmax(OpSpec& spec) {
-  const DType t = prepare_same(spec);
-  const Shape& shape = spec.inputs[0].shape;
-  if (shape.empty()) refuse(spec, "a scalar has no last axis");
-  const auto depth = static_cast<std::size_t>(shape.back());
-  const std::size_t rows = depth == 0 ? 0 : shape_elements(shape) / depth;
-  const float beta = attrs_of<SoftmaxAttrs>(spec).beta;
-  if (t == DType::kFloat32) {
-    return make_kernel([=](const Io& io) {
-      const float* in = static_cast<const float*>(io.inputs[0]);
-      float* out = static_cast<float*>(io.outputs[0]);
-      for (std::size_t r = 0; r < rows; ++r, in += depth, out += depth) {
-        float peak = in[0];
-        for (std::size_t i = 1; i < depth; ++i) peak = std::max(peak, in[i]);
-        float sum = 0;
-        for (std::size_t i = 0; i < depth; ++i) {
-          out[i] = std::exp((in[i] - peak) * beta);
-          sum += out[i];
-        }
-        for (std::size_t i = 0; i < depth; ++i) out[i] = out[i] / sum;
-      }
-    });
-  }
-  if (t != DType::kInt8 && t != DType::kUint8) refuse(spec, "type {} is not supported yet", dtype_name(t));
-  const ScaleZero x = scale_zero(spec, spec.inputs[0]), y = scale_zero(spec, spec.outputs[0]);
-  if (std::fabs(y.scale - 1.0f / 256) > 1e-3f / 256 || y.zero != code_range(t).low) refuse(spec, "output scale {} and zero point {}, expected 1/256 and {}", y.scale, y.zero, code_range(t).low);
-  if (spec.dialect == Dialect::kReference) {
-    if (static_cast<double>(beta) * static_cast<double>(x.scale) * (1 << 26) <= 1) refuse(spec, "input scale {} with beta {} is too small", x.scale, beta);
-    return t == DType::kInt8 ? fixed_point<std::int8_t>(x, beta, rows, depth) : fixed_point<std::uint8_t>(x, beta, rows, depth);
-  }
-  return t == DType::kInt8 ? float_table<std::int8_t>(x, y, beta, rows, depth) : float_table<std::uint8_t>(x, y, beta, rows, depth);
-}
+std::span<const KernelRow> softmax_kernel_rows() { return kRows; }
 
 }  // namespace litegap

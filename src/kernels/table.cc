@@ -16,9 +16,11 @@ std::vector<KernelRow> build_table() {
       {OpCode::kTransposeConv, prepare_transpose_conv},
   };
   for (const std::span<const KernelRow> family :
-       {elementwise_kernel_rows(), unary_kernel_rows(), curve_kernel_rows(), math_kernel_rows(),
-        softmax_kernel_rows(), log_softmax_kernel_rows(), pool_kernel_rows(), reduce_kernel_rows(),
-        quantize_kernel_rows(), l2norm_kernel_rows(), arg_kernel_rows(), shape_kernel_rows()}) {
+       {elementwise_kernel_rows(), divide_kernel_rows(), unary_kernel_rows(), curve_kernel_rows(),
+        math_kernel_rows(), softmax_kernel_rows(), log_softmax_kernel_rows(), pool_kernel_rows(),
+        reduce_kernel_rows(), quantize_kernel_rows(), l2norm_kernel_rows(), arg_kernel_rows(),
+        batch_matmul_kernel_rows(),
+        shape_kernel_rows()}) {
     rows.insert(rows.end(), family.begin(), family.end());
   }
   std::stable_sort(rows.begin(), rows.end(),

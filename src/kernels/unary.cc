@@ -1,162 +1,216 @@
-// One operand, element by element (docs/numerics.md, sections 2.14 to 2.20 and 3.4).
-#include <array>
-
-#include <array>
+// RELU and its relatives, LEAKY_RELU, PRELU, HARD_SWISH (docs/numerics.md, sections 2.15 to 2.18).
+//
+// Functions of one 8-bit code become tables; RELU and LEAKY_RELU of int16 are computed.
+#include <cmath>
+#include <optional>
 
 #include "kernels/arithmetic_ops.h"
+#include "kernels/broadcast.h"
+#include "kernels/fixed_point.h"
 #include "kernels/value_quant.h"
 
 namespace litegap {
+namespace {
+
+// ---- RELU, RELU6, RELU_N1_TO_1, RELU_0_TO_1 ------------------------------------------------------
+struct Ends {
+  float low = 0;
+  std::optional<float> high;
+};
+
+Ends ends_of(OpCode code) {
+  switch (code) {
+    case OpCode::kRelu6: return {0.0f, 6.0f};
+    case OpCode::kReluN1To1: return {-1.0f, 1.0f};
+    case OpCode::kRelu0To1: return {0.0f, 1.0f};
+    default: return {0.0f, std::nullopt};
+  }
+}
+
+std::unique_ptr<Kernel> relu_float(std::size_t n, Ends ends) {
+  const float low = ends.low;
+  if (!ends.high) return map_values<float>(n, [low](float x) { return x < low ? low : x; });
+  return map_values<float>(n, [low, high = *ends.high](float x) {
+    const float v = x < low ? low : x;
+    return v > high ? high : v;
+  });
+}
+
 std::unique_ptr<Kernel> prepare_relu(OpSpec& spec) {
   const DType t = prepare_same(spec);
   const std::size_t n = shape_elements(spec.outputs[0].shape);
   const OpCode code = spec.op->code;
-  const float low = code == OpCode::kReluN1To1 ? -1.0f : 0.0f;
-  const bool bounded = code != OpCode::kRelu;
-  const float high = code == OpCode::kRelu6 ? 6.0f : 1.0f;
-  if (t == DType::kFloat32) {
-    return map_values<float>(n, [=](float x) {
-      const float v = x < low ? low : x;
-      return bounded && v > high ? high : v;
-    });
-  }
-  if (!is_code_type(t) || (t == DType::kInt16 && code != OpCode::kRelu && code != OpCode::kRelu6)) refuse(spec, "type {} is not supported", dtype_name(t));
+  const Ends ends = ends_of(code);
+  if (t == DType::kFloat32) return relu_float(n, ends);
+  const bool wide = code == OpCode::kRelu || code == OpCode::kRelu6;
+  if (!is_8bit(t) && !(t == DType::kInt16 && wide)) refuse_type(spec);
   const ScaleZero x = scale_zero(spec, spec.inputs[0]), y = scale_zero(spec, spec.outputs[0]);
-  const Range32 r = code_range(t);
+  if (t == DType::kInt16 && (x.zero != 0 || y.zero != 0)) {
+    refuse(spec, "zero points {} and {}, expected 0 for int16", x.zero, y.zero);
+  }
+  const Range32 range = code_range(t);
+  const auto at = [y](float v) { return wrap_add(round_away(v / y.scale), y.zero); };
+  const std::int32_t low = std::max(range.low, at(ends.low));
+  const std::int32_t high = ends.high ? std::min(range.high, at(*ends.high)) : range.high;
   const Multiplier m = make_multiplier(x.scale / y.scale);
-  const std::int32_t least = std::max(r.low, y.zero + round_away(low / y.scale));
-  const std::int32_t most = bounded ? std::min(r.high, y.zero + round_away(high / y.scale)) : r.high;
-  return map_codes(t, n, [=](std::int32_t q) { return std::min(most, std::max(least, y.zero + scale_double(q - x.zero, m))); });
+  return map_codes(t, n, [=](std::int32_t q) {
+    return std::min(high, std::max(low, scale_and_shift(q - x.zero, m, y.zero)));
+  });
+}
+
+// ---- LEAKY_RELU ----------------------------------------------------------------------------------
+// XNNPACK: multipliers with 8 fraction bits.  Empty where it does not take the node.
+std::unique_ptr<Kernel> leaky_xnn(const OpSpec& spec, ScaleZero x, ScaleZero y, float alpha) {
+  const DType t = spec.inputs[0].dtype;
+  const float ratio = x.scale / y.scale, negative = ratio * alpha;
+  const bool taken = is_8bit(t) && ratio >= 0x1p-8f && ratio <= 128.0f && negative >= -127.99609375f &&
+                     negative <= 128.0f && std::fabs(negative) >= 0x1p-8f;
+  if (spec.dialect != Dialect::kXnnpack || !taken) return nullptr;
+  const auto code = [](float r) { return static_cast<std::int32_t>(std::nearbyint(256.0f * r)); };
+  const std::int32_t p = code(ratio), q = code(negative);
+  const Range32 range = code_range(t);
+  return map_codes(t, shape_elements(spec.inputs[0].shape), [=](std::int32_t c) {
+    const std::int32_t v = c - x.zero;
+    const std::int32_t sum = std::clamp((v * (v > 0 ? p : q) + 128) >> 8, -32768, 32767);
+    return std::clamp(sum + y.zero, range.low, range.high);
+  });
 }
 
 std::unique_ptr<Kernel> prepare_leaky_relu(OpSpec& spec) {
   const DType t = prepare_same(spec);
   const std::size_t n = shape_elements(spec.outputs[0].shape);
   const float alpha = attrs_of<LeakyReluAttrs>(spec).alpha;
-  if (t == DType::kFloat32) return map_values<float>(n, [alpha](float x) { return x > 0 ? x : x * alpha; });
-  if (!is_code_type(t)) refuse(spec, "type {} is not supported", dtype_name(t));
-  const ScaleZero x = scale_zero(spec, spec.inputs[0]), y = scale_zero(spec, spec.outputs[0]);
-  const Range32 r = code_range(t);
-  const float ratio = x.scale / y.scale, negative = ratio * alpha;
-  if (spec.dialect == Dialect::kXnnpack && t != DType::kInt16 && ratio >= 1.0f / 256 && ratio <= 128 && std::fabs(negative) >= 1.0f / 256 && negative <= 128 && negative >= -128) {
-    const auto p = static_cast<std::int32_t>(std::nearbyint(256.0f * ratio)), q = static_cast<std::int32_t>(std::nearbyint(256.0f * negative));
-    return map_codes(t, n, [=](std::int32_t code) {
-      const std::int32_t v = code - x.zero;
-      const std::int32_t acc = std::clamp((v * (v > 0 ? p : q) + 128) >> 8, -32768, 32767);
-      return std::clamp(acc + y.zero, r.low, r.high);
-    });
+  if (t == DType::kFloat32) {
+    return map_values<float>(n, [alpha](float x) { return x > 0 ? x : x * alpha; });
   }
-  const Multiplier identity = make_multiplier(ratio), slope = make_multiplier(std::fabs(x.scale * alpha / y.scale));
-  const bool flip = alpha < 0;
-  return map_codes(t, n, [=](std::int32_t code) {
-    const std::int32_t v = code - x.zero;
-    const std::int32_t s = v >= 0 ? scale_double(v, identity) : (flip ? -scale_double(v, slope) : scale_double(v, slope));
-    return std::clamp(s + y.zero, r.low, r.high);
+  if (!is_code_type(t)) refuse_type(spec);
+  if (!std::isfinite(alpha)) refuse(spec, "alpha is {}", alpha);
+  const ScaleZero x = scale_zero(spec, spec.inputs[0]), y = scale_zero(spec, spec.outputs[0]);
+  if (auto kernel = leaky_xnn(spec, x, y, alpha)) return kernel;
+  const Multiplier identity = make_multiplier(x.scale / y.scale);
+  const float slope = x.scale * alpha / y.scale;
+  const Multiplier size = make_multiplier(std::fabs(slope));
+  const bool negate = slope < 0;
+  const Range32 range = code_range(t);
+  return map_codes(t, n, [=](std::int32_t c) {
+    const std::int32_t v = c - x.zero;
+    std::int64_t r = scale_double(v, v >= 0 ? identity : size);
+    if (v < 0 && negate) r = -r;
+    return static_cast<std::int32_t>(std::clamp<std::int64_t>(r + y.zero, range.low, range.high));
+  });
+}
+
+// ---- PRELU ---------------------------------------------------------------------------------------
+template <class X, class A>
+std::unique_ptr<Kernel> prelu_codes(OpSpec& spec, const Broadcast& b) {
+  const ScaleZero x = scale_zero(spec, spec.inputs[0]), y = scale_zero(spec, spec.outputs[0]);
+  const ScaleZero a = scale_zero(spec, spec.inputs[1]);
+  const Multiplier identity = make_multiplier(x.scale / y.scale);
+  const Multiplier slope = make_multiplier(x.scale * a.scale / y.scale);
+  const Range32 range = code_range(spec.inputs[0].dtype);
+  return broadcast_kernel<X, A, X>(b, [=](X q, A s) {
+    const std::int32_t v = q - x.zero;
+    const std::int32_t r = v >= 0 ? scale_and_shift(v, identity, y.zero)
+                                  : scale_and_shift(v * (s - a.zero), slope, y.zero);
+    return std::clamp(r, range.low, range.high);
   });
 }
 
 std::unique_ptr<Kernel> prepare_prelu(OpSpec& spec) {
   expect_inputs(spec, 2, 2);
   expect_outputs(spec, 1);
-  spec.outputs[0].shape = spec.inputs[0].shape;
-  const std::size_t n = shape_elements(spec.inputs[0].shape), m = shape_elements(spec.inputs[1].shape);
-  const Shape &x = spec.inputs[0].shape, &a = spec.inputs[1].shape;
-  bool tail = m > 0 && n % m == 0 && a.size() <= x.size();
-  for (std::size_t k = 0; tail && k < a.size(); ++k) {
-    // The slope is the trailing axes of the input; leading ones are 1.
-    if (a[a.size() - 1 - k] != x[x.size() - 1 - k] && a[a.size() - 1 - k] != 1) tail = false;
+  const DType t = spec.inputs[0].dtype, slope = spec.inputs[1].dtype;
+  if (spec.outputs[0].dtype != t) {
+    refuse(spec, "types {} and {}: expected one type", dtype_name(t),
+           dtype_name(spec.outputs[0].dtype));
   }
-  std::vector<std::size_t> index(n);
-  if (!tail) refuse(spec, "slope of shape {} does not fit an input of shape {}", shape_text(a), shape_text(x));
-  for (std::size_t i = 0; i < n; ++i) {
-    std::size_t rest = i, at = 0, stride = 1;
-    for (std::size_t k = 0; k < x.size(); ++k) {
-      const auto d = static_cast<std::size_t>(x[x.size() - 1 - k]);
-      const std::size_t c = rest % d;
-      rest /= d;
-      const std::size_t da = k < a.size() ? static_cast<std::size_t>(a[a.size() - 1 - k]) : 1;
-      if (da > 1) at += c * stride;
-      stride *= da;
-    }
-    index[i] = at;
+  const Broadcast b = broadcast(spec);
+  if (spec.outputs[0].shape != spec.inputs[0].shape) {
+    refuse(spec, "slope of shape {} is larger than the input of shape {}",
+           shape_text(spec.inputs[1].shape), shape_text(spec.inputs[0].shape));
   }
-  const DType t = spec.inputs[0].dtype;
-  if (t == DType::kFloat32 && spec.inputs[1].dtype == DType::kFloat32) {
-    return make_kernel([n, index](const Io& io) {
-      const float *in = static_cast<const float*>(io.inputs[0]), *slope = static_cast<const float*>(io.inputs[1]);
-      float* out = static_cast<float*>(io.outputs[0]);
-      for (std::size_t i = 0; i < n; ++i) out[i] = in[i] >= 0 ? in[i] : in[i] * slope[index[i]];
-    });
+  if (t == DType::kFloat32 && slope == t) {
+    return broadcast_kernel<float, float, float>(
+        b, [](float x, float a) { return x >= 0.0f ? x : x * a; });
   }
-  if ((t != DType::kInt8 && t != DType::kUint8) || spec.inputs[1].dtype != t) refuse(spec, "types {} and {} are not supported yet", dtype_name(t), dtype_name(spec.inputs[1].dtype));
-  const ScaleZero sx = scale_zero(spec, spec.inputs[0]), sa = scale_zero(spec, spec.inputs[1]), sy = scale_zero(spec, spec.outputs[0]);
-  const Multiplier m1 = make_multiplier(sx.scale / sy.scale), m2 = make_multiplier(sx.scale * sa.scale / sy.scale);
-  const Range32 r = code_range(t);
-  const bool is_signed = t == DType::kInt8;
+  if (t == DType::kInt8 && slope == t) return prelu_codes<std::int8_t, std::int8_t>(spec, b);
+  if (t == DType::kUint8 && slope == t) return prelu_codes<std::uint8_t, std::uint8_t>(spec, b);
+  if (t == DType::kInt16 && slope == DType::kInt8) return prelu_codes<std::int16_t, std::int8_t>(spec, b);
+  refuse(spec, "types {} and {} are not supported", dtype_name(t), dtype_name(slope));
+}
+
+// ---- HARD_SWISH ----------------------------------------------------------------------------------
+std::unique_ptr<Kernel> hard_swish_float(Dialect dialect, std::size_t n) {
+  const auto ramp = [](float x) { return std::min(6.0f, std::max(0.0f, x + 3.0f)); };
+  if (dialect == Dialect::kReference) {
+    return map_values<float>(n, [ramp](float x) { return x * ramp(x) / 6.0f; });
+  }
+  // Whole blocks of four multiply in another order than the rest.
+  const std::size_t whole = n / 4 * 4;
   return make_kernel([=](const Io& io) {
-    const auto code = [is_signed](const void* p, std::size_t i) { return is_signed ? static_cast<std::int32_t>(static_cast<const std::int8_t*>(p)[i]) : static_cast<std::int32_t>(static_cast<const std::uint8_t*>(p)[i]); };
-    for (std::size_t i = 0; i < n; ++i) {
-      const std::int32_t v = code(io.inputs[0], i) - sx.zero;
-      const std::int32_t s = v >= 0 ? scale_double(v, m1) : scale_double(v * (code(io.inputs[1], index[i]) - sa.zero), m2);
-      static_cast<std::uint8_t*>(io.outputs[0])[i] = static_cast<std::uint8_t>(std::clamp(s + sy.zero, r.low, r.high));
-    }
+    const float* x = static_cast<const float*>(io.inputs[0]);
+    float* y = static_cast<float*>(io.outputs[0]);
+    constexpr float kSixth = 1.0f / 6.0f;
+    for (std::size_t i = 0; i < whole; ++i) y[i] = (x[i] * kSixth) * ramp(x[i]);
+    for (std::size_t i = whole; i < n; ++i) y[i] = (x[i] * ramp(x[i])) * kSixth;
   });
 }
+
+// Section 2.18: 16-bit words; `ramp` is the factor that goes from 0 to 1 in Q0.15.
+struct HardSwishCodes {
+  ScaleZero x, y;
+  std::int32_t out_mantissa = 0, ramp_mantissa = 0;
+  int out_exponent = 0, ramp_exponent = 0;
+  Range32 range;
+
+  std::int32_t operator()(std::int32_t code) const {
+    const std::int32_t v = static_cast<std::int16_t>((code - x.zero) * 128);
+    const std::int32_t scaled = fixed::high_multiply16(v, out_mantissa);
+    std::int32_t ramp = v;
+    if (ramp_exponent > 0) ramp = fixed::shift_left16(ramp, std::min(ramp_exponent - 1, 16));
+    ramp = fixed::high_multiply16(ramp, ramp_mantissa);
+    if (ramp_exponent > 0) ramp = fixed::clamp16(2 * ramp);
+    if (ramp_exponent < 0) ramp = shift_right_away(ramp, -ramp_exponent);
+    ramp = (ramp + 32768) >> 1;
+    const std::int32_t product = ramp * scaled / 32768;
+    const auto r = static_cast<std::int16_t>(shift_right_away(product, -out_exponent) + y.zero);
+    return std::clamp<std::int32_t>(r, range.low, range.high);
+  }
+};
+
+std::int32_t narrow_mantissa(std::int32_t m) { return m < 0x7FFF0000 ? (m + (1 << 15)) >> 16 : 0x7FFF; }
 
 std::unique_ptr<Kernel> prepare_hard_swish(OpSpec& spec) {
   const DType t = prepare_same(spec);
   const std::size_t n = shape_elements(spec.outputs[0].shape);
-  if (t == DType::kFloat32) {
-    if (spec.dialect == Dialect::kReference) return map_values<float>(n, [](float x) { return x * std::min(6.0f, std::max(0.0f, x + 3.0f)) / 6.0f; });
-    const std::size_t whole = n / 4 * 4;
-    return make_kernel([n, whole](const Io& io) {
-      const float* x = static_cast<const float*>(io.inputs[0]);
-      float* y = static_cast<float*>(io.outputs[0]);
-      constexpr float sixth = 1.0f / 6.0f;
-      for (std::size_t i = 0; i < n; ++i) {
-        const float r = std::min(6.0f, std::max(0.0f, x[i] + 3.0f));
-        y[i] = i < whole ? (x[i] * sixth) * r : (x[i] * r) * sixth;
-      }
-    });
+  if (t == DType::kFloat32) return hard_swish_float(spec.dialect, n);
+  if (!is_8bit(t)) refuse_type(spec);
+  HardSwishCodes f;
+  f.x = scale_zero(spec, spec.inputs[0]);
+  f.y = scale_zero(spec, spec.outputs[0]);
+  f.range = code_range(t);
+  const float fine = (1.0f / 128.0f) * f.x.scale;
+  const Multiplier out = make_multiplier(fine / f.y.scale);
+  const Multiplier ramp = make_multiplier(fine / (3.0f / 32768.0f));
+  if (out.exponent > 0) {
+    refuse(spec, "output scale {} is too small for the input's scale {}", f.y.scale, f.x.scale);
   }
-  if (t != DType::kInt8 && t != DType::kUint8) refuse(spec, "type {} is not supported", dtype_name(t));
-  const ScaleZero x = scale_zero(spec, spec.inputs[0]), y = scale_zero(spec, spec.outputs[0]);
-  const float hires = x.scale / 128.0f;
-  const Multiplier mo = make_multiplier(hires / y.scale), mr = make_multiplier(hires / (3.0f / 32768.0f));
-  if (mo.exponent > 0) refuse(spec, "output scale {} is too small for the input's scale {}", y.scale, x.scale);
-  const auto reduce = [](std::int32_t m) { return m < 0x7FFF0000 ? (m + (1 << 15)) >> 16 : 0x7FFF; };
-  const std::int32_t out16 = reduce(mo.mantissa), relu16 = reduce(mr.mantissa);
-  const auto sat = [](std::int32_t v) { return std::clamp(v, -32768, 32767); };
-  const auto hm = [sat](std::int32_t a, std::int32_t b) { return sat((a * b + (1 << 14)) >> 15); };
-  const Range32 range = code_range(t);
-  return map_codes(t, n, [=](std::int32_t q) {
-    const std::int32_t v = static_cast<std::int16_t>((q - x.zero) * 128);
-    const std::int32_t p = hm(v, out16);
-    std::int32_t r = v;
-    if (mr.exponent > 0) r = sat(r << (mr.exponent - 1));
-    r = hm(r, relu16);
-    if (mr.exponent > 0) r = sat(2 * r);
-    if (mr.exponent < 0) r = shift_right_away(r, -mr.exponent);
-    r = (r + 32768) >> 1;
-    return std::clamp(shift_right_away(r * p / 32768, -mo.exponent) + y.zero, range.low, range.high);
-  });
+  f.out_mantissa = narrow_mantissa(out.mantissa);
+  f.ramp_mantissa = narrow_mantissa(ramp.mantissa);
+  f.out_exponent = out.exponent;
+  f.ramp_exponent = ramp.exponent;
+  return map_codes(t, n, f);
 }
 
-std::unique_ptr<Kernel> prepare_float_unary(OpSpec& spec) {
-  const DType t = prepare_same(spec);
-  const std::size_t n = shape_elements(spec.outputs[0].shape);
-  if (t != DType::kFloat32) refuse(spec, "type {} is not supported yet", dtype_name(t));
-  switch (spec.op->code) {
-    case OpCode::kAbs: return map_values<float>(n, [](float x) { return std::fabs(x); });
-    case OpCode::kNeg: return map_values<float>(n, [](float x) { return -x; });
-    case OpCode::kSqrt: return map_values<float>(n, [](float x) { return std::sqrt(x); });
-    case OpCode::kRsqrt: return map_values<float>(n, [](float x) { return 1.0f / std::sqrt(x); });
-    case OpCode::kSquare: return map_values<float>(n, [](float x) { return x * x; });
-    case OpCode::kFloor: return map_values<float>(n, [](float x) { return std::floor(x); });
-    case OpCode::kSin: return map_values<float>(n, [](float x) { return std::sin(x); });
-    case OpCode::kCos: return map_values<float>(n, [](float x) { return std::cos(x); });
-    default: refuse(spec, "is not supported yet");
-  }
-}
+constexpr KernelRow kRows[] = {
+    {OpCode::kRelu, prepare_relu},           {OpCode::kRelu6, prepare_relu},
+    {OpCode::kReluN1To1, prepare_relu},      {OpCode::kRelu0To1, prepare_relu},
+    {OpCode::kLeakyRelu, prepare_leaky_relu}, {OpCode::kPrelu, prepare_prelu},
+    {OpCode::kHardSwish, prepare_hard_swish},
+};
+
+}  // namespace
+
+std::span<const KernelRow> unary_kernel_rows() { return kRows; }
 
 }  // namespace litegap

@@ -1,5 +1,5 @@
-// Checked access to the one scale and zero point of an operand, bounds of fused activations, and
-// kernels that map one value at a time.
+// Checked access to the one scale and zero point of an operand, and kernels that map one value at a
+// time.
 #pragma once
 #include <array>
 #include <cmath>
@@ -43,47 +43,6 @@ inline ScaleZero scale_zero(const OpSpec& spec, const Operand& o) {
     refuse(spec, "tensor {} of type {} has zero point {}", o.name, dtype_name(o.dtype), zero);
   }
   return {s, static_cast<std::int32_t>(zero)};
-}
-
-// Bounds of the fused activation in codes (section 1.4); XNNPACK adds the zero point before it rounds
-// and takes ties to even (section 1.5).  TANH and SIGN_BIT are accepted and have no effect.
-inline Range32 activation_codes(const OpSpec& spec, ScaleZero y, bool xnn) {
-  const Range32 all = code_range(spec.outputs[0].dtype);
-  const auto code = [&](float v) {
-    if (!xnn) return wrap_add(round_away(v / y.scale), y.zero);
-    const float at = v / y.scale + static_cast<float>(y.zero);
-    const auto low = static_cast<float>(all.low), high = static_cast<float>(all.high);
-    return static_cast<std::int32_t>(std::nearbyint(std::clamp(at, low, high)));
-  };
-  switch (fused_activation(spec.op->attrs)) {
-    case Activation::kRelu: return {std::max(all.low, code(0)), all.high};
-    case Activation::kRelu6: return {std::max(all.low, code(0)), std::min(all.high, code(6))};
-    case Activation::kReluN1To1: return {std::max(all.low, code(-1)), std::min(all.high, code(1))};
-    default: return all;
-  }
-}
-
-template <class T>
-struct Bounds {
-  T low, high;
-  // In this order of comparisons NaN passes, as in the runtime's kernels.
-  T operator()(T v) const {
-    v = v < low ? low : v;
-    return v > high ? high : v;
-  }
-};
-
-template <class T>
-Bounds<T> activation_values(const OpSpec& spec) {
-  using Limits = std::numeric_limits<T>;
-  const T high = Limits::has_infinity ? Limits::infinity() : Limits::max();
-  const T low = Limits::has_infinity ? -high : Limits::lowest();
-  switch (fused_activation(spec.op->attrs)) {
-    case Activation::kRelu: return {T(0), high};
-    case Activation::kRelu6: return {T(0), T(6)};
-    case Activation::kReluN1To1: return {T(-1), T(1)};
-    default: return {low, high};
-  }
 }
 
 // x * m + zero as the runtime's 32-bit words have it: the sum wraps.

@@ -1,0 +1,91 @@
+// ARG_MAX and ARG_MIN: the first index of the extreme value (docs/numerics.md, section 2.30).
+#include "kernels/arithmetic_ops.h"
+#include "kernels/value_quant.h"
+
+namespace litegap {
+namespace {
+
+struct Line {  // the axis searched, between the axes before and behind it
+  std::size_t outer = 1, size = 1, inner = 1;
+};
+
+template <class T, class I, class Better>
+std::unique_ptr<Kernel> arg_kernel(Line line, Better better) {
+  return make_kernel([=](const Io& io) {
+    const T* in = static_cast<const T*>(io.inputs[0]);
+    I* out = static_cast<I*>(io.outputs[0]);
+    for (std::size_t o = 0; o < line.outer; ++o, in += line.size * line.inner) {
+      for (std::size_t i = 0; i < line.inner; ++i) {
+        std::size_t best = 0;
+        T value = in[i];
+        for (std::size_t k = 1; k < line.size; ++k) {
+          const T v = in[k * line.inner + i];
+          if (!better(v, value)) continue;
+          value = v;
+          best = k;
+        }
+        *out++ = static_cast<I>(best);
+      }
+    }
+  });
+}
+
+template <class T>
+std::unique_ptr<Kernel> arg_of(const OpSpec& spec, Line line) {
+  const bool largest = spec.op->code == OpCode::kArgMax;
+  const auto with = [&](auto better) -> std::unique_ptr<Kernel> {
+    if (spec.outputs[0].dtype == DType::kInt64) return arg_kernel<T, std::int64_t>(line, better);
+    return arg_kernel<T, std::int32_t>(line, better);
+  };
+  if (largest) return with([](T v, T best) { return v > best; });
+  return with([](T v, T best) { return v < best; });
+}
+
+Line prepare_line(OpSpec& spec) {
+  expect_inputs(spec, 2, 2);
+  expect_outputs(spec, 1);
+  const Shape& x = spec.inputs[0].shape;
+  const auto rank = static_cast<std::int64_t>(x.size());
+  const auto axes = constant_integers(spec, 1);
+  if (axes.size() != 1) refuse(spec, "{} axes, expected 1", axes.size());
+  if (axes[0] < -rank || axes[0] >= rank) {
+    refuse(spec, "axis {} of an input of shape {}", axes[0], shape_text(x));
+  }
+  const auto axis = static_cast<std::size_t>(axes[0] < 0 ? axes[0] + rank : axes[0]);
+  Line line;
+  Shape out;
+  for (std::size_t d = 0; d < x.size(); ++d) {
+    const auto size = static_cast<std::size_t>(x[d]);
+    if (d < axis) line.outer *= size;
+    if (d > axis) line.inner *= size;
+    if (d == axis) line.size = size;
+    else out.push_back(x[d]);
+  }
+  if (line.size == 0) refuse(spec, "axis {} of an input of shape {} is empty", axes[0], shape_text(x));
+  spec.outputs[0].shape = out;
+  return line;
+}
+
+std::unique_ptr<Kernel> prepare_arg(OpSpec& spec) {
+  const Line line = prepare_line(spec);
+  const DType to = spec.outputs[0].dtype;
+  if (to != DType::kInt32 && to != DType::kInt64) {
+    refuse(spec, "output type {}, expected int32 or int64", dtype_name(to));
+  }
+  switch (spec.inputs[0].dtype) {
+    case DType::kFloat32: return arg_of<float>(spec, line);
+    case DType::kInt8: return arg_of<std::int8_t>(spec, line);
+    case DType::kUint8:
+    case DType::kBool: return arg_of<std::uint8_t>(spec, line);
+    case DType::kInt32: return arg_of<std::int32_t>(spec, line);
+    default: refuse_type(spec);
+  }
+}
+
+constexpr KernelRow kRows[] = {{OpCode::kArgMax, prepare_arg}, {OpCode::kArgMin, prepare_arg}};
+
+}  // namespace
+
+std::span<const KernelRow> arg_kernel_rows() { return kRows; }
+
+}  // namespace litegap

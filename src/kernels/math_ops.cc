@@ -1,0 +1,135 @@
+// ABS, NEG, SQRT, RSQRT, SQUARE, FLOOR, CEIL, ROUND, SIN, COS (docs/numerics.md, section 2.20).
+#include <cmath>
+
+#include "kernels/arithmetic_ops.h"
+#include "kernels/fixed_point.h"
+#include "kernels/lookup.h"
+
+namespace litegap {
+namespace {
+
+// The types of an operator that exists for float32 only.
+std::size_t prepare_float(OpSpec& spec) {
+  if (prepare_same(spec) != DType::kFloat32) refuse_type(spec);
+  return shape_elements(spec.outputs[0].shape);
+}
+
+void expect_registered(const OpSpec& spec) {
+  if (spec.dialect != Dialect::kReference) return;
+  refuse(spec, "the reference kernels have no {}", op_name(spec.op->code));
+}
+
+std::unique_ptr<Kernel> prepare_abs(OpSpec& spec) {
+  const DType t = prepare_same(spec);
+  const std::size_t n = shape_elements(spec.outputs[0].shape);
+  if (t == DType::kFloat32) return map_values<float>(n, [](float x) { return std::fabs(x); });
+  if (t == DType::kInt32) {
+    return map_values<std::int32_t>(n, [](std::int32_t x) {
+      return x < 0 ? 0u - static_cast<std::uint32_t>(x) : static_cast<std::uint32_t>(x);
+    });
+  }
+  if (t != DType::kInt8 && t != DType::kInt16) refuse_type(spec);
+  if (t == DType::kInt16 && spec.inputs[0].quant->empty()) {
+    return map_values<std::int16_t>(n, [](std::int16_t x) { return x < 0 ? -x : x; });
+  }
+  const ScaleZero x = scale_zero(spec, spec.inputs[0]), y = scale_zero(spec, spec.outputs[0]);
+  const bool rescaled = x.scale != y.scale;
+  const Multiplier m = make_multiplier(x.scale / y.scale);
+  const Range32 range = code_range(t);
+  return map_codes(t, n, [=](std::int32_t q) {
+    const std::int32_t v = std::abs(q - x.zero);
+    const std::int32_t r = rescaled ? scale_and_shift(v, m, y.zero) : v + y.zero;
+    return std::clamp(r, range.low, range.high);
+  });
+}
+
+// The sign of the raw code changes and wraps; scales and zero points do not matter.
+std::unique_ptr<Kernel> prepare_neg(OpSpec& spec) {
+  const DType t = prepare_same(spec);
+  const std::size_t n = shape_elements(spec.outputs[0].shape);
+  switch (t) {
+    case DType::kFloat32: return map_values<float>(n, [](float x) { return -x; });
+    case DType::kInt8: return map_values<std::uint8_t>(n, [](std::uint8_t x) { return 0u - x; });
+    case DType::kInt16: return map_values<std::uint16_t>(n, [](std::uint16_t x) { return 0u - x; });
+    case DType::kInt32: return map_values<std::uint32_t>(n, [](std::uint32_t x) { return 0u - x; });
+    case DType::kInt64:
+      return map_values<std::uint64_t>(n, [](std::uint64_t x) { return std::uint64_t{0} - x; });
+    default: refuse_type(spec);
+  }
+}
+
+// Truncates, does not round.  A negative value, at which the runtime stops, gives the zero point.
+std::unique_ptr<Kernel> prepare_sqrt(OpSpec& spec) {
+  const DType t = prepare_same(spec);
+  const std::size_t n = shape_elements(spec.outputs[0].shape);
+  if (t == DType::kFloat32) return map_values<float>(n, [](float x) { return std::sqrt(x); });
+  if (t != DType::kInt8) refuse_type(spec);
+  const ScaleZero x = scale_zero(spec, spec.inputs[0]), y = scale_zero(spec, spec.outputs[0]);
+  return map_codes(t, n, [=](std::int32_t q) {
+    const float root = std::sqrt(std::max(0.0f, x.scale * static_cast<float>(q - x.zero))) / y.scale;
+    const auto code = static_cast<std::int32_t>(std::min(root, 65536.0f)) + y.zero;
+    return std::clamp(code, -128, 127);
+  });
+}
+
+// Values that are not positive, at which the runtime stops, give the largest code (as zero does).
+std::unique_ptr<Kernel> prepare_rsqrt(OpSpec& spec) {
+  const DType t = prepare_same(spec);
+  const std::size_t n = shape_elements(spec.outputs[0].shape);
+  if (t == DType::kFloat32) return map_values<float>(n, [](float x) { return 1.0f / std::sqrt(x); });
+  if (t != DType::kInt8 && t != DType::kInt16) refuse_type(spec);
+  const ScaleZero x = scale_zero(spec, spec.inputs[0]), y = scale_zero(spec, spec.outputs[0]);
+  if (t == DType::kInt16) {
+    const auto f = [y](float v) { return v <= 0.0f ? 32767.0f * y.scale : 1.0f / std::sqrt(v); };
+    return map_values<std::int16_t>(
+        n, [table = make_table16(x.scale, x.zero, y.scale, y.zero, f)](std::int16_t v) {
+          return lookup16(table, v);
+        });
+  }
+  const float scale = std::sqrt(x.scale) * y.scale;
+  Multiplier m = make_multiplier(1.0 / static_cast<double>(scale));
+  m.exponent -= 20;  // the root is a number with 20 fraction bits
+  return map_codes(t, n, [=](std::int32_t q) {
+    if (q <= x.zero) return 127;
+    const fixed::InverseRoot root = fixed::inverse_root(q - x.zero);
+    const std::int32_t r = scale_double(1, {root.mantissa, 20 - root.shift});
+    return std::clamp(scale_and_shift(r, m, y.zero), -128, 127);
+  });
+}
+
+std::unique_ptr<Kernel> prepare_square(OpSpec& spec) {
+  return map_values<float>(prepare_float(spec), [](float x) { return x * x; });
+}
+std::unique_ptr<Kernel> prepare_floor(OpSpec& spec) {
+  return map_values<float>(prepare_float(spec), [](float x) { return std::floor(x); });
+}
+std::unique_ptr<Kernel> prepare_ceil(OpSpec& spec) {
+  const std::size_t n = prepare_float(spec);
+  expect_registered(spec);
+  return map_values<float>(n, [](float x) { return std::ceil(x); });
+}
+std::unique_ptr<Kernel> prepare_round(OpSpec& spec) {  // ties to even
+  const std::size_t n = prepare_float(spec);
+  expect_registered(spec);
+  return map_values<float>(n, [](float x) { return std::nearbyint(x); });
+}
+std::unique_ptr<Kernel> prepare_sin(OpSpec& spec) {
+  return map_values<float>(prepare_float(spec), [](float x) { return std::sin(x); });
+}
+std::unique_ptr<Kernel> prepare_cos(OpSpec& spec) {
+  return map_values<float>(prepare_float(spec), [](float x) { return std::cos(x); });
+}
+
+constexpr KernelRow kRows[] = {
+    {OpCode::kAbs, prepare_abs},       {OpCode::kNeg, prepare_neg},
+    {OpCode::kSqrt, prepare_sqrt},     {OpCode::kRsqrt, prepare_rsqrt},
+    {OpCode::kSquare, prepare_square}, {OpCode::kFloor, prepare_floor},
+    {OpCode::kCeil, prepare_ceil},     {OpCode::kRound, prepare_round},
+    {OpCode::kSin, prepare_sin},       {OpCode::kCos, prepare_cos},
+};
+
+}  // namespace
+
+std::span<const KernelRow> math_kernel_rows() { return kRows; }
+
+}  // namespace litegap
