@@ -34,7 +34,8 @@ class Stopwatch : public Observer {
   std::map<int, double> spent_;
 };
 
-Json operators_json(const Model& model, const Plan& plan, const std::vector<Array>& inputs, int runs) {
+Json operators_json(const Model& model, const Plan& plan, const std::vector<Array>& inputs,
+                    int runs) {
   Workspace workspace(plan);
   Stopwatch watch;
   for (int i = 0; i < runs; ++i) {
@@ -91,7 +92,8 @@ std::string text_of(const Json& v) {
                    [](const Json& a, const Json& b) { return a["ms"] > b["ms"]; });
   TextTable table({"op", "kind", "ms", "share", "output"}, "rlrrl");
   for (std::size_t i = 0; i < std::min<std::size_t>(15, rows.size()); ++i) {
-    table.row({rows[i]["index"].dump(), rows[i]["kind"], fmt::format("{:.4f}", rows[i]["ms"].get<double>()),
+    table.row({rows[i]["index"].dump(), rows[i]["kind"],
+               fmt::format("{:.4f}", rows[i]["ms"].get<double>()),
                fmt::format("{:.1f} %", 100 * rows[i]["share"].get<double>()), rows[i]["name"]});
   }
   return out + "\n" + table.text();
@@ -110,8 +112,8 @@ int run_bench(const BenchArguments& a, Context& context) {
   const int threads = a.common.threads > 0 ? a.common.threads : hardware_threads();
   Json rates = Json::array();
   for (const int t : threads > 1 ? std::vector<int>{1, threads} : std::vector<int>{1}) {
-    rates.push_back({{"threads", t},
-                     {"samples_per_second", throughput(plan, inputs, t, latency.median)}});
+    rates.push_back(
+        {{"threads", t}, {"samples_per_second", throughput(plan, inputs, t, latency.median)}});
   }
   const Json value{
       {"schema", "litegap.bench/1"},
@@ -131,12 +133,15 @@ int run_bench(const BenchArguments& a, Context& context) {
 
 void add_bench(CLI::App& app, Context& context) {
   auto a = std::make_shared<BenchArguments>();
-  CLI::App* verb = add_verb(app, "bench", "latency and per-operator profile, one thread and several",
-                            "litegap bench m.tflite");
+  CLI::App* verb =
+      add_verb(app, "bench", "latency and per-operator profile, one thread and several",
+               "litegap bench m.tflite");
   verb->add_option("model", a->model, "the model (.tflite or C array), fed with zeros")
-      ->required()->type_name("MODEL");
+      ->required()
+      ->type_name("MODEL");
   verb->add_option("--runs", a->runs, "at most so many runs (default 200, or two seconds)")
-      ->type_name("N")->check(CLI::Range(1, 1000000));
+      ->type_name("N")
+      ->check(CLI::Range(1, 1000000));
   add_common_flags(*verb, a->common, kDialectFlags | kThreadFlags | kOutputFlags);
   on_run(*verb, context, [a](Context& c) { return run_bench(*a, c); });
 }

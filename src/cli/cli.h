@@ -15,7 +15,6 @@
 // thrown as Error.  Results go to stdout, everything else to stderr.
 #pragma once
 #include <CLI/CLI.hpp>
-
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -31,7 +30,8 @@
 
 namespace litegap {
 
-inline constexpr const char* kRuntimeVersion = "ai-edge-litert 2.3.0";  // what the kernels reproduce
+inline constexpr const char* kRuntimeVersion =
+    "ai-edge-litert 2.3.0";  // what the kernels reproduce
 
 enum ExitCode : int {
   kDone = 0,
@@ -52,14 +52,14 @@ struct CommonOptions {
   std::string data, labels, target;
   std::string task, metric;
   std::optional<double> claimed;
-  std::size_t limit = 0;             // samples; 0 = no limit
-  std::string input_map;             // "" = as stored
+  std::size_t limit = 0;  // samples; 0 = no limit
+  std::string input_map;  // "" = as stored
   std::string calibration;
   Dialect dialect = Dialect::kXnnpack;
-  int threads = 0;                   // 0 = all cores
+  int threads = 0;  // 0 = all cores
   std::uint64_t seed = 1;
-  double budget = 0;                 // seconds; 0 = none stated
-  std::uint64_t memory = 0;          // bytes; 0 = none stated
+  double budget = 0;         // seconds; 0 = none stated
+  std::uint64_t memory = 0;  // bytes; 0 = none stated
   std::string json, report;
   bool quiet = false;
   std::string color = "auto";
@@ -68,17 +68,17 @@ struct CommonOptions {
 };
 
 enum FlagGroup : unsigned {
-  kDataFlags = 1,          // --data --labels --target --limit --input-map
-  kMetricFlags = 2,        // --task --metric --claimed
-  kCalibrationFlags = 4,   // --calibration
-  kDialectFlags = 512,     // --dialect
-  kThreadFlags = 1024,     // --threads
+  kDataFlags = 1,                                    // --data --labels --target --limit --input-map
+  kMetricFlags = 2,                                  // --task --metric --claimed
+  kCalibrationFlags = 4,                             // --calibration
+  kDialectFlags = 512,                               // --dialect
+  kThreadFlags = 1024,                               // --threads
   kRuntimeFlags = 8 | kDialectFlags | kThreadFlags,  // and --seed
-  kBudgetFlags = 16,       // --budget
-  kOutputFlags = 32,       // --json --quiet --color
-  kReportFlags = 64,       // --report
-  kLimitFlags = 128,       // --fail-above --fail-undecided
-  kMemoryFlags = 256,      // --memory
+  kBudgetFlags = 16,                                 // --budget
+  kOutputFlags = 32,                                 // --json --quiet --color
+  kReportFlags = 64,                                 // --report
+  kLimitFlags = 128,                                 // --fail-above --fail-undecided
+  kMemoryFlags = 256,                                // --memory
 };
 
 // What a verb's body gets: how to speak to the user.
@@ -88,14 +88,14 @@ class Context {
   void apply(const CLI::App& verb);
 
   bool quiet() const { return quiet_; }
-  bool color() const;                  // stdout may carry colours
+  bool color() const;  // stdout may carry colours
   // A line on stderr, unless --quiet.
   void note(const std::string& line) const;
   // Draws on stderr only when that is a terminal; throws Stopped after Ctrl-C if stop_gently().
   Progress progress();
   void clear_progress();
-  // From here on Ctrl-C does not end the process: progress() throws and stop_requested() is true, so
-  // that the verb can write what it has and return kStopped.  A second Ctrl-C ends at once.
+  // From here on Ctrl-C does not end the process: progress() throws and stop_requested() is true,
+  // so that the verb can write what it has and return kStopped.  A second Ctrl-C ends at once.
   void stop_gently();
   bool stop_requested() const;
   // The result: `value` to --json (a path, or "-" for stdout), and `text` to stdout unless stdout
@@ -120,8 +120,8 @@ void on_run(CLI::App& verb, Context& context, std::function<int(Context&)> body)
 double parse_seconds(const std::string& text);
 // "4G", "512M", "64k", "1000" (bytes); Error otherwise.
 std::uint64_t parse_bytes(const std::string& text);
-// A .tflite or C array; a SavedModel folder or a file of another kind is an Error that tells what to
-// give instead.
+// A .tflite or C array; a SavedModel folder or a file of another kind is an Error that tells what
+// to give instead.
 ModelPtr load_model(const std::string& path);
 // --data with --labels, --target; Error when --data is absent.  --limit is not applied.
 Dataset load_data(const CommonOptions& options);

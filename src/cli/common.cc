@@ -157,25 +157,31 @@ void on_run(CLI::App& verb, Context& context, std::function<int(Context&)> body)
 namespace {
 
 void add_data_flags(CLI::App& verb, CommonOptions& o) {
-  verb.add_option("--data", o.data, "samples: .npz (x or x0, x1 ... or one array per input name; "
-                                    "y), .npy or .csv")->type_name("PATH");
+  verb.add_option("--data", o.data,
+                  "samples: .npz (x or x0, x1 ... or one array per input name; "
+                  "y), .npy or .csv")
+      ->type_name("PATH");
   verb.add_option("--labels", o.labels, "labels or targets: .npy or .csv")->type_name("PATH");
   verb.add_option("--target", o.target, "column of a .csv that holds the labels")
       ->type_name("COLUMN");
-  verb.add_option("--limit", o.limit, "use at most so many samples")->type_name("N")
+  verb.add_option("--limit", o.limit, "use at most so many samples")
+      ->type_name("N")
       ->check(CLI::PositiveNumber);
   verb.add_option("--input-map", o.input_map,
                   "how stored values become model input: x/255, x/127.5-1, (x-128)/128, bgr, chw, "
-                  "bgr:x/255")->type_name("EXPR");
+                  "bgr:x/255")
+      ->type_name("EXPR");
 }
 
 void add_metric_flags(CLI::App& verb, CommonOptions& o) {
-  verb.add_option("--task", o.task, "guessed when absent")->type_name("TASK")
+  verb.add_option("--task", o.task, "guessed when absent")
+      ->type_name("TASK")
       ->check(CLI::IsMember({"classification", "regression", "detection", "segmentation",
                              "autoencoder", "embedding"}));
   verb.add_option("--metric", o.metric,
                   "top1, top5, binary, auc, mse, rmse, mae, r2, map50, recon_auc, pair_auc, heads, "
-                  "agreement, kl or cosine; guessed when absent")->type_name("NAME");
+                  "agreement, kl or cosine; guessed when absent")
+      ->type_name("NAME");
   verb.add_option("--claimed", o.claimed, "the value that training reported")->type_name("VALUE");
 }
 
@@ -188,14 +194,16 @@ void add_dialect_flag(CLI::App& verb, CommonOptions& o) {
                                             : Dialect::kXnnpack;
           },
           "whose integer arithmetic (default xnnpack, what Python users run)")
-      ->type_name("NAME")->check(CLI::IsMember({"reference", "builtin", "xnnpack"}));
+      ->type_name("NAME")
+      ->check(CLI::IsMember({"reference", "builtin", "xnnpack"}));
 }
 
 void add_output_flags(CLI::App& verb, CommonOptions& o) {
   verb.add_option("--json", o.json, "write the result value there; - is stdout, without the text")
       ->type_name("PATH|-");
   verb.add_flag("--quiet", o.quiet, "no progress and no notes on stderr");
-  verb.add_option("--color", o.color, "auto (default), never or always")->type_name("WHEN")
+  verb.add_option("--color", o.color, "auto (default), never or always")
+      ->type_name("WHEN")
       ->check(CLI::IsMember({"auto", "never", "always"}));
 }
 
@@ -210,7 +218,8 @@ void add_common_flags(CLI::App& verb, CommonOptions& o, unsigned groups) {
   }
   if (groups & kDialectFlags) add_dialect_flag(verb, o);
   if (groups & kThreadFlags) {
-    verb.add_option("--threads", o.threads, "default: all cores")->type_name("N")
+    verb.add_option("--threads", o.threads, "default: all cores")
+        ->type_name("N")
         ->check(CLI::Range(1, 1024));
   }
   if (groups & kRuntimeFlags & 8) {
@@ -229,7 +238,8 @@ void add_common_flags(CLI::App& verb, CommonOptions& o, unsigned groups) {
   if (groups & kLimitFlags) {
     verb.add_option("--fail-above", o.fail_above,
                     "exit with 2 when the loss is larger, with evidence: points (0.01) for "
-                    "fractions, else the metric's own unit")->type_name("LOSS");
+                    "fractions, else the metric's own unit")
+        ->type_name("LOSS");
     verb.add_flag("--fail-undecided", o.fail_undecided, "exit with 2 also when undecided");
   }
   if (groups & kReportFlags) {
@@ -259,7 +269,7 @@ std::uint64_t parse_bytes(const std::string& text) {
   std::string unit = lower(text.substr(used));
   if (!unit.empty() && unit.back() == 'b') unit.pop_back();
   if (!unit.empty() && unit.back() == 'i') unit.pop_back();
-  const double factor = unit.empty() ? 1
+  const double factor = unit.empty()  ? 1
                         : unit == "k" ? 0x1p10
                         : unit == "m" ? 0x1p20
                         : unit == "g" ? 0x1p30
@@ -274,19 +284,21 @@ std::uint64_t parse_bytes(const std::string& text) {
 ModelPtr load_model(const std::string& path) {
   if (is_directory(path)) {
     if (file_exists(path + "/saved_model.pb")) {
-      fail("{0}: a SavedModel folder; record its outputs instead and give the .npz: "
-           "f = tf.saved_model.load('{0}').signatures['serving_default']; "
-           "o = [v.numpy() for v in f(tf.constant(x)).values()]; "
-           "np.savez('outputs.npz', **{{f'out_{{i}}': v for i, v in enumerate(o)}})",
-           path);
+      fail(
+          "{0}: a SavedModel folder; record its outputs instead and give the .npz: "
+          "f = tf.saved_model.load('{0}').signatures['serving_default']; "
+          "o = [v.numpy() for v in f(tf.constant(x)).values()]; "
+          "np.savez('outputs.npz', **{{f'out_{{i}}': v for i, v in enumerate(o)}})",
+          path);
     }
     fail("{}: is a folder, expected a .tflite file", path);
   }
   for (const char* suffix : {".keras", ".h5", ".hdf5"}) {
     if (lower(path).ends_with(suffix)) {
-      fail("{}: a Keras file, which this version cannot read; give its .tflite conversion, or its "
-           "recorded outputs as .npz (out_0 ...)",
-           path);
+      fail(
+          "{}: a Keras file, which this version cannot read; give its .tflite conversion, or its "
+          "recorded outputs as .npz (out_0 ...)",
+          path);
     }
   }
   return read_model(path);
@@ -301,9 +313,8 @@ Dataset load_data(const CommonOptions& options) {
 }
 
 Json dialect_json(Dialect dialect) {
-  return Json{{"name", dialect_name(dialect)},
-              {"runtime", kRuntimeVersion},
-              {"isa", instruction_set()}};
+  return Json{
+      {"name", dialect_name(dialect)}, {"runtime", kRuntimeVersion}, {"isa", instruction_set()}};
 }
 
 }  // namespace litegap

@@ -3,6 +3,8 @@
 // Samples are taken in chunks of growing size, in an order drawn by the seed, and every chunk goes
 // through all models: whenever the work stops (time, budget, Ctrl-C) all models have seen the same
 // samples.  When all samples were covered the order leaves no trace.
+#include "report/eval.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -16,13 +18,12 @@
 #include "cli/latency.h"
 #include "data/npy.h"
 #include "diagnose/technique.h"
-#include "report/eval.h"
 #include "run/setup.h"
 
 namespace litegap {
 namespace {
 
-constexpr double kPatience = 60;            // seconds, without --limit and --budget
+constexpr double kPatience = 60;  // seconds, without --limit and --budget
 constexpr std::size_t kFirstChunk = 256;
 constexpr std::size_t kManySamples = 20000;  // from here on an interval narrow enough ends the work
 constexpr double kNarrow = 0.002;            // half a width of it
@@ -38,9 +39,9 @@ struct EvalArguments {
 struct Contestant {
   std::string path, technique;
   std::uint64_t bytes = 0;
-  Setup setup;                       // model set for recorded outputs too (shapes only)
+  Setup setup;  // model set for recorded outputs too (shapes only)
   std::optional<Predictions> recorded;
-  Dataset data;                      // bound to this model
+  Dataset data;  // bound to this model
   std::vector<Predictions> chunks;
   Predictions all;
 };
@@ -104,11 +105,15 @@ Contestant make_contestant(const std::string& path, const EvalArguments& a, cons
   Dataset bare = data;
   bare.decisions.clear();
   c.data = bind_dataset(bare, *c.setup.model, c.setup.input_map);
-  for (const Decision& d : c.data.decisions) decisions.push_back({path + ": " + d.item, d.chosen, d.because, d.alternatives});
+  for (const Decision& d : c.data.decisions)
+    decisions.push_back({path + ": " + d.item, d.chosen, d.because, d.alternatives});
   if (!data.quant_inputs.empty() && takes_codes(*c.setup.model)) {
     c.setup.feed = Feed::kAsGiven;
-    decisions.push_back({path + ": input", "x_quant", "the data hold the codes that the user's own "
-                         "code hands to a quantized model", {}});
+    decisions.push_back({path + ": input",
+                         "x_quant",
+                         "the data hold the codes that the user's own "
+                         "code hands to a quantized model",
+                         {}});
   }
   return c;
 }
@@ -124,12 +129,14 @@ int threads_within(const CommonOptions& o, const std::vector<Contestant>& contes
     if (one > o.memory) {
       fail("{}: needs {} bytes of activations, --memory allows {}", c.path, one, o.memory);
     }
-    threads = static_cast<int>(std::min<std::uint64_t>(static_cast<std::uint64_t>(threads), o.memory / one));
+    threads = static_cast<int>(
+        std::min<std::uint64_t>(static_cast<std::uint64_t>(threads), o.memory / one));
   }
   return threads;
 }
 
-// ---- covering samples ----------------------------------------------------------------------------
+// ---- covering samples
+// ----------------------------------------------------------------------------
 
 std::vector<std::size_t> drawn_order(const Dataset& data, std::uint64_t seed) {
   const std::size_t unit = data.paired_labels() ? 2 : 1;
@@ -144,8 +151,9 @@ std::vector<std::size_t> drawn_order(const Dataset& data, std::uint64_t seed) {
 }
 
 std::size_t row_floats(const Array& a) {
-  return a.shape().empty() || a.shape()[0] == 0 ? 0
-                                                : a.elements() / static_cast<std::size_t>(a.shape()[0]);
+  return a.shape().empty() || a.shape()[0] == 0
+             ? 0
+             : a.elements() / static_cast<std::size_t>(a.shape()[0]);
 }
 
 Predictions take(const Predictions& p, const std::vector<std::size_t>& rows) {
@@ -176,7 +184,8 @@ Predictions join(const std::vector<Predictions>& chunks, const std::vector<std::
     std::size_t place = 0;
     for (const Predictions& p : chunks) {
       for (std::size_t i = 0; i < p.count; ++i) {
-        std::memcpy(to.mutable_data() + rank[place++] * n * 4, p.outputs[j].data() + i * n * 4, n * 4);
+        std::memcpy(to.mutable_data() + rank[place++] * n * 4, p.outputs[j].data() + i * n * 4,
+                    n * 4);
       }
     }
     out.outputs.push_back(std::move(to));
@@ -217,8 +226,8 @@ bool run_chunk(std::vector<Contestant>& all, const std::vector<std::size_t>& row
 bool narrow_enough(const std::vector<Contestant>& all, const Dataset& data, const Cover& cover,
                    const Metric& metric) {
   if (!is_hit_metric(metric) || cover.done < kFirstChunk) return false;
-  const std::vector<std::size_t> rows(cover.order.begin(),
-                                      cover.order.begin() + static_cast<std::ptrdiff_t>(cover.done));
+  const std::vector<std::size_t> rows(
+      cover.order.begin(), cover.order.begin() + static_cast<std::ptrdiff_t>(cover.done));
   std::vector<std::size_t> rank(rows.size());
   std::iota(rank.begin(), rank.end(), std::size_t{0});
   const Dataset seen = data.subset(rows);
@@ -240,8 +249,9 @@ Cover cover_samples(std::vector<Contestant>& all, const Dataset& data, const Met
   std::size_t chunk = kFirstChunk;
   while (cover.done < n) {
     const std::size_t end = std::min(n, cover.done + chunk);
-    const std::vector<std::size_t> rows(cover.order.begin() + static_cast<std::ptrdiff_t>(cover.done),
-                                        cover.order.begin() + static_cast<std::ptrdiff_t>(end));
+    const std::vector<std::size_t> rows(
+        cover.order.begin() + static_cast<std::ptrdiff_t>(cover.done),
+        cover.order.begin() + static_cast<std::ptrdiff_t>(end));
     const double before = static_cast<double>(cover.done) / static_cast<double>(n);
     const double share = static_cast<double>(rows.size()) / static_cast<double>(n);
     if (!run_chunk(all, rows, threads, context, before, share)) {
@@ -271,7 +281,8 @@ Dataset settle(std::vector<Contestant>& all, const Dataset& data, const Cover& c
                                 cover.order.begin() + static_cast<std::ptrdiff_t>(cover.done));
   std::vector<std::size_t> places(rows.size()), rank(rows.size());
   std::iota(places.begin(), places.end(), std::size_t{0});
-  std::sort(places.begin(), places.end(), [&](std::size_t a, std::size_t b) { return rows[a] < rows[b]; });
+  std::sort(places.begin(), places.end(),
+            [&](std::size_t a, std::size_t b) { return rows[a] < rows[b]; });
   for (std::size_t i = 0; i < places.size(); ++i) rank[places[i]] = i;
   for (Contestant& c : all) {
     c.all = join(c.chunks, rank);
@@ -282,7 +293,8 @@ Dataset settle(std::vector<Contestant>& all, const Dataset& data, const Cover& c
   return data.subset(rows);
 }
 
-// ---- results -------------------------------------------------------------------------------------
+// ---- results
+// -------------------------------------------------------------------------------------
 
 std::optional<double> latency_of(const Contestant& c) {
   if (c.recorded) return std::nullopt;
@@ -296,8 +308,8 @@ std::optional<double> latency_of(const Contestant& c) {
 
 // Where half the width of the interval is the limit: z^2 * discordant / n = limit^2.
 std::size_t samples_needed(const Paired& p, std::size_t n, double limit) {
-  const double discordant = (static_cast<double>(p.only_a_right + p.only_b_right) + 1) /
-                            (static_cast<double>(n) + 2);
+  const double discordant =
+      (static_cast<double>(p.only_a_right + p.only_b_right) + 1) / (static_cast<double>(n) + 2);
   return static_cast<std::size_t>(std::ceil(1.96 * 1.96 * discordant / (limit * limit)));
 }
 
@@ -420,7 +432,8 @@ int run_eval(const EvalArguments& a, Context& context) {
   result.samples = seen.count;
   result.labels = seen.labels.has_value();
   result.claimed = a.common.claimed;
-  result.stopped_by = cover.stopped_by.empty() && seen.count < result.of ? "limit" : cover.stopped_by;
+  result.stopped_by =
+      cover.stopped_by.empty() && seen.count < result.of ? "limit" : cover.stopped_by;
   fill_result(result, all, seen, a);
   result.seconds = seconds_now() - start;
   const Json value = eval_json(result, LITEGAP_VERSION, dialect_json(a.common.dialect));
@@ -429,9 +442,10 @@ int run_eval(const EvalArguments& a, Context& context) {
   const bool broken = result.limit == LimitState::kBroken ||
                       (result.limit == LimitState::kUndecided && a.common.fail_undecided);
   if (broken) {
-    context.note(fmt::format("the loss is {} --fail-above {}",
-                             result.limit == LimitState::kBroken ? "larger than" : "undecided against",
-                             *a.common.fail_above));
+    context.note(
+        fmt::format("the loss is {} --fail-above {}",
+                    result.limit == LimitState::kBroken ? "larger than" : "undecided against",
+                    *a.common.fail_above));
   }
   return broken ? kBroken : kDone;
 }
@@ -445,7 +459,8 @@ void add_eval(CLI::App& app, Context& context) {
   verb->add_option("models", a->models,
                    "models (.tflite, C array) or recorded outputs (.npz with out_0 ...); all are "
                    "compared with the first")
-      ->required()->type_name("MODEL...");
+      ->required()
+      ->type_name("MODEL...");
   add_common_flags(*verb, a->common,
                    kDataFlags | kMetricFlags | kRuntimeFlags | kBudgetFlags | kMemoryFlags |
                        kOutputFlags | kLimitFlags);

@@ -17,8 +17,9 @@ Latency measure_latency(const Plan& plan, std::span<const Array> inputs,
   const double start = seconds_now();
   for (int i = 0; i < options.warmup; ++i) once();
   std::vector<double> times;
-  while (static_cast<int>(times.size()) < options.most &&
-         (static_cast<int>(times.size()) < options.least || seconds_now() - start < options.seconds)) {
+  while (
+      static_cast<int>(times.size()) < options.most &&
+      (static_cast<int>(times.size()) < options.least || seconds_now() - start < options.seconds)) {
     times.push_back(once());
   }
   return {percentile(times, 0), percentile(times, 0.5), percentile(times, 0.9),
@@ -32,8 +33,8 @@ std::vector<Array> zero_inputs(const Plan& plan) {
     if (quant.empty() || plan.input_type(i) == DType::kFloat32) {
       inputs.push_back(Array::zeros(plan.input_type(i), plan.input_shape(i)));
     } else {
-      inputs.push_back(quantize(Array::zeros(DType::kFloat32, plan.input_shape(i)), quant,
-                                plan.input_type(i)));
+      inputs.push_back(
+          quantize(Array::zeros(DType::kFloat32, plan.input_shape(i)), quant, plan.input_type(i)));
     }
   }
   return inputs;

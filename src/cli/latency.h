@@ -9,8 +9,8 @@ namespace litegap {
 
 struct LatencyOptions {
   int warmup = 2;
-  int least = 5, most = 200;    // runs
-  double seconds = 0.3;         // enough after that time, when `least` runs are done
+  int least = 5, most = 200;  // runs
+  double seconds = 0.3;       // enough after that time, when `least` runs are done
 };
 
 struct Latency {

@@ -44,14 +44,15 @@ int defect(const std::string& what) {
 }
 
 void describe(CLI::App& app, Context& context) {
-  app.description("litegap tells why a TensorFlow model and its TensorFlow Lite twin disagree, and "
-                  "heals the file.\n");
+  app.description(
+      "litegap tells why a TensorFlow model and its TensorFlow Lite twin disagree, and "
+      "heals the file.\n");
   app.name("litegap");
   app.formatter(std::make_shared<Help>());
-  app.set_version_flag(
-      "--version", fmt::format("litegap {} ({}, reproduces {})", LITEGAP_VERSION,
-                               instruction_set(), kRuntimeVersion),
-      "print version, instruction set and the runtime reproduced");
+  app.set_version_flag("--version",
+                       fmt::format("litegap {} ({}, reproduces {})", LITEGAP_VERSION,
+                                   instruction_set(), kRuntimeVersion),
+                       "print version, instruction set and the runtime reproduced");
   app.require_subcommand(1);
   app.get_formatter()->label("SUBCOMMAND", "VERB");
   app.get_formatter()->label("Subcommands", "Verbs");
@@ -62,9 +63,10 @@ void describe(CLI::App& app, Context& context) {
   add_explain(app, context);
   add_run(app, context);
   add_bench(app, context);
-  app.footer("litegap VERB --help tells everything about a verb.\n"
-             "Exit codes: 0 done, 1 wrong input or command, 2 a stated limit is broken, "
-             "3 stopped early, 4 a defect of litegap.");
+  app.footer(
+      "litegap VERB --help tells everything about a verb.\n"
+      "Exit codes: 0 done, 1 wrong input or command, 2 a stated limit is broken, "
+      "3 stopped early, 4 a defect of litegap.");
 }
 
 int run_verb(Context& context) {

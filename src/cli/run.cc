@@ -50,11 +50,13 @@ std::vector<Array> arrays_by_name(const Model& model, const std::string& path) {
       found = find_array(named, name);
       if (found != nullptr) used.insert(name);
     }
-    if (found == nullptr) fail("{}: no array for input {}, expected {}", path, i, input_list(model));
+    if (found == nullptr)
+      fail("{}: no array for input {}, expected {}", path, i, input_list(model));
     inputs.push_back(*found);
   }
   for (const auto& [name, array] : named) {
-    if (!used.contains(name)) fail("{}: array {} fits no input, expected {}", path, name, input_list(model));
+    if (!used.contains(name))
+      fail("{}: array {} fits no input, expected {}", path, name, input_list(model));
   }
   return inputs;
 }
@@ -66,17 +68,21 @@ std::vector<Array> read_inputs(const Model& model, const std::string& path) {
     for (std::size_t i = 0; i < n; ++i) {
       const Tensor& t = input_tensor(model, i);
       if (dtype_bits(t.dtype) == 0) {
-        fail("{}: input {} holds {} values, which cannot be fed", model.path, i, dtype_name(t.dtype));
+        fail("{}: input {} holds {} values, which cannot be fed", model.path, i,
+             dtype_name(t.dtype));
       }
       const std::uint64_t bytes = dtype_bytes(t.dtype, shape_elements(t.shape));
-      if (bytes > kUsualMemory) fail("{}: input {} of {} needs {} bytes", model.path, i, shape_text(t.shape), bytes);
+      if (bytes > kUsualMemory)
+        fail("{}: input {} of {} needs {} bytes", model.path, i, shape_text(t.shape), bytes);
       inputs.push_back(Array::zeros(t.dtype, t.shape));
     }
     return inputs;
   }
   if (path.ends_with(".npz")) return arrays_by_name(model, path);
   if (!path.ends_with(".npy")) fail("{}: inputs are read from .npy or .npz", path);
-  if (n != 1) fail("{}: one array, {} expects {}: give a .npz with {}", path, model.path, n, input_list(model));
+  if (n != 1)
+    fail("{}: one array, {} expects {}: give a .npz with {}", path, model.path, n,
+         input_list(model));
   return {read_npy(path)};
 }
 
@@ -87,7 +93,8 @@ void adapt_inputs(const Model& model, const RunArguments& a, std::vector<Array>&
     const bool codes = !t.quant.empty() && t.dtype != DType::kFloat32;
     if (a.float_io && codes && !a.input.empty()) {
       if (inputs[i].dtype() != DType::kFloat32) {
-        fail("{}: input {} is {}, expected float32 with --float-io", a.input, i, dtype_name(inputs[i].dtype()));
+        fail("{}: input {} is {}, expected float32 with --float-io", a.input, i,
+             dtype_name(inputs[i].dtype()));
       }
       inputs[i] = quantize(inputs[i], t.quant, t.dtype);
     }
@@ -108,9 +115,10 @@ Array for_numpy(const Array& a) {
 }
 
 bool storable(const Array& a) {
-  return a.dtype() != DType::kBfloat16 && a.dtype() != DType::kUint4 && dtype_bits(a.dtype()) >= 2 &&
-         dtype_bits(a.dtype()) <= 64 && a.dtype() != DType::kComplex64 &&
-         a.dtype() != DType::kFloat8E4M3 && a.dtype() != DType::kFloat8E5M2;
+  return a.dtype() != DType::kBfloat16 && a.dtype() != DType::kUint4 &&
+         dtype_bits(a.dtype()) >= 2 && dtype_bits(a.dtype()) <= 64 &&
+         a.dtype() != DType::kComplex64 && a.dtype() != DType::kFloat8E4M3 &&
+         a.dtype() != DType::kFloat8E5M2;
 }
 
 NamedArrays collect(const Model& model, const Plan& plan, const Workspace& workspace,
@@ -125,8 +133,9 @@ NamedArrays collect(const Model& model, const Plan& plan, const Workspace& works
   const auto& tensors = model.main().tensors;
   std::size_t left_out = 0;
   for (std::size_t t = 0; t < tensors.size(); ++t) {
-    const Array value = tensors[t].constant && !tensors[t].sparse ? *tensors[t].constant
-                                                                  : workspace.tensor(static_cast<int>(t));
+    const Array value = tensors[t].constant && !tensors[t].sparse
+                            ? *tensors[t].constant
+                            : workspace.tensor(static_cast<int>(t));
     if (value.empty() || !storable(value)) {
       ++left_out;
       continue;
@@ -134,14 +143,16 @@ NamedArrays collect(const Model& model, const Plan& plan, const Workspace& works
     arrays.emplace_back(fmt::format("tensor_0_{}", t), for_numpy(value));
   }
   if (left_out > 0) {
-    context.note(fmt::format("{} of {} tensors are not in the dump: the run computes no value of "
-                             "theirs, or NumPy has no type for it",
-                             left_out, tensors.size()));
+    context.note(
+        fmt::format("{} of {} tensors are not in the dump: the run computes no value of "
+                    "theirs, or NumPy has no type for it",
+                    left_out, tensors.size()));
   }
   return arrays;
 }
 
-// ---- what is printed -----------------------------------------------------------------------------
+// ---- what is printed
+// -----------------------------------------------------------------------------
 
 Array real_values(const Array& a, const Quant& quant) {
   if (a.dtype() == DType::kFloat32) return a;
@@ -175,7 +186,8 @@ Json output_json(const Model& model, const Plan& plan, const Workspace& workspac
 }
 
 std::string text_of(const Json& value) {
-  TextTable table({"", "output", "type", "shape", "min", "max", "mean", "first values"}, "lllrrrrl");
+  TextTable table({"", "output", "type", "shape", "min", "max", "mean", "first values"},
+                  "lllrrrrl");
   const auto cell = [](const Json& v) { return value_text(v, false); };
   std::size_t i = 0;
   for (const Json& o : value["outputs"]) {
@@ -190,7 +202,8 @@ std::string text_of(const Json& value) {
 
 int run_run(const RunArguments& a, Context& context) {
   if (!a.dump.empty() && a.out.empty()) fail("--dump writes to a file: give -o OUT.npz");
-  if (!a.out.empty() && !a.out.ends_with(".npz")) fail("-o {}: expected a name ending in .npz", a.out);
+  if (!a.out.empty() && !a.out.ends_with(".npz"))
+    fail("-o {}: expected a name ending in .npz", a.out);
   const ModelPtr model = load_model(a.model);
   std::vector<Array> inputs = read_inputs(*model, a.input);
   adapt_inputs(*model, a, inputs);
@@ -229,16 +242,21 @@ int run_run(const RunArguments& a, Context& context) {
 
 void add_run(CLI::App& app, Context& context) {
   auto a = std::make_shared<RunArguments>();
-  CLI::App* verb = add_verb(app, "run", "runs a model on given inputs, any dialect, any tensor to disk",
-                            "litegap run m.tflite --input x.npy --dialect xnnpack --dump all -o out.npz");
-  verb->add_option("model", a->model, "the model (.tflite or C array)")->required()->type_name("MODEL");
+  CLI::App* verb =
+      add_verb(app, "run", "runs a model on given inputs, any dialect, any tensor to disk",
+               "litegap run m.tflite --input x.npy --dialect xnnpack --dump all -o out.npz");
+  verb->add_option("model", a->model, "the model (.tflite or C array)")
+      ->required()
+      ->type_name("MODEL");
   verb->add_option("--input", a->input,
                    ".npy for one input, .npz for several (named in_0, in_1 ... or by the model's "
                    "names), in the model's own types; without it every input is zeros (codes of 0)")
       ->type_name("FILE");
-  verb->add_flag("--float-io", a->float_io, "real values in and out: quantizes inputs, dequantizes outputs");
+  verb->add_flag("--float-io", a->float_io,
+                 "real values in and out: quantizes inputs, dequantizes outputs");
   verb->add_option("--dump", a->dump, "all: also every tensor, as tensor_<graph>_<index>")
-      ->type_name("all")->check(CLI::IsMember({"all"}));
+      ->type_name("all")
+      ->check(CLI::IsMember({"all"}));
   verb->add_option("-o,--out", a->out, "writes out_0, out_1 ...")->type_name("OUT.npz");
   add_common_flags(*verb, a->common, kDialectFlags | kMemoryFlags | kOutputFlags);
   on_run(*verb, context, [a](Context& c) { return run_run(*a, c); });

@@ -12,9 +12,9 @@ namespace litegap {
 // same number of fields; empty lines are skipped.
 struct Table {
   std::string path;
-  std::vector<std::string> header;             // empty: the first row is data
+  std::vector<std::string> header;  // empty: the first row is data
   std::vector<std::vector<std::string>> rows;
-  std::vector<std::size_t> lines;              // of each row in the file, from 1
+  std::vector<std::size_t> lines;  // of each row in the file, from 1
 
   std::size_t columns() const { return rows.empty() ? header.size() : rows.front().size(); }
   // By header name, else by number from 0 (negative: from the end); throws Error listing the names.
@@ -26,8 +26,8 @@ struct Table {
 };
 Table read_table(const std::string& path);
 
-// Columns of numbers as int64 when `integers_stay` and all are whole, else float32; [rows, columns],
-// or [rows] for one column when `flat`.
+// Columns of numbers as int64 when `integers_stay` and all are whole, else float32; [rows,
+// columns], or [rows] for one column when `flat`.
 Array table_array(const Table& table, const std::vector<std::size_t>& columns, bool integers_stay,
                   bool flat);
 

@@ -36,14 +36,22 @@ Array float_array(const Array& a) {
 Array label_array(const Array& a) {
   switch (a.dtype()) {
     case DType::kBool:
-    case DType::kUint8: return convert_as<std::uint8_t, std::int64_t>(a);
-    case DType::kInt8: return convert_as<std::int8_t, std::int64_t>(a);
-    case DType::kInt16: return convert_as<std::int16_t, std::int64_t>(a);
-    case DType::kUint16: return convert_as<std::uint16_t, std::int64_t>(a);
-    case DType::kInt32: return convert_as<std::int32_t, std::int64_t>(a);
-    case DType::kUint32: return convert_as<std::uint32_t, std::int64_t>(a);
-    case DType::kUint64: return convert_as<std::uint64_t, std::int64_t>(a);
-    default: return float_array(a);
+    case DType::kUint8:
+      return convert_as<std::uint8_t, std::int64_t>(a);
+    case DType::kInt8:
+      return convert_as<std::int8_t, std::int64_t>(a);
+    case DType::kInt16:
+      return convert_as<std::int16_t, std::int64_t>(a);
+    case DType::kUint16:
+      return convert_as<std::uint16_t, std::int64_t>(a);
+    case DType::kInt32:
+      return convert_as<std::int32_t, std::int64_t>(a);
+    case DType::kUint32:
+      return convert_as<std::uint32_t, std::int64_t>(a);
+    case DType::kUint64:
+      return convert_as<std::uint64_t, std::int64_t>(a);
+    default:
+      return float_array(a);
   }
 }
 
@@ -76,7 +84,8 @@ int numbered(const std::string& name, const std::string& base) {
   return n;
 }
 
-// ---- reading -------------------------------------------------------------------------------------
+// ---- reading
+// -------------------------------------------------------------------------------------
 
 void from_npz(Dataset& data) {
   std::vector<std::pair<int, Array>> quant;
@@ -123,8 +132,11 @@ void from_csv(Dataset& data, const DataOptions& options) {
   if (target.empty() && options.labels_path.empty()) {
     target = guess_target(table);
     if (!target.empty()) {
-      data.decisions.push_back({"labels", "column " + target, "its header says so; --target "
-                                "names another one", {}});
+      data.decisions.push_back({"labels",
+                                "column " + target,
+                                "its header says so; --target "
+                                "names another one",
+                                {}});
     }
   }
   std::vector<std::size_t> columns(table.columns());
@@ -217,10 +229,12 @@ std::vector<std::size_t> draw_rows(const Dataset& data, const DataOptions& optio
   return rows;
 }
 
-// ---- binding -------------------------------------------------------------------------------------
+// ---- binding
+// -------------------------------------------------------------------------------------
 
 std::string plain_name(std::string name) {
-  if (const std::string lead = "serving_default_"; name.starts_with(lead)) name.erase(0, lead.size());
+  if (const std::string lead = "serving_default_"; name.starts_with(lead))
+    name.erase(0, lead.size());
   if (name.ends_with(":0")) name.resize(name.size() - 2);
   return name;
 }
@@ -242,9 +256,9 @@ std::string list_inputs(const Model& model) {
   std::string text;
   for (std::size_t i = 0; i < model.main().inputs.size(); ++i) {
     if (i > 0) text += ", ";
-    text += fmt::format("{} {}", input_name(model, i),
-                        shape_text(model.main().tensors[static_cast<std::size_t>(
-                            model.main().inputs[i])].shape));
+    text += fmt::format(
+        "{} {}", input_name(model, i),
+        shape_text(model.main().tensors[static_cast<std::size_t>(model.main().inputs[i])].shape));
   }
   return text;
 }
@@ -273,8 +287,10 @@ std::vector<std::size_t> input_places(const Dataset& data, const Model& model,
     places.push_back(static_cast<std::size_t>(k));
   }
   if (data.inputs.size() > n) {
-    decisions.push_back({"inputs", fmt::format("{} of {} arrays", n, data.inputs.size()),
-                         model.path + " has no input for the others", {}});
+    decisions.push_back({"inputs",
+                         fmt::format("{} of {} arrays", n, data.inputs.size()),
+                         model.path + " has no input for the others",
+                         {}});
   }
   return places;
 }
@@ -303,8 +319,8 @@ void check_sample(const Array& array, const std::string& name, const Tensor& ten
     std::rotate(wanted.end() - 3, wanted.end() - 1, wanted.end());
   }
   const Shape& found = array.shape();
-  if (found.size() == wanted.size() && std::equal(found.begin() + 1, found.end(),
-                                                  wanted.begin() + 1)) {
+  if (found.size() == wanted.size() &&
+      std::equal(found.begin() + 1, found.end(), wanted.begin() + 1)) {
     return;
   }
   if (fits_dynamic(found, tensor)) return;
@@ -315,7 +331,8 @@ void check_sample(const Array& array, const std::string& name, const Tensor& ten
     fail("{}: {} has samples of shape {}, {} expects {}{}", data.path, name, shape_text(sample),
          model.path, shape_text(wanted), planar ? " (planar, as the input map says)" : "");
   }
-  decisions.push_back({"shape of " + name, shape_text(wanted),
+  decisions.push_back({"shape of " + name,
+                       shape_text(wanted),
                        fmt::format("samples of {} differ only by axes of length 1",
                                    shape_text(Shape(found.begin() + 1, found.end()))),
                        {}});
@@ -394,8 +411,10 @@ Dataset read_dataset(const std::string& path, const DataOptions& options) {
   check_dataset(data);
   if (options.limit == 0 || options.limit >= data.count) return data;
   Dataset limited = data.subset(draw_rows(data, options));
-  limited.decisions.push_back({"samples", fmt::format("{} of {}", limited.count, data.count),
-                               "--limit; drawn by the seed", {}});
+  limited.decisions.push_back({"samples",
+                               fmt::format("{} of {}", limited.count, data.count),
+                               "--limit; drawn by the seed",
+                               {}});
   return limited;
 }
 

@@ -126,9 +126,7 @@ class Parser {
     }
     return Affine{{0}, {number()}};
   }
-  double signed_number() {
-    return take('-') ? -number() : number();
-  }
+  double signed_number() { return take('-') ? -number() : number(); }
   double number() {
     skip();
     double value = 0;
@@ -194,23 +192,35 @@ double element(const Array& a, std::size_t i) {
 using Get = double (*)(const Array&, std::size_t);
 Get getter(DType dtype) {
   switch (dtype) {
-    case DType::kFloat32: return element<float>;
-    case DType::kFloat64: return element<double>;
-    case DType::kInt8: return element<std::int8_t>;
-    case DType::kUint8: return element<std::uint8_t>;
-    case DType::kBool: return element<std::uint8_t>;
-    case DType::kInt16: return element<std::int16_t>;
-    case DType::kUint16: return element<std::uint16_t>;
-    case DType::kInt32: return element<std::int32_t>;
-    case DType::kUint32: return element<std::uint32_t>;
-    case DType::kInt64: return element<std::int64_t>;
-    case DType::kUint64: return element<std::uint64_t>;
+    case DType::kFloat32:
+      return element<float>;
+    case DType::kFloat64:
+      return element<double>;
+    case DType::kInt8:
+      return element<std::int8_t>;
+    case DType::kUint8:
+      return element<std::uint8_t>;
+    case DType::kBool:
+      return element<std::uint8_t>;
+    case DType::kInt16:
+      return element<std::int16_t>;
+    case DType::kUint16:
+      return element<std::uint16_t>;
+    case DType::kInt32:
+      return element<std::int32_t>;
+    case DType::kUint32:
+      return element<std::uint32_t>;
+    case DType::kInt64:
+      return element<std::int64_t>;
+    case DType::kUint64:
+      return element<std::uint64_t>;
     case DType::kFloat16:
       return [](const Array& a, std::size_t i) {
         return static_cast<double>(
             float_from_half(reinterpret_cast<const std::uint16_t*>(a.data())[i]));
       };
-    default: fail("input data of type {}, expected numbers", dtype_name(dtype));
+    default:
+      fail("input data of type {}, expected numbers", dtype_name(dtype));
   }
 }
 
@@ -274,8 +284,8 @@ Array apply_input_map(const InputMap& map, const Array& sample, const Shape& sha
   std::size_t plane = 1;  // of the stored layout, for chw
   if (map.transpose_chw) {
     if (shape.size() < 3) {
-      fail("input map {}: chw needs an input of height, width and channels, found {}",
-           to_text(map), shape_text(shape));
+      fail("input map {}: chw needs an input of height, width and channels, found {}", to_text(map),
+           shape_text(shape));
     }
     plane = static_cast<std::size_t>(shape[shape.size() - 2]) *
             static_cast<std::size_t>(shape[shape.size() - 3]);

@@ -137,7 +137,8 @@ class Literal {
         fail("{}: a dimension is larger than 2^31 - 1", what_);
       }
     }
-    if (at_ == start) fail("{}: not a valid .npy header: expected a dimension at byte {}", what_, at_);
+    if (at_ == start)
+      fail("{}: not a valid .npy header: expected a dimension at byte {}", what_, at_);
     if (at_ < text_.size() && text_[at_] == 'L') ++at_;  // written by Python 2
     return static_cast<std::int32_t>(value);
   }

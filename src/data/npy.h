@@ -17,10 +17,11 @@ using NamedArrays = std::vector<std::pair<std::string, Array>>;
 // Fortran order is converted to C order, big endian to little; bool, int8…int64, uint8…uint64,
 // float16, float32, float64 (kept as they are).  Throws Error.
 Array read_npy(const std::string& path);
-NamedArrays read_npz(const std::string& path);      // names without ".npy", in file order
+NamedArrays read_npz(const std::string& path);  // names without ".npy", in file order
 const Array* find_array(const NamedArrays& arrays, const std::string& name);
 // Types that NumPy does not have (int4, bfloat16 …) are an Error.
 void write_npy(const std::string& path, const Array& array);
-void write_npz(const std::string& path, const NamedArrays& arrays);  // stored, temporary name, renamed
+void write_npz(const std::string& path,
+               const NamedArrays& arrays);  // stored, temporary name, renamed
 
 }  // namespace litegap

@@ -209,7 +209,8 @@ Array stored_member(std::span<const std::byte> bytes, const Member& m, const std
   return npy_array(header, bytes.subspan(header.data_offset), file);
 }
 
-Array read_member(const Bytes& zip, const Member& m, const std::shared_ptr<const MappedFile>& file) {
+Array read_member(const Bytes& zip, const Member& m,
+                  const std::shared_ptr<const MappedFile>& file) {
   const std::string what = zip.path() + ": " + m.name;
   if (m.flags & 1) fail("{}: is encrypted", what);
   if (zip.get(m.local, 4) != kLocalMark) fail("{}: not a sound .npz file", zip.path());
@@ -221,7 +222,8 @@ Array read_member(const Bytes& zip, const Member& m, const std::shared_ptr<const
   fail("{}: compression method {}, expected stored or deflated", what, m.method);
 }
 
-// ---- writing -------------------------------------------------------------------------------------
+// ---- writing
+// -------------------------------------------------------------------------------------
 
 void put(std::string& out, std::uint64_t value, int size) {
   for (int i = 0; i < size; ++i) out += static_cast<char>(value >> (8 * i) & 0xFF);
@@ -236,8 +238,8 @@ struct Written {
 // The fields that the local and the central record share.
 void put_common(std::string& out, const Written& m) {
   put(out, m.big() ? 45 : 20, 2);
-  put(out, 0x0800, 2);  // names are UTF-8
-  put(out, 0, 2);       // stored
+  put(out, 0x0800, 2);      // names are UTF-8
+  put(out, 0, 2);           // stored
   put(out, 0x00210000, 4);  // 1 January 1980: the same arrays give the same bytes
   put(out, m.crc, 4);
   put(out, m.big() ? 0xFFFFFFFF : m.size, 4);

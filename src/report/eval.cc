@@ -11,7 +11,9 @@ namespace {
 
 constexpr std::size_t kFlipsShown = 10, kClassesShown = 10;
 
-Json interval_json(const Interval& i) { return Json::array({json_number(i.low), json_number(i.high)}); }
+Json interval_json(const Interval& i) {
+  return Json::array({json_number(i.low), json_number(i.high)});
+}
 
 Json optional_json(const std::optional<double>& value) {
   return value ? json_number(*value) : Json(nullptr);
@@ -53,10 +55,14 @@ Json pair_json(const EvalPair& p) {
 
 const char* limit_name(LimitState state) {
   switch (state) {
-    case LimitState::kNone: return "none";
-    case LimitState::kKept: return "kept";
-    case LimitState::kUndecided: return "undecided";
-    case LimitState::kBroken: return "broken";
+    case LimitState::kNone:
+      return "none";
+    case LimitState::kKept:
+      return "kept";
+    case LimitState::kUndecided:
+      return "undecided";
+    case LimitState::kBroken:
+      return "broken";
   }
   return "none";
 }
@@ -84,13 +90,15 @@ std::string verdict(const Json& pair) {
 }
 
 std::string models_text(const Json& r, bool fraction, bool color) {
-  TextTable table({"", "model", "technique", r["metric"]["name"], "95 % interval", "size", "latency"},
-                  "rllrrrr");
+  TextTable table(
+      {"", "model", "technique", r["metric"]["name"], "95 % interval", "size", "latency"},
+      "rllrrrr");
   std::size_t i = 0;
   for (const Json& m : r["models"]) {
-    table.row({std::to_string(i++), m["path"], m["technique"], value_text(m["value"], fraction),
-               range_text(m["interval"], fraction), bytes_text(number(m["bytes"])),
-               m["latency_ms"].is_number() ? fmt::format("{:.3g} ms", number(m["latency_ms"])) : "-"});
+    table.row(
+        {std::to_string(i++), m["path"], m["technique"], value_text(m["value"], fraction),
+         range_text(m["interval"], fraction), bytes_text(number(m["bytes"])),
+         m["latency_ms"].is_number() ? fmt::format("{:.3g} ms", number(m["latency_ms"])) : "-"});
   }
   return table.text(color);
 }
@@ -104,15 +112,17 @@ std::string pair_text(const Json& r, const Json& p, bool fraction, bool color) {
       delta_text(p["delta"], fraction), delta_text(p["interval"][0], fraction),
       delta_text(p["interval"][1], fraction), number(p["p_value"]), verdict(p));
   if (hits) {
-    out += fmt::format("  only 0 right: {}, only {} right: {}\n", p["only_a_right"].get<std::size_t>(),
-                       b, p["only_b_right"].get<std::size_t>());
+    out +=
+        fmt::format("  only 0 right: {}, only {} right: {}\n", p["only_a_right"].get<std::size_t>(),
+                    b, p["only_b_right"].get<std::size_t>());
   }
   out += fmt::format("  agreement {:.4g}", number(p["agreement"]));
   if (p["kl"].is_number()) out += fmt::format(", KL {:.3g}", number(p["kl"]));
   if (p["cosine"].is_number()) out += fmt::format(", cosine {:.5f}", number(p["cosine"]));
   out += "\n";
   if (p["flips"].empty()) return out;
-  out += fmt::format("  other class at {} samples, the first:\n", p["flip_count"].get<std::size_t>());
+  out +=
+      fmt::format("  other class at {} samples, the first:\n", p["flip_count"].get<std::size_t>());
   TextTable table({"row", "label", "0", std::to_string(b)}, "rrrr");
   for (const Json& f : p["flips"]) {
     const auto name = [](const Json& c) {
@@ -139,7 +149,8 @@ std::string classes_text(const Json& r, bool color) {
                    [](const Json& a, const Json& b) { return change_of(a) > change_of(b); });
   std::vector<std::string> header{"class", "samples"};
   for (std::size_t k = 0; k < r["models"].size(); ++k) header.push_back(fmt::format("right {}", k));
-  for (std::size_t k = 0; k < r["models"].size(); ++k) header.push_back(fmt::format("answers {}", k));
+  for (std::size_t k = 0; k < r["models"].size(); ++k)
+    header.push_back(fmt::format("answers {}", k));
   TextTable table(header, std::string(header.size(), 'r'));
   for (std::size_t i = 0; i < std::min(kClassesShown, rows.size()); ++i) {
     std::vector<std::string> cells{rows[i]["label"].dump(), rows[i]["count"].dump()};
@@ -186,34 +197,33 @@ Json eval_json(const EvalResult& r, const std::string& version, const Json& dial
   for (const EvalModel& m : r.models) models.push_back(model_json(m));
   for (const EvalPair& p : r.pairs) pairs.push_back(pair_json(p));
   for (const auto& c : r.classes) {
-    classes.push_back({{"label", c.label},
-                       {"count", c.count},
-                       {"right", c.right},
-                       {"predicted", c.predicted}});
+    classes.push_back(
+        {{"label", c.label}, {"count", c.count}, {"right", c.right}, {"predicted", c.predicted}});
   }
-  return {{"schema", "litegap.eval/1"},
-          {"litegap", version},
-          {"dialect", dialect},
-          {"data", {{"path", r.data_path}, {"samples", r.samples}, {"of", r.of}, {"labels", r.labels}}},
-          {"metric",
-           {{"name", r.metric.name},
-            {"higher_is_better", r.metric.higher_is_better},
-            {"unit", r.metric.unit()}}},
-          {"samples", r.samples},
-          {"claimed", optional_json(r.claimed)},
-          {"models", models},
-          {"pairs", pairs},
-          {"classes", classes},
-          {"limit",
-           {{"fail_above", optional_json(r.fail_above)}, {"state", limit_name(r.limit)}}},
-          {"stopped_by", r.stopped_by.empty() ? Json(nullptr) : Json(r.stopped_by)},
-          {"decisions", to_json(r.decisions)},
-          {"cost", {{"seconds", r.seconds}, {"peak_bytes", peak_memory_bytes()}}}};
+  return {
+      {"schema", "litegap.eval/1"},
+      {"litegap", version},
+      {"dialect", dialect},
+      {"data", {{"path", r.data_path}, {"samples", r.samples}, {"of", r.of}, {"labels", r.labels}}},
+      {"metric",
+       {{"name", r.metric.name},
+        {"higher_is_better", r.metric.higher_is_better},
+        {"unit", r.metric.unit()}}},
+      {"samples", r.samples},
+      {"claimed", optional_json(r.claimed)},
+      {"models", models},
+      {"pairs", pairs},
+      {"classes", classes},
+      {"limit", {{"fail_above", optional_json(r.fail_above)}, {"state", limit_name(r.limit)}}},
+      {"stopped_by", r.stopped_by.empty() ? Json(nullptr) : Json(r.stopped_by)},
+      {"decisions", to_json(r.decisions)},
+      {"cost", {{"seconds", r.seconds}, {"peak_bytes", peak_memory_bytes()}}}};
 }
 
 std::string eval_text(const Json& r, bool color) {
   const bool fraction = r["metric"]["unit"] == "fraction";
-  const auto samples = r["data"]["samples"].get<std::size_t>(), of = r["data"]["of"].get<std::size_t>();
+  const auto samples = r["data"]["samples"].get<std::size_t>(),
+             of = r["data"]["of"].get<std::size_t>();
   std::string out = fmt::format("{}: {} samples", r["data"]["path"].get<std::string>(), samples);
   if (samples < of) {
     out += fmt::format(" of {} ({})", of,

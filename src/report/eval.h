@@ -16,14 +16,14 @@ struct EvalModel {
   std::optional<double> latency_ms;  // per sample, one thread, median; none for recorded outputs
 };
 
-struct EvalPair {                    // model 0 against model b, on the same samples
+struct EvalPair {  // model 0 against model b, on the same samples
   std::size_t b = 0;
   Paired paired;
   std::optional<double> kl, cosine;  // of the outputs of b from those of model 0
   // Samples at which an interval of the loss would be as narrow as the limit (0.5 points unless the
   // user stated one), at the rate of discordant samples seen; only for right/wrong metrics.
   std::optional<std::size_t> samples_needed;
-  std::vector<Flip> flips;           // all samples with another class
+  std::vector<Flip> flips;  // all samples with another class
 };
 
 enum class LimitState : std::uint8_t { kNone, kKept, kUndecided, kBroken };
@@ -31,7 +31,7 @@ enum class LimitState : std::uint8_t { kNone, kKept, kUndecided, kBroken };
 struct EvalResult {
   Metric metric;
   std::string data_path;
-  std::size_t samples = 0, of = 0;   // covered, in the data
+  std::size_t samples = 0, of = 0;  // covered, in the data
   bool labels = false;
   std::vector<EvalModel> models;
   std::vector<EvalPair> pairs;
@@ -45,13 +45,14 @@ struct EvalResult {
   std::vector<ClassRow> classes;
   std::optional<double> claimed, fail_above;
   LimitState limit = LimitState::kNone;
-  std::string stopped_by;            // "" = complete, "limit", "time", "budget", "certain", "interrupt"
+  std::string stopped_by;  // "" = complete, "limit", "time", "budget", "certain", "interrupt"
   std::vector<Decision> decisions;
   double seconds = 0;
 };
 
-// Whether the loss of b against model 0 is larger than `limit` (in the metric's own unit): kBroken when
-// the whole interval is, or b's value is not finite while model 0's is; kUndecided when only a part is.
+// Whether the loss of b against model 0 is larger than `limit` (in the metric's own unit): kBroken
+// when the whole interval is, or b's value is not finite while model 0's is; kUndecided when only a
+// part is.
 LimitState judge_limit(const EvalResult& result, const EvalPair& pair, double limit);
 
 // `litegap.eval/1`; keys in docs/formats.md.

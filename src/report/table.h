@@ -7,8 +7,8 @@
 
 namespace litegap {
 
-// Columns as wide as their widest cell, two spaces apart; the first row is the header.  Widths count
-// characters, not bytes.
+// Columns as wide as their widest cell, two spaces apart; the first row is the header.  Widths
+// count characters, not bytes.
 class TextTable {
  public:
   // `align` has one letter a column, 'l' or 'r'; missing ones are 'l'.

@@ -84,7 +84,8 @@ const Predictions& reference_of(const Metric& metric, const ScoreInput& in) {
   return *in.reference;
 }
 
-// ---- right or wrong ------------------------------------------------------------------------------
+// ---- right or wrong
+// ------------------------------------------------------------------------------
 
 std::vector<double> top_hits(const Metric& metric, const ScoreInput& in, std::size_t k) {
   const Rows rows = output_rows(*in.predictions);
@@ -145,7 +146,8 @@ std::vector<double> agreement_hits(const Metric& metric, const ScoreInput& in) {
   return hits;
 }
 
-// ---- errors --------------------------------------------------------------------------------------
+// ---- errors
+// --------------------------------------------------------------------------------------
 
 Targets error_targets(const Metric& metric, const ScoreInput& in, const Rows& rows) {
   if (metric.needs_labels) return targets_for(metric, in, rows.width);
@@ -197,7 +199,8 @@ Prepared r2_score(const Metric& metric, const ScoreInput& in) {
   return p;
 }
 
-// ---- areas ---------------------------------------------------------------------------------------
+// ---- areas
+// ---------------------------------------------------------------------------------------
 
 Prepared auc_score(const Metric& metric, const ScoreInput& in) {
   const Rows rows = output_rows(*in.predictions);
@@ -258,7 +261,8 @@ Prepared pair_score(const Metric& metric, const ScoreInput& in) {
   return p;
 }
 
-// ---- against the float model ---------------------------------------------------------------------
+// ---- against the float model
+// ---------------------------------------------------------------------
 
 // A row as a distribution: as it is when it is one (to a per cent, for coarse output scales).
 std::vector<double> distribution(std::span<const float> row) {

@@ -18,8 +18,10 @@ struct Box {
 };
 
 double overlap(const Box& a, const Box& b) {
-  const double iw = std::min(a.cx + a.w / 2, b.cx + b.w / 2) - std::max(a.cx - a.w / 2, b.cx - b.w / 2);
-  const double ih = std::min(a.cy + a.h / 2, b.cy + b.h / 2) - std::max(a.cy - a.h / 2, b.cy - b.h / 2);
+  const double iw =
+      std::min(a.cx + a.w / 2, b.cx + b.w / 2) - std::max(a.cx - a.w / 2, b.cx - b.w / 2);
+  const double ih =
+      std::min(a.cy + a.h / 2, b.cy + b.h / 2) - std::max(a.cy - a.h / 2, b.cy - b.h / 2);
   if (!(iw > 0) || !(ih > 0)) return 0;
   const double unite = a.w * a.h + b.w * b.h - iw * ih;
   return unite > 0 ? iw * ih / unite : 0;
@@ -41,7 +43,8 @@ Box box_at(std::span<const float> row, std::size_t at) {
 }
 
 // The candidates of one sample and class that survive suppression, best first.
-std::vector<std::size_t> survivors(std::span<const float> sample, std::size_t width, std::size_t c) {
+std::vector<std::size_t> survivors(std::span<const float> sample, std::size_t width,
+                                   std::size_t c) {
   std::vector<std::size_t> order, keep;
   const auto score = [&](std::size_t k) { return sample[k * width + 4 + c]; };
   for (std::size_t k = 0; k < sample.size() / width; ++k) {

@@ -12,8 +12,7 @@ std::size_t output_width(const Model& model, std::size_t output) {
   const Graph& g = model.main();
   const Shape& shape = g.tensors[static_cast<std::size_t>(g.outputs.at(output))].shape;
   const std::size_t n = shape_elements(shape);
-  const std::size_t batch =
-      shape.empty() || shape[0] < 1 ? 1 : static_cast<std::size_t>(shape[0]);
+  const std::size_t batch = shape.empty() || shape[0] < 1 ? 1 : static_cast<std::size_t>(shape[0]);
   return std::max<std::size_t>(1, n / batch);
 }
 
@@ -43,7 +42,8 @@ Facts facts_of(const Model& model, const Dataset& data) {
     f.input_width = data.inputs[0].elements() / data.count;
   }
   for (const Op& op : g.ops) {
-    const bool last = std::find(op.outputs.begin(), op.outputs.end(), g.outputs[0]) != op.outputs.end();
+    const bool last =
+        std::find(op.outputs.begin(), op.outputs.end(), g.outputs[0]) != op.outputs.end();
     if (last && op.code == OpCode::kLogistic) f.ends_in_sigmoid = true;
   }
   return f;
@@ -59,13 +59,15 @@ bool looks_like_boxes(const Facts& f) {
 }
 
 Choice guess_unlabelled(const Facts& f) {
-  if (f.width > 1) return {"agreement", "there are no labels: the float model's classes stand for them"};
+  if (f.width > 1)
+    return {"agreement", "there are no labels: the float model's classes stand for them"};
   if (f.ends_in_sigmoid) return {"agreement", "there are no labels and the output is one sigmoid"};
   return {"rmse", "there are no labels: the float model's values stand for the targets"};
 }
 
 Choice guess_for_task(const std::string& task, const Facts& f) {
-  if (task == "segmentation") fail("task segmentation: miou is not built yet; name another --metric");
+  if (task == "segmentation")
+    fail("task segmentation: miou is not built yet; name another --metric");
   if (!f.labelled) {
     if (task == "embedding") return {"cosine", "there are no labels"};
     return guess_unlabelled(f);
@@ -114,9 +116,10 @@ void check_fit(const Metric& metric, const Facts& f) {
   if (!metric.needs_labels) return;
   const std::string& name = metric.name;
   if (!f.labelled) {
-    fail("metric {} needs labels: y in the .npz, --labels or --target; without them agreement, kl "
-         "and cosine compare with the first model",
-         name);
+    fail(
+        "metric {} needs labels: y in the .npz, --labels or --target; without them agreement, kl "
+        "and cosine compare with the first model",
+        name);
   }
   const bool one = f.labels.columns == 1 && !f.paired;
   if (name == "top1" || name == "top5") {
@@ -128,7 +131,8 @@ void check_fit(const Metric& metric, const Facts& f) {
   } else if (name == "auc") {
     if (f.width > 2 || !one) misfit(metric, f, "one label and one or two scores a sample");
   } else if (name == "recon_auc") {
-    if (f.width != f.input_width || !one) misfit(metric, f, "one label a sample, outputs as inputs");
+    if (f.width != f.input_width || !one)
+      misfit(metric, f, "one label a sample, outputs as inputs");
   } else if (name == "pair_auc") {
     if (!f.paired) misfit(metric, f, "one label for every two samples");
   } else if (name == "heads") {

@@ -71,8 +71,7 @@ Interval wilson(std::size_t hits, std::size_t n, double z) {
   const double count = static_cast<double>(n), p = static_cast<double>(hits) / count;
   const double scale = 1 + z * z / count;
   const double centre = (p + z * z / (2 * count)) / scale;
-  const double half =
-      z / scale * std::sqrt(p * (1 - p) / count + z * z / (4 * count * count));
+  const double half = z / scale * std::sqrt(p * (1 - p) / count + z * z / (4 * count * count));
   return {hits == 0 ? 0 : std::max(0.0, centre - half),
           hits == n ? 1 : std::min(1.0, centre + half)};
 }
@@ -101,7 +100,8 @@ Interval paired_proportion_interval(std::size_t only_a, std::size_t only_b, std:
   const double half = z * std::sqrt(a + b - (a - b) * (a - b) / count) / count;
   const double seen = (static_cast<double>(only_a) - static_cast<double>(only_b)) /
                       static_cast<double>(std::max<std::size_t>(1, n));
-  return {std::max(-1.0, std::min(seen, middle - half)), std::min(1.0, std::max(seen, middle + half))};
+  return {std::max(-1.0, std::min(seen, middle - half)),
+          std::min(1.0, std::max(seen, middle + half))};
 }
 
 double correlation(std::span<const float> a, std::span<const float> b) {

@@ -24,7 +24,8 @@ class Auc {
   std::vector<bool> positive_;
 };
 
-// Draws weights (how often each of n units is in the resample) and calls body; same seed, same draws.
+// Draws weights (how often each of n units is in the resample) and calls body; same seed, same
+// draws.
 void resample(std::size_t n, std::uint64_t seed, int times,
               const std::function<void(std::span<const double> weights)>& body);
 // The given share of the sorted values by linear interpolation; NaN when any value is NaN.
@@ -34,6 +35,7 @@ Interval central_interval(const std::vector<double>& values);  // 2.5 % to 97.5 
 // added to each cell, so that no discordant pair at all still leaves an interval).
 Interval paired_proportion_interval(std::size_t only_a, std::size_t only_b, std::size_t n,
                                     double z = 1.959964);
-double correlation(std::span<const float> a, std::span<const float> b);  // 1 when equal, NaN if undefined
+double correlation(std::span<const float> a,
+                   std::span<const float> b);  // 1 when equal, NaN if undefined
 
 }  // namespace litegap

@@ -40,7 +40,8 @@ std::vector<std::string> lines_of(const std::string& text) {
 
 std::vector<std::string> case_files() {
   std::vector<std::string> files;
-  for (const auto& entry : fs::directory_iterator(std::string(LITEGAP_SOURCE_DIR) + "/tests/cases")) {
+  for (const auto& entry :
+       fs::directory_iterator(std::string(LITEGAP_SOURCE_DIR) + "/tests/cases")) {
     if (entry.path().extension() == ".case") files.push_back(entry.path().string());
   }
   std::sort(files.begin(), files.end());
@@ -50,9 +51,10 @@ std::vector<std::string> case_files() {
 class CaseRunner {
  public:
   explicit CaseRunner(const std::string& path)
-      : path_(path), lines_(lines_of(read_text(path))),
-        folder_(fs::temp_directory_path() /
-                ("litegap_case_" + std::to_string(::getpid()) + "_" + fs::path(path).stem().string())) {
+      : path_(path),
+        lines_(lines_of(read_text(path))),
+        folder_(fs::temp_directory_path() / ("litegap_case_" + std::to_string(::getpid()) + "_" +
+                                             fs::path(path).stem().string())) {
     fs::remove_all(folder_);
     fs::create_directories(folder_);
   }
@@ -145,8 +147,8 @@ class CaseRunner {
     flush_arrays();
     const std::string program = "litegap ";
     ASSERT_TRUE(line.starts_with(program));
-    line = fmt::format("cd '{}' && '{}' {} >stdout 2>stderr </dev/null", folder_.string(), LITEGAP_BINARY,
-                       line.substr(program.size()));
+    line = fmt::format("cd '{}' && '{}' {} >stdout 2>stderr </dev/null", folder_.string(),
+                       LITEGAP_BINARY, line.substr(program.size()));
     const int status = std::system(line.c_str());
     exit_ = WIFEXITED(status) ? WEXITSTATUS(status) : 128;
     out_ = read_text(in_folder("stdout"));
@@ -186,7 +188,9 @@ TEST_P(Cases, Plays) { CaseRunner(GetParam()).play(); }
 
 INSTANTIATE_TEST_SUITE_P(All, Cases, testing::ValuesIn(case_files()), [](const auto& info) {
   std::string name = fs::path(info.param).stem().string();
-  std::replace_if(name.begin(), name.end(), [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); }, '_');
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); },
+      '_');
   return name;
 });
 

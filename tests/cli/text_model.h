@@ -7,9 +7,9 @@
 //   output y
 //   op FULLY_CONNECTED x w - -> y activation=relu
 //
-// A tensor with values is a constant.  `scale` and `zero` take several values for one a channel, and
-// then `axis N`.  `-` is an absent operand.  Options: activation=none|relu|relu6, padding=same|valid,
-// stride=N, filter=N, beta=X, axis=N.
+// A tensor with values is a constant.  `scale` and `zero` take several values for one a channel,
+// and then `axis N`.  `-` is an absent operand.  Options: activation=none|relu|relu6,
+// padding=same|valid, stride=N, filter=N, beta=X, axis=N.
 #pragma once
 #include <map>
 #include <sstream>
@@ -54,14 +54,22 @@ Array array_from(const Shape& shape, const std::vector<double>& values) {
 
 inline Array array_from_text(DType dtype, const Shape& shape, const std::vector<double>& values) {
   switch (dtype) {
-    case DType::kFloat32: return array_from<float>(shape, values);
-    case DType::kFloat64: return array_from<double>(shape, values);
-    case DType::kInt8: return array_from<std::int8_t>(shape, values);
-    case DType::kUint8: return array_from<std::uint8_t>(shape, values);
-    case DType::kInt16: return array_from<std::int16_t>(shape, values);
-    case DType::kInt32: return array_from<std::int32_t>(shape, values);
-    case DType::kInt64: return array_from<std::int64_t>(shape, values);
-    default: fail("text model: no constants of type {}", dtype_name(dtype));
+    case DType::kFloat32:
+      return array_from<float>(shape, values);
+    case DType::kFloat64:
+      return array_from<double>(shape, values);
+    case DType::kInt8:
+      return array_from<std::int8_t>(shape, values);
+    case DType::kUint8:
+      return array_from<std::uint8_t>(shape, values);
+    case DType::kInt16:
+      return array_from<std::int16_t>(shape, values);
+    case DType::kInt32:
+      return array_from<std::int32_t>(shape, values);
+    case DType::kInt64:
+      return array_from<std::int64_t>(shape, values);
+    default:
+      fail("text model: no constants of type {}", dtype_name(dtype));
   }
 }
 
@@ -81,7 +89,8 @@ class TextModel {
       tensor(in);
     } else if (word == "input" || word == "output") {
       std::string name;
-      while (in >> name) (word == "input" ? model_.main().inputs : model_.main().outputs).push_back(index(name));
+      while (in >> name)
+        (word == "input" ? model_.main().inputs : model_.main().outputs).push_back(index(name));
     } else if (word == "op") {
       op(in);
     } else {
@@ -168,16 +177,31 @@ class TextModel {
         op.attrs = a;
         break;
       }
-      case OpCode::kConv2d: op.attrs = ConvAttrs{padding, stride, stride, activation}; break;
-      case OpCode::kDepthwiseConv2d: op.attrs = DepthwiseAttrs{padding, stride, stride, 1, activation}; break;
+      case OpCode::kConv2d:
+        op.attrs = ConvAttrs{padding, stride, stride, activation};
+        break;
+      case OpCode::kDepthwiseConv2d:
+        op.attrs = DepthwiseAttrs{padding, stride, stride, 1, activation};
+        break;
       case OpCode::kAveragePool2d:
-      case OpCode::kMaxPool2d: op.attrs = PoolAttrs{padding, stride, stride, filter, filter, activation}; break;
+      case OpCode::kMaxPool2d:
+        op.attrs = PoolAttrs{padding, stride, stride, filter, filter, activation};
+        break;
       case OpCode::kAdd:
-      case OpCode::kSub: op.attrs = AddAttrs{activation}; break;
-      case OpCode::kMul: op.attrs = ActivationAttrs{activation}; break;
-      case OpCode::kSoftmax: op.attrs = SoftmaxAttrs{std::stof(text("beta", "1"))}; break;
-      case OpCode::kConcatenation: op.attrs = ConcatAttrs{std::stoi(text("axis", "-1")), activation}; break;
-      default: break;
+      case OpCode::kSub:
+        op.attrs = AddAttrs{activation};
+        break;
+      case OpCode::kMul:
+        op.attrs = ActivationAttrs{activation};
+        break;
+      case OpCode::kSoftmax:
+        op.attrs = SoftmaxAttrs{std::stof(text("beta", "1"))};
+        break;
+      case OpCode::kConcatenation:
+        op.attrs = ConcatAttrs{std::stoi(text("axis", "-1")), activation};
+        break;
+      default:
+        break;
     }
   }
 

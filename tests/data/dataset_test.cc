@@ -12,8 +12,8 @@ namespace litegap {
 namespace {
 
 std::string scratch(const std::string& name) {
-  const auto folder = std::filesystem::temp_directory_path() /
-                      ("litegap_data_" + std::to_string(::getpid()));
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("litegap_data_" + std::to_string(::getpid()));
   std::filesystem::create_directories(folder);
   return (folder / name).string();
 }
@@ -27,10 +27,10 @@ std::string error_of(const std::function<void()>& body) {
   return "no error";
 }
 
-#define EXPECT_ERROR(body, text)                                   \
-  do {                                                             \
-    const std::string what = error_of([&] { body; });              \
-    EXPECT_NE(what.find(text), std::string::npos) << what;         \
+#define EXPECT_ERROR(body, text)                           \
+  do {                                                     \
+    const std::string what = error_of([&] { body; });      \
+    EXPECT_NE(what.find(text), std::string::npos) << what; \
   } while (false)
 
 std::string csv(const std::string& name, const std::string& text) {
@@ -154,13 +154,15 @@ TEST(Bind, ByNameByNumberAndErrors) {
   data.path = "d.npz";
   data.count = 2;
   data.names = {"image", "size"};
-  data.inputs = {Array::zeros(DType::kFloat32, {2, 4, 4, 1}), Array::zeros(DType::kFloat32, {2, 3})};
+  data.inputs = {Array::zeros(DType::kFloat32, {2, 4, 4, 1}),
+                 Array::zeros(DType::kFloat32, {2, 3})};
   const Model model = model_with({{"serving_default_size:0", {1, 3}}, {"image", {1, 4, 4, 1}}});
   const Dataset bound = bind_dataset(data, model);
   EXPECT_EQ(bound.names, (std::vector<std::string>{"size", "image"}));
   data.names = {"foo", "bar"};
-  EXPECT_ERROR(bind_dataset(data, model),
-               "holds 2 input arrays (foo, bar), m.tflite expects 2: serving_default_size:0 [1, 3]");
+  EXPECT_ERROR(
+      bind_dataset(data, model),
+      "holds 2 input arrays (foo, bar), m.tflite expects 2: serving_default_size:0 [1, 3]");
   data.names = {"x0", "x1"};
   EXPECT_ERROR(bind_dataset(data, model),
                "x0 has samples of shape [1, 4, 4, 1], m.tflite expects [1, 3]");
@@ -222,9 +224,9 @@ TEST(InputMap, FaultsTellTheirPlace) {
 }
 
 TEST(InputMap, TextRoundTrip) {
-  for (const char* text : {"x", "x/255", "x/127.5-1", "bgr:x", "chw:bgr:x*0.58470291-48.5", "x*1e-30",
-                           "(x-83)*0.58470291", "-x+3", "x/255:v*[1,2,3]-[0.1,0.2,0.3]",
-                           "x*[1,2]+3", "x/3-1e20"}) {
+  for (const char* text :
+       {"x", "x/255", "x/127.5-1", "bgr:x", "chw:bgr:x*0.58470291-48.5", "x*1e-30",
+        "(x-83)*0.58470291", "-x+3", "x/255:v*[1,2,3]-[0.1,0.2,0.3]", "x*[1,2]+3", "x/3-1e20"}) {
     const InputMap map = parse_input_map(text);
     EXPECT_EQ(parse_input_map(to_text(map)), map) << text << " -> " << to_text(map);
   }

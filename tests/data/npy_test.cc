@@ -14,8 +14,8 @@ namespace {
 const std::string kFixtures = std::string(LITEGAP_SOURCE_DIR) + "/tests/data/fixtures/";
 
 std::string scratch(const std::string& name) {
-  const auto folder = std::filesystem::temp_directory_path() /
-                      ("litegap_npy_" + std::to_string(::getpid()));
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("litegap_npy_" + std::to_string(::getpid()));
   std::filesystem::create_directories(folder);
   return (folder / name).string();
 }
@@ -59,7 +59,8 @@ TEST_P(Types, NumpysFilesAreRead) {
   const Array half = get("t_f2");
   EXPECT_EQ(half.dtype(), DType::kFloat16);
   EXPECT_EQ(float_from_half(reinterpret_cast<const std::uint16_t*>(half.data())[5]), 3.0f);
-  EXPECT_EQ(values<double>(get("big")), (std::vector<double>{0, 1000.5, 2001, 3001.5, 4002, 5002.5}));
+  EXPECT_EQ(values<double>(get("big")),
+            (std::vector<double>{0, 1000.5, 2001, 3001.5, 4002, 5002.5}));
   EXPECT_EQ(values<std::int32_t>(get("bigint")),
             (std::vector<double>{-3, 69997, 139997, 209997, 279997, 349997}));
   std::vector<double> counted(24);
@@ -144,7 +145,8 @@ TEST(Npz, DamagedBytesNeverCrash) {
     const std::string whole = read_text(kFixtures + name);
     for (int i = 0; i < 400; ++i) {
       std::string text = whole;
-      for (int k = 0; k < 3; ++k) text[random.below(text.size())] = static_cast<char>(random.bits());
+      for (int k = 0; k < 3; ++k)
+        text[random.below(text.size())] = static_cast<char>(random.bits());
       if (i % 4 == 0) text.resize(random.below(text.size()));
       write_text(path, text);
       error_of([&] { read_npz(path); });

@@ -92,7 +92,8 @@ TEST(Score, RowsAreASubsetAndPairsCount) {
 }
 
 TEST(Score, R2AndTop5) {
-  const Case c = make_case({Array::of<float>({4, 1}, {1, 2, 3, 5})}, Array::of<float>({4}, {1, 2, 3, 4}));
+  const Case c =
+      make_case({Array::of<float>({4, 1}, {1, 2, 3, 5})}, Array::of<float>({4}, {1, 2, 3, 4}));
   EXPECT_NEAR(score(metric("r2"), c.input()), 1 - 1.0 / 5.0, 1e-12);
   const Case t = make_case({Array::of<float>({3, 7}, {7, 6, 5, 4, 3, 2, 1, 1, 1, 1, 1, 1, 1, 1,  //
                                                       7, 6, 5, 4, 3, 2, 1})},
@@ -101,12 +102,12 @@ TEST(Score, R2AndTop5) {
 }
 
 TEST(Score, NotFiniteIsWrongOrNaN) {
-  const Case top = make_case({Array::of<float>({2, 2}, {kNanF, 1, 0, 1})},
-                             Array::of<std::int64_t>({2}, {1, 1}));
+  const Case top =
+      make_case({Array::of<float>({2, 2}, {kNanF, 1, 0, 1})}, Array::of<std::int64_t>({2}, {1, 1}));
   EXPECT_EQ(score(metric("top1"), top.input()), 0.5);
   EXPECT_EQ(predicted_classes(top.predictions), (std::vector<int>{-1, 1}));
-  const Case low = make_case({Array::of<float>({2, 1}, {kNanF, 0})},
-                             Array::of<std::int64_t>({2}, {0, 0}));
+  const Case low =
+      make_case({Array::of<float>({2, 1}, {kNanF, 0})}, Array::of<std::int64_t>({2}, {0, 0}));
   EXPECT_EQ(score(metric("binary"), low.input()), 0.5);
   EXPECT_TRUE(std::isnan(score(metric("mse"), low.input())));
   EXPECT_TRUE(std::isnan(score(metric("auc"), low.input())));
@@ -125,7 +126,8 @@ TEST(Score, AgainstTheFloatModel) {
   input.reference = &a.predictions;
   EXPECT_EQ(score(metric("agreement"), input), 0.5);
   const double kl = (0.75 * std::log(1.5) + 0.25 * std::log(0.5) + 0.5 * std::log(2) +
-                     0.5 * std::log(0.5 / 0.75)) / 2;
+                     0.5 * std::log(0.5 / 0.75)) /
+                    2;
   EXPECT_NEAR(score(metric("kl"), input), kl, 1e-7);
   const double cosine = (0.5 / std::sqrt(0.625 * 0.5) + 0.5 / std::sqrt(0.5 * 0.625)) / 2;
   EXPECT_NEAR(score(metric("cosine"), input), cosine, 1e-12);
@@ -248,8 +250,9 @@ TEST(Choose, WhatDoesNotFitIsAnErrorWithShapes) {
     }
     return "no error";
   };
-  EXPECT_EQ(error("", {1, 10}), "metric mse: labels of shape [4, 2] do not fit outputs of shape "
-                                "[1, 10], expected as many targets as outputs");
+  EXPECT_EQ(error("", {1, 10}),
+            "metric mse: labels of shape [4, 2] do not fit outputs of shape "
+            "[1, 10], expected as many targets as outputs");
   EXPECT_NE(error("accuracy", {1, 10}).find("expected one of top1, top5"), std::string::npos);
   EXPECT_NE(error("top1", {1, 1}).find("do not fit"), std::string::npos);
   data.labels.reset();
