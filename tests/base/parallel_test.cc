@@ -47,7 +47,8 @@ TEST(ParallelTest, BlocksDoNotDependOnThreads) {
 
 TEST(ParallelTest, OneThreadKeepsTheOrder) {
   std::vector<std::size_t> order;
-  for_each_block(50, 8, 1, [&](std::size_t b, std::size_t, std::size_t, int) { order.push_back(b); });
+  for_each_block(50, 8, 1,
+                 [&](std::size_t b, std::size_t, std::size_t, int) { order.push_back(b); });
   EXPECT_EQ(order, (std::vector<std::size_t>{0, 1, 2, 3, 4, 5, 6}));
 }
 

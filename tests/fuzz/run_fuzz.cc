@@ -1,5 +1,5 @@
-// From bytes to a small model to a result: whatever the bytes, planning refuses with Error or running
-// ends, with the same answer each time.
+// From bytes to a small model to a result: whatever the bytes, planning refuses with Error or
+// running ends, with the same answer each time.
 //
 // The first byte chooses:
 //   0, 1  a graph made of the bytes, valid but for a few deliberate slips, in every arithmetic and
@@ -41,7 +41,8 @@ class Bytes {
 
 class Builder {
  public:
-  explicit Builder(Bytes& bytes) : bytes_(bytes), random_(static_cast<std::uint64_t>(bytes.word())) {
+  explicit Builder(Bytes& bytes)
+      : bytes_(bytes), random_(static_cast<std::uint64_t>(bytes.word())) {
     static constexpr DType kTypes[] = {DType::kInt8, DType::kUint8, DType::kInt16, DType::kFloat32};
     type_ = kTypes[bytes_.below(4)];
     model_.path = "fuzz";
@@ -64,11 +65,19 @@ class Builder {
  private:
   Graph& graph() { return model_.main(); }
   const Shape& shape_of(int t) { return graph().tensors[static_cast<std::size_t>(t)].shape; }
-  std::size_t pick(std::size_t n) { return static_cast<std::size_t>(bytes_.below(static_cast<int>(n))); }
+  std::size_t pick(std::size_t n) {
+    return static_cast<std::size_t>(bytes_.below(static_cast<int>(n)));
+  }
 
   float scale() {
-    static constexpr float kOdd[] = {0.0f, 1e-38f, 1e30f, std::numeric_limits<float>::infinity(),
-                                     std::numeric_limits<float>::quiet_NaN(), -0.5f, 1.0f, 1.0f / 256};
+    static constexpr float kOdd[] = {0.0f,
+                                     1e-38f,
+                                     1e30f,
+                                     std::numeric_limits<float>::infinity(),
+                                     std::numeric_limits<float>::quiet_NaN(),
+                                     -0.5f,
+                                     1.0f,
+                                     1.0f / 256};
     const int b = bytes_.next();
     if (b >= 248) return kOdd[b - 248];
     return std::exp2(static_cast<float>(b % 128 - 100) / 12) * (1 + static_cast<float>(b) / 1000);
@@ -101,7 +110,8 @@ class Builder {
   }
   void share_quant(int from, int to) {
     auto& tensors = graph().tensors;
-    if (bytes_.below(8) != 0) tensors[static_cast<std::size_t>(to)].quant = tensors[static_cast<std::size_t>(from)].quant;
+    if (bytes_.below(8) != 0)
+      tensors[static_cast<std::size_t>(to)].quant = tensors[static_cast<std::size_t>(from)].quant;
   }
   void add_input(const Shape& shape) {
     last_ = add_activation(type_, shape);
@@ -136,9 +146,11 @@ class Builder {
     const std::size_t width = a.elements() == 0 ? 1 : a.byte_size() / a.elements();
     for (std::size_t i = 0; i < a.elements(); ++i) {
       std::uint64_t code = random.bits();
-      if (extremes && random.below(2) == 0) code = random.below(2) == 0 ? 0x7F7F7F7F7F7F7F7FULL : 0x8080808080808080ULL;
+      if (extremes && random.below(2) == 0)
+        code = random.below(2) == 0 ? 0x7F7F7F7F7F7F7F7FULL : 0x8080808080808080ULL;
       if (a.dtype() == DType::kBool) code &= 1;
-      if (width == 4 && !extremes) code = static_cast<std::uint64_t>(static_cast<std::int64_t>(random.below(20001)) - 10000);
+      if (width == 4 && !extremes)
+        code = static_cast<std::uint64_t>(static_cast<std::int64_t>(random.below(20001)) - 10000);
       std::memcpy(a.mutable_data() + i * width, &code, std::min<std::size_t>(width, 8));
     }
   }
@@ -147,29 +159,41 @@ class Builder {
   // Weights with a bias for an operator with `channels` outputs.
   void add_weights(Op& op, const Shape& shape, int axis, int channels) {
     const bool extremes = bytes_.below(4) == 0;
-    const DType type = type_ == DType::kUint8 ? DType::kUint8 : type_ == DType::kFloat32 && bytes_.below(2) ? DType::kFloat32 : DType::kInt8;
+    const DType type = type_ == DType::kUint8                        ? DType::kUint8
+                       : type_ == DType::kFloat32 && bytes_.below(2) ? DType::kFloat32
+                                                                     : DType::kInt8;
     const int w = add_random(type, shape, extremes);
     std::vector<float> scales;
     if (type != DType::kFloat32) {
       const bool per_channel = type == DType::kInt8 && bytes_.below(2) == 0;
       scales.resize(per_channel ? static_cast<std::size_t>(channels) : 1);
       for (float& s : scales) s = scale();
-      set_quant(w, scales, std::vector<std::int64_t>(scales.size(), type == DType::kUint8 ? bytes_.next() : 0), axis);
+      set_quant(w, scales,
+                std::vector<std::int64_t>(scales.size(), type == DType::kUint8 ? bytes_.next() : 0),
+                axis);
     }
     op.inputs.push_back(w);
     if (bytes_.below(4) == 0) return;
-    const DType bias = type_ == DType::kFloat32 ? DType::kFloat32 : type_ == DType::kInt16 ? DType::kInt64 : DType::kInt32;
-    const int b = add_random(bias, {channels + (bytes_.below(50) == 0 ? 1 : 0)}, extremes && bias != DType::kFloat32);
-    if (bias != DType::kFloat32) set_quant(b, scales, std::vector<std::int64_t>(scales.size(), 0), 0);
+    const DType bias = type_ == DType::kFloat32 ? DType::kFloat32
+                       : type_ == DType::kInt16 ? DType::kInt64
+                                                : DType::kInt32;
+    const int b = add_random(bias, {channels + (bytes_.below(50) == 0 ? 1 : 0)},
+                             extremes && bias != DType::kFloat32);
+    if (bias != DType::kFloat32)
+      set_quant(b, scales, std::vector<std::int64_t>(scales.size(), 0), 0);
     op.inputs.push_back(b);
   }
 
-  Activation activation() { return static_cast<Activation>(bytes_.below(12) < 6 ? 0 : bytes_.below(4)); }
+  Activation activation() {
+    return static_cast<Activation>(bytes_.below(12) < 6 ? 0 : bytes_.below(4));
+  }
   Padding padding() { return static_cast<Padding>(bytes_.below(2)); }
   int stride() { return bytes_.below(40) == 0 ? 0 : 1 + bytes_.below(3); }
   static int windowed(int in, int k, int stride, int dilation, Padding padding) {
     const int span = (k - 1) * dilation + 1;
-    const int out = stride <= 0 ? 1 : padding == Padding::kSame ? (in + stride - 1) / stride : (in - span + stride) / stride;
+    const int out = stride <= 0                 ? 1
+                    : padding == Padding::kSame ? (in + stride - 1) / stride
+                                                : (in - span + stride) / stride;
     return std::max(out, 1);
   }
 
@@ -177,7 +201,8 @@ class Builder {
     op.code = code;
     const int out = add_activation(type_, shape);
     if (shared) share_quant(op.inputs[0], out);
-    if (code == OpCode::kSoftmax || code == OpCode::kLogistic || code == OpCode::kTanh) fix_scale(code, out);
+    if (code == OpCode::kSoftmax || code == OpCode::kLogistic || code == OpCode::kTanh)
+      fix_scale(code, out);
     op.outputs = {out};
     graph().ops.push_back(std::move(op));
     last_ = out;
@@ -187,9 +212,12 @@ class Builder {
   void fix_scale(OpCode code, int t) {
     if (type_ == DType::kFloat32 || bytes_.below(8) == 0) return;
     const bool tanh = code == OpCode::kTanh;
-    if (type_ == DType::kInt16) set_quant(t, {1.0f / 32768}, {0}, 0);
-    else if (type_ == DType::kInt8) set_quant(t, {tanh ? 1.0f / 128 : 1.0f / 256}, {tanh ? 0 : -128}, 0);
-    else set_quant(t, {tanh ? 1.0f / 128 : 1.0f / 256}, {tanh ? 128 : 0}, 0);
+    if (type_ == DType::kInt16)
+      set_quant(t, {1.0f / 32768}, {0}, 0);
+    else if (type_ == DType::kInt8)
+      set_quant(t, {tanh ? 1.0f / 128 : 1.0f / 256}, {tanh ? 0 : -128}, 0);
+    else
+      set_quant(t, {tanh ? 1.0f / 128 : 1.0f / 256}, {tanh ? 128 : 0}, 0);
   }
 
   void add_conv(Op& op, const Shape& in) {
@@ -203,7 +231,9 @@ class Builder {
     const int out = 1 + bytes_.below(9), kh = 1 + bytes_.below(3), kw = 1 + bytes_.below(3);
     add_weights(op, {out, kh, kw, in[3]}, 0, out);
     op.attrs = a;
-    finish(op, OpCode::kConv2d, {in[0], windowed(in[1], kh, a.stride_h, a.dilation_h, a.padding), windowed(in[2], kw, a.stride_w, a.dilation_w, a.padding), out});
+    finish(op, OpCode::kConv2d,
+           {in[0], windowed(in[1], kh, a.stride_h, a.dilation_h, a.padding),
+            windowed(in[2], kw, a.stride_w, a.dilation_w, a.padding), out});
   }
   void add_depthwise(Op& op, const Shape& in) {
     DepthwiseAttrs a;
@@ -214,7 +244,9 @@ class Builder {
     const int out = in[3] * a.depth_multiplier, k = 1 + bytes_.below(3);
     add_weights(op, {1, k, k, out}, 3, out);
     op.attrs = a;
-    finish(op, OpCode::kDepthwiseConv2d, {in[0], windowed(in[1], k, a.stride_h, 1, a.padding), windowed(in[2], k, a.stride_w, 1, a.padding), out});
+    finish(op, OpCode::kDepthwiseConv2d,
+           {in[0], windowed(in[1], k, a.stride_h, 1, a.padding),
+            windowed(in[2], k, a.stride_w, 1, a.padding), out});
   }
   void add_fully_connected(Op& op, const Shape& in) {
     FullyConnectedAttrs a;
@@ -225,7 +257,8 @@ class Builder {
     op.attrs = a;
     Shape shape = in;
     shape.back() = out;
-    const auto rows = static_cast<std::int32_t>(shape_elements(in) / static_cast<std::size_t>(depth));
+    const auto rows =
+        static_cast<std::int32_t>(shape_elements(in) / static_cast<std::size_t>(depth));
     finish(op, OpCode::kFullyConnected, a.keep_num_dims ? shape : Shape{rows, out});
   }
   void add_pool(Op& op, const Shape& in, bool average) {
@@ -234,23 +267,36 @@ class Builder {
     a.stride_h = stride();
     a.stride_w = stride();
     a.filter_h = 1 + bytes_.below(3);
-    a.filter_w = bytes_.below(30) == 0 ? std::numeric_limits<std::int32_t>::max() : 1 + bytes_.below(3);
+    a.filter_w =
+        bytes_.below(30) == 0 ? std::numeric_limits<std::int32_t>::max() : 1 + bytes_.below(3);
     a.activation = activation();
     op.attrs = a;
     finish(op, average ? OpCode::kAveragePool2d : OpCode::kMaxPool2d,
-           {in[0], windowed(in[1], a.filter_h, a.stride_h, 1, a.padding), windowed(in[2], std::min(a.filter_w, 3), a.stride_w, 1, a.padding), in[3]}, true);
+           {in[0], windowed(in[1], a.filter_h, a.stride_h, 1, a.padding),
+            windowed(in[2], std::min(a.filter_w, 3), a.stride_w, 1, a.padding), in[3]},
+           true);
   }
   void add_pair(Op& op, const Shape& in) {
     const int other = pool_[pick(pool_.size())];
     op.inputs.push_back(bytes_.below(3) == 0 ? add_activation_constant({in.back()}) : other);
     if (bytes_.below(2) == 0) std::swap(op.inputs[0], op.inputs[1]);
     switch (bytes_.below(6)) {
-      case 0: op.attrs = AddAttrs{activation(), bytes_.below(2) == 1}; return finish(op, OpCode::kAdd, in);
-      case 1: op.attrs = AddAttrs{activation(), bytes_.below(2) == 1}; return finish(op, OpCode::kSub, in);
-      case 2: op.attrs = ActivationAttrs{activation()}; return finish(op, OpCode::kMul, in);
-      case 3: return finish(op, OpCode::kMaximum, in, true);
-      case 4: return finish(op, OpCode::kSquaredDifference, in);
-      default: op.attrs = ActivationAttrs{activation()}; return finish(op, OpCode::kDiv, in);
+      case 0:
+        op.attrs = AddAttrs{activation(), bytes_.below(2) == 1};
+        return finish(op, OpCode::kAdd, in);
+      case 1:
+        op.attrs = AddAttrs{activation(), bytes_.below(2) == 1};
+        return finish(op, OpCode::kSub, in);
+      case 2:
+        op.attrs = ActivationAttrs{activation()};
+        return finish(op, OpCode::kMul, in);
+      case 3:
+        return finish(op, OpCode::kMaximum, in, true);
+      case 4:
+        return finish(op, OpCode::kSquaredDifference, in);
+      default:
+        op.attrs = ActivationAttrs{activation()};
+        return finish(op, OpCode::kDiv, in);
     }
   }
   int add_activation_constant(const Shape& shape) {
@@ -260,16 +306,29 @@ class Builder {
   }
   void add_unary(Op& op, const Shape& in) {
     switch (bytes_.below(10)) {
-      case 0: op.attrs = SoftmaxAttrs{bytes_.below(4) == 0 ? scale() : 1.0f}; return finish(op, OpCode::kSoftmax, in);
-      case 1: return finish(op, OpCode::kLogistic, in);
-      case 2: return finish(op, OpCode::kTanh, in);
-      case 3: return finish(op, OpCode::kRelu, in);
-      case 4: return finish(op, OpCode::kRelu6, in);
-      case 5: op.attrs = LeakyReluAttrs{bytes_.below(2) == 0 ? 0.1f : -scale()}; return finish(op, OpCode::kLeakyRelu, in);
-      case 6: return finish(op, OpCode::kHardSwish, in);
-      case 7: return finish(op, OpCode::kQuantize, in);
-      case 8: op.attrs = ActivationAttrs{}; return finish(op, OpCode::kL2Normalization, in);
-      default: return finish(op, OpCode::kRsqrt, in);
+      case 0:
+        op.attrs = SoftmaxAttrs{bytes_.below(4) == 0 ? scale() : 1.0f};
+        return finish(op, OpCode::kSoftmax, in);
+      case 1:
+        return finish(op, OpCode::kLogistic, in);
+      case 2:
+        return finish(op, OpCode::kTanh, in);
+      case 3:
+        return finish(op, OpCode::kRelu, in);
+      case 4:
+        return finish(op, OpCode::kRelu6, in);
+      case 5:
+        op.attrs = LeakyReluAttrs{bytes_.below(2) == 0 ? 0.1f : -scale()};
+        return finish(op, OpCode::kLeakyRelu, in);
+      case 6:
+        return finish(op, OpCode::kHardSwish, in);
+      case 7:
+        return finish(op, OpCode::kQuantize, in);
+      case 8:
+        op.attrs = ActivationAttrs{};
+        return finish(op, OpCode::kL2Normalization, in);
+      default:
+        return finish(op, OpCode::kRsqrt, in);
     }
   }
   void add_layout(Op& op, const Shape& in) {
@@ -286,7 +345,8 @@ class Builder {
         std::vector<std::int32_t> order;
         for (int i = 0; i < rank; ++i) order.push_back((i + 1) % rank);
         if (bytes_.below(20) == 0) order[0] = bytes_.next() - 128;
-        for (int i = 0; i < rank; ++i) out[static_cast<std::size_t>(i)] = in[static_cast<std::size_t>((i + 1) % rank)];
+        for (int i = 0; i < rank; ++i)
+          out[static_cast<std::size_t>(i)] = in[static_cast<std::size_t>((i + 1) % rank)];
         op.inputs.push_back(add_constant<std::int32_t>({rank}, order));
         return finish(op, OpCode::kTranspose, out, true);
       }
@@ -309,10 +369,12 @@ class Builder {
         return finish(op, OpCode::kConcatenation, out, true);
       }
       case 4: {
-        op.inputs.push_back(add_constant<std::int32_t>({2}, {bytes_.below(5) - 1, bytes_.below(rank)}));
+        op.inputs.push_back(
+            add_constant<std::int32_t>({2}, {bytes_.below(5) - 1, bytes_.below(rank)}));
         const bool keep = bytes_.below(2) == 1;
         op.attrs = ReducerAttrs{keep};
-        return finish(op, bytes_.below(4) == 0 ? OpCode::kSum : OpCode::kMean, keep ? Shape{in[0], 1, 1, in.back()} : Shape{in[0], in.back()});
+        return finish(op, bytes_.below(4) == 0 ? OpCode::kSum : OpCode::kMean,
+                      keep ? Shape{in[0], 1, 1, in.back()} : Shape{in[0], in.back()});
       }
       case 5: {
         std::vector<std::int32_t> begin, size;
@@ -331,7 +393,9 @@ class Builder {
         const int h = bytes_.below(12), w = 1 + bytes_.below(12);
         op.inputs.push_back(add_constant<std::int32_t>({2}, {h, w}));
         op.attrs = ResizeAttrs{bytes_.below(2) == 1, bytes_.below(2) == 1};
-        return finish(op, bytes_.below(2) == 0 ? OpCode::kResizeBilinear : OpCode::kResizeNearestNeighbor, {in[0], h, w, in[3]}, true);
+        return finish(
+            op, bytes_.below(2) == 0 ? OpCode::kResizeBilinear : OpCode::kResizeNearestNeighbor,
+            {in[0], h, w, in[3]}, true);
       }
     }
   }
@@ -363,7 +427,9 @@ class Builder {
 // An upper bound of the multiplications of one run.
 double work_of(const Plan& plan) {
   double work = 0;
-  const auto elements = [&](int slot) { return slot < 0 ? 0.0 : static_cast<double>(shape_elements(plan.state->slot(slot).shape)); };
+  const auto elements = [&](int slot) {
+    return slot < 0 ? 0.0 : static_cast<double>(shape_elements(plan.state->slot(slot).shape));
+  };
   for (const auto& step : plan.state->steps) {
     double in = 0, out = 0, constants = 1;
     for (const int s : step.inputs) in += elements(s);
@@ -371,9 +437,12 @@ double work_of(const Plan& plan) {
     for (const int s : step.inputs) {
       if (s >= 0 && plan.state->slot(s).constant) constants = std::max(constants, elements(s));
     }
-    const OpCode code = step.op < 0 ? OpCode::kCustom : plan.model().main().ops[static_cast<std::size_t>(step.op)].code;
-    const bool heavy = code == OpCode::kConv2d || code == OpCode::kDepthwiseConv2d || code == OpCode::kFullyConnected ||
-                       code == OpCode::kTransposeConv || code == OpCode::kUnidirectionalSequenceLstm || code == OpCode::kBatchMatmul;
+    const OpCode code = step.op < 0
+                            ? OpCode::kCustom
+                            : plan.model().main().ops[static_cast<std::size_t>(step.op)].code;
+    const bool heavy = code == OpCode::kConv2d || code == OpCode::kDepthwiseConv2d ||
+                       code == OpCode::kFullyConnected || code == OpCode::kTransposeConv ||
+                       code == OpCode::kUnidirectionalSequenceLstm || code == OpCode::kBatchMatmul;
     const bool pool = code == OpCode::kAveragePool2d || code == OpCode::kMaxPool2d;
     work += in + out + (heavy ? (in + out) * constants : pool ? in * out : 0);
   }
@@ -397,7 +466,8 @@ std::vector<Array> results_of(const Plan& plan, Workspace& space, std::span<cons
 void require_equal(const std::vector<Array>& a, const std::vector<Array>& b, const char* what) {
   for (std::size_t i = 0; i < a.size(); ++i) {
     const auto x = a[i].bytes(), y = b[i].bytes();
-    require(x.size() == y.size() && (x.empty() || std::memcmp(x.data(), y.data(), x.size()) == 0), what);
+    require(x.size() == y.size() && (x.empty() || std::memcmp(x.data(), y.data(), x.size()) == 0),
+            what);
   }
 }
 
