@@ -6,7 +6,8 @@
 namespace litegap {
 namespace {
 
-constexpr double kBiasRoom = 1073741823.0;  // floor((2^31 - 1) / 2): the other half is left to the sum
+constexpr double kBiasRoom =
+    1073741823.0;  // floor((2^31 - 1) / 2): the other half is left to the sum
 
 struct Channels {
   std::size_t inner = 1, count = 1;
@@ -16,9 +17,11 @@ struct Channels {
 Channels channels(const Shape& shape, int axis) {
   Channels c;
   if (axis < 0) return c;
-  if (static_cast<std::size_t>(axis) >= shape.size()) fail("weights of shape {} have no axis {}", shape_text(shape), axis);
+  if (static_cast<std::size_t>(axis) >= shape.size())
+    fail("weights of shape {} have no axis {}", shape_text(shape), axis);
   c.count = static_cast<std::size_t>(shape[static_cast<std::size_t>(axis)]);
-  for (std::size_t d = static_cast<std::size_t>(axis) + 1; d < shape.size(); ++d) c.inner *= static_cast<std::size_t>(shape[d]);
+  for (std::size_t d = static_cast<std::size_t>(axis) + 1; d < shape.size(); ++d)
+    c.inner *= static_cast<std::size_t>(shape[d]);
   return c;
 }
 
@@ -32,7 +35,8 @@ Quant single(float scale, std::int64_t zero_point) {
 }  // namespace
 
 Quant activation_quant(float min, float max, DType dtype) {
-  if (!std::isfinite(min) || !std::isfinite(max) || min > max) fail("range {} to {} is not a range", min, max);
+  if (!std::isfinite(min) || !std::isfinite(max) || min > max)
+    fail("range {} to {} is not a range", min, max);
   if (dtype == DType::kInt16) {
     const float peak = std::max(std::fabs(min), std::fabs(max));
     return single(peak > 0 ? peak / 32767.0f : 1.0f / 32767.0f, 0);
@@ -45,7 +49,9 @@ Quant activation_quant(float min, float max, DType dtype) {
   }
   const float scale = (static_cast<float>(high) - static_cast<float>(low)) / 255.0f;
   const float zero = static_cast<float>(low_code) - static_cast<float>(low) / scale;
-  return single(scale, static_cast<std::int64_t>(std::clamp(std::round(zero), static_cast<float>(low_code), static_cast<float>(high_code))));
+  return single(scale,
+                static_cast<std::int64_t>(std::clamp(std::round(zero), static_cast<float>(low_code),
+                                                     static_cast<float>(high_code))));
 }
 
 Array quantize_activation(const Array& real, const Quant& quant, DType dtype) {
@@ -115,9 +121,11 @@ Array quantize_bias(const Array& bias, const Quant& quant, DType dtype) {
     const float inverse = 1.0f / quant.scale[quant.per_channel() ? i : 0];
     const double code = std::round(static_cast<double>(b[i] * inverse));
     if (dtype == DType::kInt64) {
-      codes.mutable_span<std::int64_t>()[i] = static_cast<std::int64_t>(std::clamp(code, -9.2e18, 9.2e18));
+      codes.mutable_span<std::int64_t>()[i] =
+          static_cast<std::int64_t>(std::clamp(code, -9.2e18, 9.2e18));
     } else {
-      codes.mutable_span<std::int32_t>()[i] = static_cast<std::int32_t>(std::clamp(code, -2147483647.0, 2147483647.0));
+      codes.mutable_span<std::int32_t>()[i] =
+          static_cast<std::int32_t>(std::clamp(code, -2147483647.0, 2147483647.0));
     }
   }
   return codes;
@@ -140,38 +148,84 @@ bool make_room_for_bias(const Array& bias, const Quant& input, Quant& weights, Q
 
 int weight_axis(OpCode code) {
   switch (code) {
-    case OpCode::kConv2d: case OpCode::kFullyConnected: case OpCode::kTransposeConv: return 0;
-    case OpCode::kDepthwiseConv2d: return 3;
-    default: return -1;
+    case OpCode::kConv2d:
+    case OpCode::kFullyConnected:
+    case OpCode::kTransposeConv:
+      return 0;
+    case OpCode::kDepthwiseConv2d:
+      return 3;
+    default:
+      return -1;
   }
 }
 
 int weight_input(OpCode code) { return weight_axis(code) < 0 ? -1 : 1; }
-int bias_input(OpCode code) { return weight_axis(code) < 0 ? -1 : code == OpCode::kTransposeConv ? 3 : 2; }
+int bias_input(OpCode code) {
+  return weight_axis(code) < 0 ? -1 : code == OpCode::kTransposeConv ? 3 : 2;
+}
 int data_input(OpCode code) { return code == OpCode::kTransposeConv ? 2 : 0; }
 
 bool fixed_output(OpCode code, DType dtype, Quant* quant) {
   const bool wide = dtype == DType::kInt16;
   const std::int64_t low = dtype == DType::kUint8 ? 0 : -128;
   switch (code) {
-    case OpCode::kSoftmax: case OpCode::kLogistic: *quant = wide ? single(1.0f / 32768, 0) : single(1.0f / 256, low); return true;
-    case OpCode::kTanh: *quant = wide ? single(1.0f / 32768, 0) : single(1.0f / 128, low + 128); return true;
-    case OpCode::kL2Normalization: *quant = single(1.0f / 128, low + 128); return !wide;
-    case OpCode::kLogSoftmax: *quant = single(16.0f / 256, low + 255); return !wide;
-    default: return false;
+    case OpCode::kSoftmax:
+    case OpCode::kLogistic:
+      *quant = wide ? single(1.0f / 32768, 0) : single(1.0f / 256, low);
+      return true;
+    case OpCode::kTanh:
+      *quant = wide ? single(1.0f / 32768, 0) : single(1.0f / 128, low + 128);
+      return true;
+    case OpCode::kL2Normalization:
+      *quant = single(1.0f / 128, low + 128);
+      return !wide;
+    case OpCode::kLogSoftmax:
+      *quant = single(16.0f / 256, low + 255);
+      return !wide;
+    default:
+      return false;
   }
 }
 
 bool same_scale(OpCode code) {
   switch (code) {
-    case OpCode::kAveragePool2d: case OpCode::kMaxPool2d: case OpCode::kConcatenation: case OpCode::kGather: case OpCode::kGatherNd:
-    case OpCode::kExpandDims: case OpCode::kSqueeze: case OpCode::kFill: case OpCode::kMaximum: case OpCode::kMinimum: case OpCode::kSlice:
-    case OpCode::kStridedSlice: case OpCode::kSum: case OpCode::kReduceMin: case OpCode::kReduceMax: case OpCode::kPack: case OpCode::kUnpack:
-    case OpCode::kPad: case OpCode::kPadV2: case OpCode::kMirrorPad: case OpCode::kReshape: case OpCode::kSelect: case OpCode::kSelectV2:
-    case OpCode::kTile: case OpCode::kTranspose: case OpCode::kBatchToSpaceNd: case OpCode::kSpaceToBatchNd: case OpCode::kSpaceToDepth:
-    case OpCode::kDepthToSpace: case OpCode::kSplit: case OpCode::kSplitV: case OpCode::kResizeBilinear: case OpCode::kResizeNearestNeighbor:
-    case OpCode::kBroadcastTo: return true;
-    default: return false;
+    case OpCode::kAveragePool2d:
+    case OpCode::kMaxPool2d:
+    case OpCode::kConcatenation:
+    case OpCode::kGather:
+    case OpCode::kGatherNd:
+    case OpCode::kExpandDims:
+    case OpCode::kSqueeze:
+    case OpCode::kFill:
+    case OpCode::kMaximum:
+    case OpCode::kMinimum:
+    case OpCode::kSlice:
+    case OpCode::kStridedSlice:
+    case OpCode::kSum:
+    case OpCode::kReduceMin:
+    case OpCode::kReduceMax:
+    case OpCode::kPack:
+    case OpCode::kUnpack:
+    case OpCode::kPad:
+    case OpCode::kPadV2:
+    case OpCode::kMirrorPad:
+    case OpCode::kReshape:
+    case OpCode::kSelect:
+    case OpCode::kSelectV2:
+    case OpCode::kTile:
+    case OpCode::kTranspose:
+    case OpCode::kBatchToSpaceNd:
+    case OpCode::kSpaceToBatchNd:
+    case OpCode::kSpaceToDepth:
+    case OpCode::kDepthToSpace:
+    case OpCode::kSplit:
+    case OpCode::kSplitV:
+    case OpCode::kResizeBilinear:
+    case OpCode::kResizeNearestNeighbor:
+    case OpCode::kBroadcastTo:
+      return true;
+    default:
+      return false;
   }
 }
 

@@ -46,8 +46,10 @@ bool has_int8_form(OpCode code) {
     case OpCode::kSqrt:
     case OpCode::kSquaredDifference:
     case OpCode::kSub:
-    case OpCode::kTanh: return true;
-    default: return weight_axis(code) >= 0 || same_scale(code);
+    case OpCode::kTanh:
+      return true;
+    default:
+      return weight_axis(code) >= 0 || same_scale(code);
   }
 }
 
@@ -61,26 +63,38 @@ bool is_refused(OpCode code) {
     case OpCode::kRnn:
     case OpCode::kSvdf:
     case OpCode::kUnidirectionalSequenceLstm:
-    case OpCode::kWhile: return true;
-    default: return false;
+    case OpCode::kWhile:
+      return true;
+    default:
+      return false;
   }
 }
 
 // The operator version from which the runtime accepts int8 data.
-int int8_version(const Op& op) {
+int int8_version(const Op& op, const Graph& graph) {
+  const auto scale = [&](int t) {
+    return graph.tensors[static_cast<std::size_t>(t)].quant.scale[0];
+  };
   switch (op.code) {
-    case OpCode::kFullyConnected: return 4;
+    case OpCode::kMul:  // products that grow
+      return scale(op.inputs[0]) * scale(op.inputs[1]) / scale(op.outputs[0]) < 1.0f ? 2 : 3;
+    case OpCode::kFullyConnected:
+      return 4;
     case OpCode::kConv2d:
     case OpCode::kDepthwiseConv2d:
-    case OpCode::kTransposeConv: return 3;
+    case OpCode::kTransposeConv:
+      return 3;
     case OpCode::kDiv:
     case OpCode::kHardSwish:
     case OpCode::kLeakyRelu:
     case OpCode::kPrelu:
     case OpCode::kReshape:
-    case OpCode::kShape: return 1;
-    case OpCode::kTile: return 3;
-    default: return 2;
+    case OpCode::kShape:
+      return 1;
+    case OpCode::kTile:
+      return 3;
+    default:
+      return 2;
   }
 }
 
@@ -108,13 +122,19 @@ class StaticQuantizer {
         set(static_cast<int>(t), scales_.tensor[t]);
       }
     }
-    for (const int t : source_.main().inputs) add_rescales(t);
+    for (const int t : source_.main().inputs) {
+      add_rescales(t);
+      add_output_border(t);
+    }
     for (std::size_t k = 0; k < source_.main().ops.size(); ++k) {
       add(static_cast<int>(k));
-      for (const int t : source_.main().ops[k].outputs) add_rescales(t);
+      for (const int t : source_.main().ops[k].outputs) {
+        add_rescales(t);
+        add_output_border(t);
+      }
     }
     graph().ops = std::move(ops_);
-    borders();
+    finish_borders();
     result_.model.description = "quantized by litegap: static int8";
     return std::move(result_);
   }
@@ -158,8 +178,8 @@ class StaticQuantizer {
     return static_cast<int>(graph().tensors.size()) - 1;
   }
 
-  // A constant stored as codes of `q`.  One that several operators read with different scales gets a
-  // copy for each scale.
+  // A constant stored as codes of `q`.  One that several operators read with different scales gets
+  // a copy for each scale.
   int constant(int t, const Array& codes, const Quant& q) {
     auto& made = constants_[t];
     for (const int m : made) {
@@ -222,8 +242,9 @@ class StaticQuantizer {
   void add(int k) {
     const Op& source = source_.main().ops[static_cast<std::size_t>(k)];
     Op op = source;
-    const bool real = std::any_of(op.inputs.begin(), op.inputs.end(), [&](int t) { return is_float(t); }) ||
-                      std::any_of(op.outputs.begin(), op.outputs.end(), [&](int t) { return is_float(t); });
+    const bool real =
+        std::any_of(op.inputs.begin(), op.inputs.end(), [&](int t) { return is_float(t); }) ||
+        std::any_of(op.outputs.begin(), op.outputs.end(), [&](int t) { return is_float(t); });
     if (!real) {
       ops_.push_back(std::move(op));
     } else if (!has_int8_form(op.code)) {
@@ -244,7 +265,7 @@ class StaticQuantizer {
       }
     }
     if (weight_axis(op.code) >= 0) quantize_layer(op);
-    op.version = std::max(op.version, int8_version(op));
+    op.version = std::max(op.version, int8_version(op, graph()));
     const std::vector<int> outputs = op.outputs;
     std::vector<Op> after;
     for (std::size_t j = 0; j < outputs.size(); ++j) {
@@ -282,11 +303,13 @@ class StaticQuantizer {
            source_.path, op.name());
     }
     const Array& real = *original(static_cast<std::size_t>(w)).constant;
-    Quant q = weight_quant(real, options_.granularity == Granularity::kPerChannel ? weight_axis(op.code) : -1);
+    Quant q = weight_quant(
+        real, options_.granularity == Granularity::kPerChannel ? weight_axis(op.code) : -1);
     const Array* bias = b >= 0 ? &*original(static_cast<std::size_t>(b)).constant : nullptr;
     Quant q_bias = bias_quant(at(x).quant, q);
     if (bias != nullptr) make_room_for_bias(*bias, at(x).quant, q, q_bias);
-    op.inputs[static_cast<std::size_t>(weight_input(op.code))] = constant(w, quantize_weights(real, q), q);
+    op.inputs[static_cast<std::size_t>(weight_input(op.code))] =
+        constant(w, quantize_weights(real, q), q);
     if (bias != nullptr) {
       op.inputs[bias_at] = constant(b, quantize_bias(*bias, q_bias, DType::kInt32), q_bias);
     } else if (op.code == OpCode::kConv2d || op.code == OpCode::kDepthwiseConv2d) {
@@ -331,7 +354,8 @@ class StaticQuantizer {
     const std::vector<int> made = op.outputs;
     ops_.push_back(std::move(op));
     for (std::size_t j = 0; j < outputs.size(); ++j) {
-      if (made[j] != outputs[j]) ops_.push_back(conversion(OpCode::kQuantize, 1, made[j], outputs[j]));
+      if (made[j] != outputs[j])
+        ops_.push_back(conversion(OpCode::kQuantize, 1, made[j], outputs[j]));
     }
   }
 
@@ -343,33 +367,43 @@ class StaticQuantizer {
     return to;
   }
 
-  // Conversions at the graph's own inputs and outputs for float or uint8 callers.
-  void borders() {
+  // Float or uint8 callers get conversions: outputs right behind their producers, as the converter
+  // places them, inputs in front of everything.
+  void add_output_border(int t) {
+    const auto& outputs = graph().outputs;
+    if (options_.io == InputOutput::kInteger || at(t).dtype != DType::kInt8 || outer_.contains(t) ||
+        std::find(outputs.begin(), outputs.end(), t) == outputs.end()) {
+      return;
+    }
+    outer_[t] = border(t);
+    const bool real = options_.io == InputOutput::kFloat;
+    ops_.push_back(
+        conversion(real ? OpCode::kDequantize : OpCode::kQuantize, real ? 2 : 1, t, outer_[t]));
+    if (real) dequantized_[t] = outer_[t];
+  }
+
+  void finish_borders() {
     if (options_.io == InputOutput::kInteger) return;
-    std::map<int, int> outer_input, outer_output;
+    for (int& t : graph().outputs) replace(t, outer_);
+    for (Signature& s : result_.model.signatures) {
+      for (auto& [name, t] : s.outputs) replace(t, outer_);
+    }
+    std::map<int, int> outer_input;
     std::vector<Op> first;
     for (int& t : graph().inputs) {
       if (at(t).dtype != DType::kInt8) continue;
-      const int outer = border(t);
-      first.push_back(conversion(OpCode::kQuantize, 1, outer, t));
-      outer_input[t] = outer;
-      t = outer;
+      outer_input[t] = border(t);
+      first.push_back(conversion(OpCode::kQuantize, 1, outer_input[t], t));
+      t = outer_input[t];
     }
     graph().ops.insert(graph().ops.begin(), first.begin(), first.end());
-    for (int& t : graph().outputs) {
-      if (at(t).dtype != DType::kInt8) continue;
-      auto [it, fresh] = outer_output.try_emplace(t, -1);
-      if (fresh) {
-        it->second = border(t);
-        const bool real = options_.io == InputOutput::kFloat;
-        graph().ops.push_back(conversion(real ? OpCode::kDequantize : OpCode::kQuantize, real ? 2 : 1, t, it->second));
-      }
-      t = it->second;
-    }
     for (Signature& s : result_.model.signatures) {
-      rename(s.inputs, outer_input);
-      rename(s.outputs, outer_output);
+      for (auto& [name, t] : s.inputs) replace(t, outer_input);
     }
+  }
+
+  static void replace(int& t, const std::map<int, int>& to) {
+    if (const auto found = to.find(t); found != to.end()) t = found->second;
   }
 
   int border(int t) {
@@ -385,20 +419,13 @@ class StaticQuantizer {
     return outer;
   }
 
-  static void rename(std::vector<std::pair<std::string, int>>& list, const std::map<int, int>& to) {
-    for (auto& [name, t] : list) {
-      const auto found = to.find(t);
-      if (found != to.end()) t = found->second;
-    }
-  }
-
   const Model& source_;
   StaticOptions options_;
   Scales scales_;
   StaticResult result_;
   std::vector<Op> ops_;
   std::map<int, std::vector<int>> constants_, rescaled_;
-  std::map<int, int> dequantized_, source_of_twin_;
+  std::map<int, int> dequantized_, source_of_twin_, outer_;
 };
 
 }  // namespace

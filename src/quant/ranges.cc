@@ -84,15 +84,16 @@ class RangeObserver : public BlockObserver {
 Ranges observe_ranges(const Setup& setup, const Dataset& data, const PredictOptions& options) {
   const std::size_t tensors = setup.model->main().tensors.size();
   std::vector<Seen> all(tensors);
-  observe(setup, data, options, [&](std::size_t) { return std::make_unique<RangeObserver>(tensors); },
-          [&](BlockObserver& block) {
-            const auto& seen = static_cast<RangeObserver&>(block).seen;
-            for (std::size_t t = 0; t < tensors; ++t) {
-              all[t].min = std::min(all[t].min, seen[t].min);
-              all[t].max = std::max(all[t].max, seen[t].max);
-              all[t].histogram.merge(seen[t].histogram);
-            }
-          });
+  observe(
+      setup, data, options, [&](std::size_t) { return std::make_unique<RangeObserver>(tensors); },
+      [&](BlockObserver& block) {
+        const auto& seen = static_cast<RangeObserver&>(block).seen;
+        for (std::size_t t = 0; t < tensors; ++t) {
+          all[t].min = std::min(all[t].min, seen[t].min);
+          all[t].max = std::max(all[t].max, seen[t].max);
+          all[t].histogram.merge(seen[t].histogram);
+        }
+      });
   Ranges r;
   r.samples = options.rows.empty() ? data.count : options.rows.size();
   for (const Seen& s : all) {

@@ -7,8 +7,8 @@
 namespace litegap {
 
 struct Ranges {
-  std::vector<float> min, max;            // by tensor of graph 0; NaN where no finite value was seen
-  std::vector<double> p_low, p_high;      // 0.01 and 99.99 percent points (relative precision 1/64)
+  std::vector<float> min, max;        // by tensor of graph 0; NaN where no finite value was seen
+  std::vector<double> p_low, p_high;  // 0.01 and 99.99 percent points (relative precision 1/64)
   std::size_t samples = 0;
 };
 

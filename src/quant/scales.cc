@@ -15,8 +15,10 @@ bool is_value_input(const Op& op, std::size_t i) {
     case OpCode::kFullyConnected:
     case OpCode::kTransposeConv:
       return static_cast<int>(i) == data_input(op.code);
-    case OpCode::kPrelu: return i == 0;  // the slopes count as a weight
-    default: return true;                // the type decides: shapes and axes are integers
+    case OpCode::kPrelu:
+      return i == 0;  // the slopes count as a weight
+    default:
+      return true;  // the type decides: shapes and axes are integers
   }
 }
 

@@ -11,46 +11,109 @@ namespace {
 // The operator version from which the runtime accepts float data with int8 weights per channel.
 int hybrid_version(OpCode code) {
   switch (code) {
-    case OpCode::kFullyConnected: return 12;
-    case OpCode::kConv2d: return 5;
-    case OpCode::kDepthwiseConv2d: return 6;
-    default: return 2;
+    case OpCode::kFullyConnected:
+      return 12;
+    case OpCode::kConv2d:
+      return 5;
+    case OpCode::kDepthwiseConv2d:
+      return 6;
+    default:
+      return 2;
   }
 }
 
 }  // namespace
 
-WeightResult quantize_dynamic_range(const Model& float_model, std::size_t least_elements) {
-  WeightResult r;
-  r.model = float_model;
-  Graph& graph = r.model.main();
-  std::map<int, OpCode> done;  // weight tensor -> operator whose axis it was cut along
-  for (Op& op : graph.ops) {
-    const int w = weight_axis(op.code) < 0 ? -1 : op.input(static_cast<std::size_t>(weight_input(op.code)));
-    if (w < 0) continue;
-    Tensor& t = graph.tensors[static_cast<std::size_t>(w)];
-    const auto before = done.find(w);
-    if (before == done.end()) {
-      if (!t.constant || t.dtype != DType::kFloat32) continue;
-      if (t.constant->elements() < least_elements) {
-        ++r.kept;
-        r.largest_kept = std::max(r.largest_kept, t.constant->elements());
-        continue;
+namespace {
+
+class DynamicRange {
+ public:
+  DynamicRange(const Model& source, std::size_t least) : least_(least) { r_.model = source; }
+
+  WeightResult make() {
+    for (Op& op : r_.model.main().ops) {
+      if (op.code == OpCode::kUnidirectionalSequenceLstm) {
+        add_lstm(op);
+      } else if (weight_axis(op.code) >= 0) {
+        add(op);
       }
-      t.quant = weight_quant(*t.constant, weight_axis(op.code));
-      t.constant = quantize_weights(*t.constant, t.quant);
-      t.dtype = DType::kInt8;
-      done[w] = op.code;
-      ++r.quantized;
-    } else if (weight_axis(before->second) != weight_axis(op.code)) {
-      fail("{}: {} and {} share weights along different axes", float_model.path,
-           op_name(before->second), op.name());
     }
-    op.version = std::max(op.version, hybrid_version(op.code));
-    if (auto* fc = std::get_if<FullyConnectedAttrs>(&op.attrs)) fc->asymmetric_quantize_inputs = true;
+    // The file has one version an operator kind, as the converter writes it.
+    for (Op& op : r_.model.main().ops) {
+      if (const auto v = version_.find(op.code); v != version_.end()) {
+        op.version = std::max(op.version, v->second);
+      }
+    }
+    if (r_.quantized > 0) r_.model.description = "quantized by litegap: dynamic range";
+    return std::move(r_);
   }
-  if (r.quantized > 0) r.model.description = "quantized by litegap: dynamic range";
-  return r;
+
+ private:
+  Tensor& at(int t) { return r_.model.main().tensors[static_cast<std::size_t>(t)]; }
+  bool is_float_constant(int t) {
+    return t >= 0 && at(t).constant && at(t).dtype == DType::kFloat32;
+  }
+  void keep(int t) {
+    ++r_.kept;
+    r_.largest_kept = std::max(r_.largest_kept, at(t).constant->elements());
+  }
+  void store(int t, int axis) {
+    at(t).quant = weight_quant(*at(t).constant, axis);
+    at(t).constant = quantize_weights(*at(t).constant, at(t).quant);
+    at(t).dtype = DType::kInt8;
+    done_[t] = axis;
+    ++r_.quantized;
+  }
+
+  void add(Op& op) {
+    const int w = op.input(static_cast<std::size_t>(weight_input(op.code)));
+    const auto before = done_.find(w);
+    if (before != done_.end()) {
+      if (before->second != weight_axis(op.code)) {
+        fail("{}: {} reads weights that another operator cut along axis {}", r_.model.path,
+             op.name(), before->second);
+      }
+    } else if (!is_float_constant(w)) {
+      return;
+    } else if (at(w).constant->elements() < least_) {
+      keep(w);
+      return;
+    } else {
+      store(w, weight_axis(op.code));
+    }
+    version_[op.code] = hybrid_version(op.code);
+    if (auto* fc = std::get_if<FullyConnectedAttrs>(&op.attrs))
+      fc->asymmetric_quantize_inputs = true;
+  }
+
+  // All eight matrices or none; per tensor.
+  void add_lstm(Op& op) {
+    std::vector<int> matrices;
+    for (std::size_t i = 1; i <= 8; ++i) {
+      if (op.input(i) >= 0) matrices.push_back(op.input(i));
+    }
+    const bool all = std::all_of(matrices.begin(), matrices.end(), [&](int t) {
+      return done_.contains(t) || (is_float_constant(t) && at(t).constant->elements() >= least_);
+    });
+    for (const int t : matrices) {
+      if (all && !done_.contains(t)) store(t, -1);
+      if (!all && is_float_constant(t)) keep(t);
+    }
+    if (!all) return;
+    version_[op.code] = 3;
+    std::get<SequenceLstmAttrs>(op.attrs).asymmetric_quantize_inputs = true;
+  }
+
+  std::size_t least_;
+  WeightResult r_;
+  std::map<int, int> done_;  // weight tensor -> axis of its scales
+  std::map<OpCode, int> version_;
+};
+
+}  // namespace
+
+WeightResult quantize_dynamic_range(const Model& float_model, std::size_t least_elements) {
+  return DynamicRange(float_model, least_elements).make();
 }
 
 WeightResult quantize_float16(const Model& float_model) {

@@ -1,5 +1,5 @@
-// Against files of the TensorFlow converter: from its own calibrated ranges ours must choose the same
-// structure, scales, zero points and codes, to the last bit.
+// Against files of the TensorFlow converter: from its own calibrated ranges ours must choose the
+// same structure, scales, zero points and codes, to the last bit.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -62,10 +62,11 @@ std::string difference(const Tensor& ours, const Tensor& theirs) {
     if (ours.quant.scale[c] != theirs.quant.scale[c] ||
         ours.quant.zero_point[c] != theirs.quant.zero_point[c]) {
       return fmt::format("[{}] {:.9g}, {} for {:.9g}, {}", c, ours.quant.scale[c],
-                         ours.quant.zero_point[c], theirs.quant.scale[c], theirs.quant.zero_point[c]);
+                         ours.quant.zero_point[c], theirs.quant.scale[c],
+                         theirs.quant.zero_point[c]);
     }
   }
-  if (ours.constant && theirs.constant && ours.dtype != DType::kInt32 &&
+  if (ours.constant && theirs.constant &&
       !std::ranges::equal(ours.constant->bytes(), theirs.constant->bytes())) {
     return "other codes";
   }
@@ -99,6 +100,11 @@ class Converter : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(Converter, StaticInt8) {
   const ModelPtr model = read_model(folder() + GetParam() + "/float.tflite");
+  if (GetParam().find("lstm") != std::string::npos) {
+    EXPECT_THROW(quantize_static(*model, calibrated(GetParam(), model->main().tensors.size())),
+                 Error);
+    return;
+  }
   const Ranges ranges = calibrated(GetParam(), model->main().tensors.size());
   for (const auto& [file, options] :
        {std::pair<std::string, StaticOptions>{"static_int8", {}},
