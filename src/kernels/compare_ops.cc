@@ -25,16 +25,26 @@ void expect_bool_output(const OpSpec& spec) {
   }
 }
 
-// One value per code: what it is compared by.
+// What a code is compared by.
+struct Rank {
+  std::int32_t zero = 0;
+  Multiplier scale;
+  std::int32_t operator()(std::int32_t q) const { return scale_double((q - zero) * 256, scale); }
+};
+Rank rank_of(const OpSpec& spec, const Operand& o) {
+  const ScaleZero s = scale_zero(spec, o);
+  if (s.scale >= 1.0f)
+    refuse(spec, "tensor {} has scale {}, expected one below 1", o.name, s.scale);
+  return {s.zero, make_multiplier(s.scale)};
+}
+
 using Ranks = std::array<std::int32_t, 256>;
 Ranks ranks_of(const OpSpec& spec, const Operand& o) {
-  const ScaleZero s = scale_zero(spec, o);
-  if (s.scale >= 1.0f) refuse(spec, "tensor {} has scale {}, expected one below 1", o.name, s.scale);
-  const Multiplier m = make_multiplier(s.scale);
+  const Rank rank = rank_of(spec, o);
   const Range32 range = code_range(o.dtype);
   Ranks ranks{};
   for (std::int32_t q = range.low; q <= range.high; ++q) {
-    ranks[static_cast<std::uint8_t>(q)] = scale_double((q - s.zero) * 256, m);
+    ranks[static_cast<std::uint8_t>(q)] = rank(q);
   }
   return ranks;
 }
@@ -43,7 +53,18 @@ template <class Compare>
 std::unique_ptr<Kernel> compare_codes(OpSpec& spec, Compare compare) {
   const Ranks a = ranks_of(spec, spec.inputs[0]), b = ranks_of(spec, spec.inputs[1]);
   return broadcast_kernel<std::uint8_t, std::uint8_t, bool>(
-      broadcast(spec), [a, b, compare](std::uint8_t x, std::uint8_t y) { return compare(a[x], b[y]); });
+      broadcast(spec),
+      [a, b, compare](std::uint8_t x, std::uint8_t y) { return compare(a[x], b[y]); });
+}
+
+// EQUAL and NOT_EQUAL of int16 go the same way, so that neighbouring codes of a small scale are
+// equal.
+template <class Compare>
+std::unique_ptr<Kernel> compare_words(OpSpec& spec, Compare compare) {
+  const Rank a = rank_of(spec, spec.inputs[0]), b = rank_of(spec, spec.inputs[1]);
+  return broadcast_kernel<std::int16_t, std::int16_t, bool>(
+      broadcast(spec),
+      [a, b, compare](std::int16_t x, std::int16_t y) { return compare(a(x), b(y)); });
 }
 
 template <class T, class Compare>
@@ -51,30 +72,39 @@ std::unique_ptr<Kernel> compare_values(OpSpec& spec, Compare compare) {
   return broadcast_kernel<T, T, bool>(broadcast(spec), compare);
 }
 
-template <class Compare, bool kAllowBool>
+template <class Compare, bool kEquality>
 std::unique_ptr<Kernel> prepare_compare(OpSpec& spec) {
   expect_inputs(spec, 2, 2);
   expect_outputs(spec, 1);
   expect_bool_output(spec);
   if (spec.inputs[0].dtype != spec.inputs[1].dtype) {
-    refuse(spec, "types {} and {}: expected one type", dtype_name(spec.inputs[0].dtype), dtype_name(spec.inputs[1].dtype));
+    refuse(spec, "types {} and {}: expected one type", dtype_name(spec.inputs[0].dtype),
+           dtype_name(spec.inputs[1].dtype));
   }
   switch (spec.inputs[0].dtype) {
-    case DType::kFloat32: return compare_values<float>(spec, Compare{});
-    case DType::kInt16: return compare_values<std::int16_t>(spec, Compare{});
-    case DType::kInt32: return compare_values<std::int32_t>(spec, Compare{});
-    case DType::kInt64: return compare_values<std::int64_t>(spec, Compare{});
+    case DType::kFloat32:
+      return compare_values<float>(spec, Compare{});
+    case DType::kInt16:
+      if (kEquality && !spec.inputs[0].quant->empty()) return compare_words(spec, Compare{});
+      return compare_values<std::int16_t>(spec, Compare{});
+    case DType::kInt32:
+      return compare_values<std::int32_t>(spec, Compare{});
+    case DType::kInt64:
+      return compare_values<std::int64_t>(spec, Compare{});
     case DType::kInt8:
-    case DType::kUint8: return compare_codes(spec, Compare{});
+    case DType::kUint8:
+      return compare_codes(spec, Compare{});
     case DType::kBool:
-      if (kAllowBool) return compare_values<bool>(spec, Compare{});
+      if (kEquality) return compare_values<bool>(spec, Compare{});
       break;
-    default: break;
+    default:
+      break;
   }
   refuse_type(spec, 0);
 }
 
-// ---- bool ----------------------------------------------------------------------------------------
+// ---- bool
+// ----------------------------------------------------------------------------------------
 template <class F>
 std::unique_ptr<Kernel> prepare_logical(OpSpec& spec) {
   expect_inputs(spec, 2, 2);
@@ -91,7 +121,8 @@ std::unique_ptr<Kernel> prepare_logical_not(OpSpec& spec) {
   return map_values<bool>(shape_elements(spec.outputs[0].shape), [](bool v) { return !v; });
 }
 
-// ---- choosing ------------------------------------------------------------------------------------
+// ---- choosing
+// ------------------------------------------------------------------------------------
 constexpr std::size_t kMaxAxes = 8;
 using Steps = std::array<std::size_t, 3>;  // of the condition, the first and the second choice
 
@@ -145,11 +176,16 @@ class ChooseKernel final : public Kernel {
 std::unique_ptr<Kernel> choose(OpSpec& spec, const Shape& shape, std::vector<Steps> steps) {
   spec.outputs[0].shape = shape;
   switch (element_bytes(spec, spec.inputs[1])) {
-    case 1: return std::make_unique<ChooseKernel<std::uint8_t>>(shape, std::move(steps));
-    case 2: return std::make_unique<ChooseKernel<std::uint16_t>>(shape, std::move(steps));
-    case 4: return std::make_unique<ChooseKernel<std::uint32_t>>(shape, std::move(steps));
-    case 8: return std::make_unique<ChooseKernel<std::uint64_t>>(shape, std::move(steps));
-    default: refuse_type(spec, 1);
+    case 1:
+      return std::make_unique<ChooseKernel<std::uint8_t>>(shape, std::move(steps));
+    case 2:
+      return std::make_unique<ChooseKernel<std::uint16_t>>(shape, std::move(steps));
+    case 4:
+      return std::make_unique<ChooseKernel<std::uint32_t>>(shape, std::move(steps));
+    case 8:
+      return std::make_unique<ChooseKernel<std::uint64_t>>(shape, std::move(steps));
+    default:
+      refuse_type(spec, 1);
   }
 }
 
@@ -160,9 +196,17 @@ void check_choices(const OpSpec& spec) {
   expect_same_type(spec, 1);
   expect_same_type(spec, 2);
   switch (spec.inputs[1].dtype) {
-    case DType::kBool: case DType::kFloat32: case DType::kUint8: case DType::kInt8: case DType::kInt16:
-    case DType::kInt32: case DType::kInt64: case DType::kUint32: return;
-    default: refuse_type(spec, 1);
+    case DType::kBool:
+    case DType::kFloat32:
+    case DType::kUint8:
+    case DType::kInt8:
+    case DType::kInt16:
+    case DType::kInt32:
+    case DType::kInt64:
+    case DType::kUint32:
+      return;
+    default:
+      refuse_type(spec, 1);
   }
 }
 
@@ -170,7 +214,8 @@ std::unique_ptr<Kernel> prepare_select_v2(OpSpec& spec) {
   check_choices(spec);
   std::size_t rank = 0;
   for (const Operand& o : spec.inputs) rank = std::max(rank, o.shape.size());
-  if (rank > kMaxAxes) refuse(spec, "operands with {} dimensions, expected at most {}", rank, kMaxAxes);
+  if (rank > kMaxAxes)
+    refuse(spec, "operands with {} dimensions, expected at most {}", rank, kMaxAxes);
   Shape shape(rank, 1);
   for (const Operand& o : spec.inputs) {
     for (std::size_t k = 0; k < o.shape.size(); ++k) {
@@ -202,7 +247,8 @@ std::unique_ptr<Kernel> prepare_select(OpSpec& spec) {
   check_choices(spec);
   const Shape &condition = spec.inputs[0].shape, &x = spec.inputs[1].shape;
   if (x != spec.inputs[2].shape) {
-    refuse(spec, "choices of shape {} and {}, expected the same", shape_text(x), shape_text(spec.inputs[2].shape));
+    refuse(spec, "choices of shape {} and {}, expected the same", shape_text(x),
+           shape_text(spec.inputs[2].shape));
   }
   const std::size_t n = shape_elements(x);
   const auto count = static_cast<std::int32_t>(n);
@@ -218,7 +264,8 @@ std::unique_ptr<Kernel> prepare_select(OpSpec& spec) {
     const std::size_t inner = n == 0 ? 0 : n / static_cast<std::size_t>(x[0]);
     kernel = choose(spec, {x[0], static_cast<std::int32_t>(inner)}, {{1, inner, inner}, {0, 1, 1}});
   } else {
-    refuse(spec, "a condition of shape {} for choices of shape {}", shape_text(condition), shape_text(x));
+    refuse(spec, "a condition of shape {} for choices of shape {}", shape_text(condition),
+           shape_text(x));
   }
   spec.outputs[0].shape = shape;
   return kernel;

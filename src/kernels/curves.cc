@@ -15,7 +15,8 @@
 namespace litegap {
 namespace {
 
-// ---- the functions, in float32 -------------------------------------------------------------------
+// ---- the functions, in float32
+// -------------------------------------------------------------------
 float logistic(float v) { return 1.0f / (1.0f + std::exp(-v)); }
 
 // The float kernel goes to its limits earlier than the formula does.
@@ -41,18 +42,21 @@ float gelu_approximate(float v) {
   return 0.5f * v * (1.0f + std::tanh(kRoot * (v + 0.044715f * v * v * v)));
 }
 
-// XNNPACK flushes subnormal numbers to zero, and so does not see -inf * 0 where the tail is flushed.
-float gelu_xnn(float v, bool approximate) {
-  if (v == -std::numeric_limits<float>::infinity()) return -0.0f;
-  return approximate ? gelu_approximate(v) : gelu_exact(v);
+// XNNPACK's clamps let a number win over NaN.
+float exponential_xnn(float v) { return std::isnan(v) ? 0.0f : std::exp(v); }
+// Its logarithm multiplies by the root of 2 first.
+float logarithm_xnn(float v) {
+  constexpr float kMost = std::numeric_limits<float>::max() / 1.41421356237f;
+  return v > kMost ? std::numeric_limits<float>::infinity() : std::log(flush_subnormal(v));
 }
 
-// ---- LOGISTIC and TANH of int16 ------------------------------------------------------------------
-// 65536 * sigmoid(k / 24), section 3.6: the listed entries are one above the rounded value.
+// ---- LOGISTIC and TANH of int16
+// ------------------------------------------------------------------ 65536 * sigmoid(k / 24),
+// section 3.6: the listed entries are one above the rounded value.
 std::array<std::int32_t, 256> make_sigmoid_table() {
-  constexpr std::uint8_t kAbove[] = {4,  8,  12, 14, 15, 16, 17, 19, 20, 21,  22,  25,  27,  28, 29,
-                                     30, 31, 33, 34, 35, 37, 39, 40, 41, 43,  44,  45,  46,  49, 50,
-                                     54, 62, 63, 64, 66, 82, 86, 93, 100, 103, 112, 116, 135, 255};
+  constexpr std::uint8_t kAbove[] = {
+      4,  8,  12, 14, 15, 16, 17, 19, 20, 21, 22, 25, 27, 28, 29, 30, 31,  33,  34,  35,  37,  39,
+      40, 41, 43, 44, 45, 46, 49, 50, 54, 62, 63, 64, 66, 82, 86, 93, 100, 103, 112, 116, 135, 255};
   std::array<std::int32_t, 256> table{};
   for (std::size_t k = 0; k < table.size(); ++k) {
     const double v = 65536.0 / (1.0 + std::exp(-static_cast<double>(k) / 24.0));
@@ -107,7 +111,8 @@ std::int16_t logistic_table16(const Argument16& a, std::int32_t x) {
   const std::uint32_t size = static_cast<std::uint32_t>(v < 0 ? -std::int64_t{v} : v);
   const std::uint32_t k = size >> 9;
   std::int32_t r = 0x7FFF << 10;
-  if (k < 255) r = (table[k] << 9) + static_cast<std::int32_t>(size & 511) * (table[k + 1] - table[k]);
+  if (k < 255)
+    r = (table[k] << 9) + static_cast<std::int32_t>(size & 511) * (table[k + 1] - table[k]);
   r = v >= 0 ? r + (1 << 9) : (1 << 25) - r + (1 << 9) - 1;
   return static_cast<std::int16_t>(r >> 10);
 }
@@ -118,7 +123,8 @@ std::int16_t tanh_table16(const Argument16& a, std::int32_t x) {
   const std::uint32_t size = static_cast<std::uint32_t>(v < 0 ? -std::int64_t{v} : v);
   const std::uint32_t k = size >> 8;
   std::int32_t r = 0xFFFF << 8;
-  if (k < 255) r = (table[k] << 8) + static_cast<std::int32_t>(size & 255) * (table[k + 1] - table[k]);
+  if (k < 255)
+    r = (table[k] << 8) + static_cast<std::int32_t>(size & 255) * (table[k + 1] - table[k]);
   r = v >= 0 ? r - (1 << 23) + (1 << 7) : -r + (1 << 23) + (1 << 7) - 1;
   return static_cast<std::int16_t>(r >> 8);
 }
@@ -141,11 +147,13 @@ std::unique_ptr<Kernel> sigmoid16(OpSpec& spec, std::size_t n, bool tanh) {
     });
   }
   sigmoid_table();
-  if (!tanh) return map_values<std::int16_t>(n, [a](std::int16_t v) { return logistic_table16(a, v); });
+  if (!tanh)
+    return map_values<std::int16_t>(n, [a](std::int16_t v) { return logistic_table16(a, v); });
   return map_values<std::int16_t>(n, [a](std::int16_t v) { return tanh_table16(a, v); });
 }
 
-// ---- 8-bit and interpolated tables ---------------------------------------------------------------
+// ---- 8-bit and interpolated tables
+// ---------------------------------------------------------------
 template <class F>
 std::unique_ptr<Kernel> table8(OpSpec& spec, std::size_t n, bool xnn, F f) {
   const ScaleZero x = scale_zero(spec, spec.inputs[0]), y = scale_zero(spec, spec.outputs[0]);
@@ -155,10 +163,8 @@ std::unique_ptr<Kernel> table8(OpSpec& spec, std::size_t n, bool xnn, F f) {
 template <class F>
 std::unique_ptr<Kernel> table16(OpSpec& spec, std::size_t n, F f) {
   const ScaleZero x = scale_zero(spec, spec.inputs[0]), y = scale_zero(spec, spec.outputs[0]);
-  return map_values<std::int16_t>(
-      n, [table = make_table16(x.scale, x.zero, y.scale, y.zero, f)](std::int16_t v) {
-        return lookup16(table, v);
-      });
+  return map_values<std::int16_t>(n, [table = make_table16(x.scale, x.zero, y.scale, y.zero, f)](
+                                         std::int16_t v) { return lookup16(table, v); });
 }
 
 std::unique_ptr<Kernel> prepare_logistic(OpSpec& spec) {
@@ -199,9 +205,6 @@ std::unique_ptr<Kernel> prepare_gelu(OpSpec& spec) {
   const std::size_t n = shape_elements(spec.outputs[0].shape);
   const auto* attrs = std::get_if<GeluAttrs>(&spec.op->attrs);
   const bool approximate = attrs != nullptr && attrs->approximate;
-  if (t == DType::kFloat32 && spec.dialect == Dialect::kXnnpack) {
-    return map_values<float>(n, [approximate](float v) { return gelu_xnn(v, approximate); });
-  }
   const auto with = [&](auto f) -> std::unique_ptr<Kernel> {
     if (t == DType::kFloat32) return map_values<float>(n, f);
     if (t == DType::kInt16) return table16(spec, n, f);
@@ -214,7 +217,9 @@ std::unique_ptr<Kernel> prepare_gelu(OpSpec& spec) {
 std::unique_ptr<Kernel> prepare_exp(OpSpec& spec) {
   const DType t = prepare_same(spec);
   const std::size_t n = shape_elements(spec.outputs[0].shape);
-  if (t == DType::kFloat32) return map_values<float>(n, exponential);
+  if (t == DType::kFloat32) {
+    return map_values<float>(n, spec.dialect == Dialect::kXnnpack ? exponential_xnn : exponential);
+  }
   if (t == DType::kInt16) return table16(spec, n, exponential);
   if (t != DType::kInt8) refuse_type(spec);
   return table8(spec, n, false, exponential);
@@ -223,7 +228,9 @@ std::unique_ptr<Kernel> prepare_exp(OpSpec& spec) {
 std::unique_ptr<Kernel> prepare_log(OpSpec& spec) {
   const DType t = prepare_same(spec);
   const std::size_t n = shape_elements(spec.outputs[0].shape);
-  if (t == DType::kFloat32) return map_values<float>(n, logarithm);
+  if (t == DType::kFloat32) {
+    return map_values<float>(n, spec.dialect == Dialect::kXnnpack ? logarithm_xnn : logarithm);
+  }
   if (t != DType::kInt8 && t != DType::kInt16) refuse_type(spec);
   // Where there is no logarithm the result is the least value the output can express.
   const ScaleZero y = scale_zero(spec, spec.outputs[0]);

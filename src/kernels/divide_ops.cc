@@ -31,7 +31,15 @@ std::unique_ptr<Kernel> same_type_kernel(OpSpec& spec, F f) {
   return broadcast_kernel<T, T, T>(broadcast(spec), f);
 }
 
-// ---- DIV -----------------------------------------------------------------------------------------
+// ---- DIV
+// ----------------------------------------------------------------------------------------- x / 2^n
+// as the runtime's 32-bit words have it: from n = 32 on the mask of the lost bits wraps to -1 and
+// the processor shifts by n modulo 32.
+std::int32_t shift_right_wrapped(std::int32_t x, int n) {
+  if (n < 32) return shift_right_away(x, n);
+  return (x >> (n & 31)) + (x > (x < 0 ? 0 : -1) ? 1 : 0);
+}
+
 struct DivideCodes {
   std::int32_t za = 0, zb = 0, zy = 0;
   Multiplier out;
@@ -45,26 +53,33 @@ struct DivideCodes {
       b = -b;
     }
     const int zeros = fixed::leading_zeros(b);
-    const auto fraction = static_cast<std::int32_t>((static_cast<std::uint32_t>(b) << zeros) - 0x80000000u);
+    const auto fraction =
+        static_cast<std::int32_t>((static_cast<std::uint32_t>(b) << zeros) - 0x80000000u);
     const std::int32_t inverse = fixed::reciprocal_q31(fraction);
     const int over_unit = 31 - zeros;
     const int headroom = fixed::leading_zeros(a < 0 ? ~a : a) - 1;  // bits equal to the sign
     const std::int32_t quotient = high_multiply(wrap_shift_left(a, headroom), inverse);
     const int right = -(out.exponent - over_unit - headroom);
     const std::int32_t scaled = high_multiply(quotient, out.mantissa);
-    const std::int32_t v = right >= 0 ? shift_right_away(scaled, right) : wrap_shift_left(scaled, -right);
-    return static_cast<std::int32_t>(std::clamp<std::int64_t>(std::int64_t{v} + zy, range.low, range.high));
+    const std::int32_t v =
+        right >= 0 ? shift_right_wrapped(scaled, right) : wrap_shift_left(scaled, -right);
+    return static_cast<std::int32_t>(
+        std::clamp<std::int64_t>(std::int64_t{v} + zy, range.low, range.high));
   }
 };
 
 std::unique_ptr<Kernel> divide_codes(OpSpec& spec) {
   const ScaleZero a = scale_zero(spec, spec.inputs[0]), b = scale_zero(spec, spec.inputs[1]);
   const ScaleZero y = scale_zero(spec, spec.outputs[0]);
-  DivideCodes divide{a.zero, b.zero, y.zero, make_multiplier(a.scale / (b.scale * y.scale)), code_bounds(spec, y)};
+  DivideCodes divide{a.zero, b.zero, y.zero, make_multiplier(a.scale / (b.scale * y.scale)),
+                     code_bounds(spec, y)};
   switch (spec.inputs[0].dtype) {
-    case DType::kInt8: return same_type_kernel<std::int8_t>(spec, divide);
-    case DType::kUint8: return same_type_kernel<std::uint8_t>(spec, divide);
-    default: return same_type_kernel<std::int16_t>(spec, divide);
+    case DType::kInt8:
+      return same_type_kernel<std::int8_t>(spec, divide);
+    case DType::kUint8:
+      return same_type_kernel<std::uint8_t>(spec, divide);
+    default:
+      return same_type_kernel<std::int16_t>(spec, divide);
   }
 }
 
@@ -93,15 +108,24 @@ std::unique_ptr<Kernel> prepare_div(OpSpec& spec) {
   if (t != DType::kFloat32) refuse_type(spec);
   auto r = real_bounds<float>(activation);
   const bool xnn = spec.dialect == Dialect::kXnnpack && activation <= Activation::kRelu6;
-  if (xnn && !r.set) return same_type_kernel<float>(spec, [](float x, float y) { return x / y; });
+  if (xnn && !r.set)
+    return same_type_kernel<float>(
+        spec, [](float x, float y) { return flush_subnormal(x) / flush_subnormal(y); });
   if (xnn && activation == Activation::kRelu) r.high = std::numeric_limits<float>::infinity();
+  if (xnn) {
+    return same_type_kernel<float>(spec, [r](float x, float y) {
+      const float q = flush_subnormal(x) / flush_subnormal(y), least = q < r.low ? r.low : q;
+      return r.high < least ? r.high : least;
+    });
+  }
   return same_type_kernel<float>(spec, [r](float x, float y) {
     const float q = x / y, least = q < r.low ? r.low : q;
     return r.high < least ? r.high : least;
   });
 }
 
-// ---- division that rounds to minus infinity ------------------------------------------------------
+// ---- division that rounds to minus infinity
+// ------------------------------------------------------
 template <class T>
 struct FloorDivide {
   T operator()(T x, T y) const {
@@ -131,24 +155,34 @@ struct FloorModulo {
 
 std::unique_ptr<Kernel> prepare_floor_div(OpSpec& spec) {
   switch (prepare_types(spec)) {
-    case DType::kFloat32: return same_type_kernel<float>(spec, FloorDivide<float>{});
+    case DType::kFloat32:
+      return same_type_kernel<float>(spec, FloorDivide<float>{});
     case DType::kInt32:
       expect_no_zero<std::int32_t>(spec);
       return same_type_kernel<std::int32_t>(spec, FloorDivide<std::int32_t>{});
-    case DType::kInt16: return same_type_kernel<std::int16_t>(spec, FloorDivide<std::int16_t>{});
-    case DType::kInt8: return same_type_kernel<std::int8_t>(spec, FloorDivide<std::int8_t>{});
-    default: refuse_type(spec);
+    case DType::kInt16:
+      return same_type_kernel<std::int16_t>(spec, FloorDivide<std::int16_t>{});
+    case DType::kInt8:
+      return same_type_kernel<std::int8_t>(spec, FloorDivide<std::int8_t>{});
+    default:
+      refuse_type(spec);
   }
 }
 
 std::unique_ptr<Kernel> prepare_floor_mod(OpSpec& spec) {
   switch (prepare_types(spec)) {
-    case DType::kFloat32: return same_type_kernel<float>(spec, FloorModulo<float>{});
-    case DType::kInt64: return same_type_kernel<std::int64_t>(spec, FloorModulo<std::int64_t>{});
-    case DType::kInt32: return same_type_kernel<std::int32_t>(spec, FloorModulo<std::int32_t>{});
-    case DType::kInt16: return same_type_kernel<std::int16_t>(spec, FloorModulo<std::int16_t>{});
-    case DType::kInt8: return same_type_kernel<std::int8_t>(spec, FloorModulo<std::int8_t>{});
-    default: refuse_type(spec);
+    case DType::kFloat32:
+      return same_type_kernel<float>(spec, FloorModulo<float>{});
+    case DType::kInt64:
+      return same_type_kernel<std::int64_t>(spec, FloorModulo<std::int64_t>{});
+    case DType::kInt32:
+      return same_type_kernel<std::int32_t>(spec, FloorModulo<std::int32_t>{});
+    case DType::kInt16:
+      return same_type_kernel<std::int16_t>(spec, FloorModulo<std::int16_t>{});
+    case DType::kInt8:
+      return same_type_kernel<std::int8_t>(spec, FloorModulo<std::int8_t>{});
+    default:
+      refuse_type(spec);
   }
 }
 
@@ -165,7 +199,8 @@ std::unique_ptr<Kernel> prepare_pow(OpSpec& spec) {
         }
         return static_cast<std::int32_t>(y < 0 ? 0 : result);
       });
-    default: refuse_type(spec);
+    default:
+      refuse_type(spec);
   }
 }
 

@@ -85,7 +85,7 @@ inline std::int32_t log_raw(std::int32_t x, int integer_bits, int out_bits) {
   const std::int32_t pa = power(integer_bits - ha, quarter);
   const std::int32_t root = high_multiply(x, kRoot);
   const int hb = leading_zeros(root) - 1;
-  const std::int32_t rb = shift_left_saturating(root, hb);
+  const std::int32_t rb = shift_left_saturating(x, hb);
   const std::int32_t pb = power(integer_bits - hb, -quarter);
   const std::int32_t r = std::min(ra, rb), exponent = std::max(pa, pb);
   const std::int32_t p = rounding_half_sum(r, kRootRoot);
@@ -93,8 +93,7 @@ inline std::int32_t log_raw(std::int32_t x, int integer_bits, int out_bits) {
   const std::int32_t num = high_multiply(q, r) + high_multiply(high_multiply(q, c), kNum);
   const std::int32_t den =
       high_multiply(p, kInt + q + high_multiply(kDen, c)) + high_multiply(kTail, q);
-  const std::int32_t quotient =
-      high_multiply(shift_right_away(num, bits), reciprocal_q31(den));
+  const std::int32_t quotient = high_multiply(shift_right_away(num, bits), reciprocal_q31(den));
   return scale_by_power(high_multiply(exponent, kLog2) + quotient, bits - out_bits);
 }
 
@@ -123,7 +122,8 @@ inline InverseRoot inverse_root(std::int32_t v) {
   return shift < 0 ? InverseRoot{wrap_shift_left(x, -shift), 0} : InverseRoot{x, shift};
 }
 
-// ---- 16-bit words (section 3.7) ------------------------------------------------------------------
+// ---- 16-bit words (section 3.7)
+// ------------------------------------------------------------------
 inline std::int32_t clamp16(std::int64_t x) {
   return static_cast<std::int32_t>(std::clamp<std::int64_t>(x, -32768, 32767));
 }

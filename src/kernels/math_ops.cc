@@ -48,25 +48,56 @@ std::unique_ptr<Kernel> prepare_neg(OpSpec& spec) {
   const DType t = prepare_same(spec);
   const std::size_t n = shape_elements(spec.outputs[0].shape);
   switch (t) {
-    case DType::kFloat32: return map_values<float>(n, [](float x) { return -x; });
-    case DType::kInt8: return map_values<std::uint8_t>(n, [](std::uint8_t x) { return 0u - x; });
-    case DType::kInt16: return map_values<std::uint16_t>(n, [](std::uint16_t x) { return 0u - x; });
-    case DType::kInt32: return map_values<std::uint32_t>(n, [](std::uint32_t x) { return 0u - x; });
+    case DType::kFloat32:
+      return map_values<float>(n, [](float x) { return -x; });
+    case DType::kInt8:
+      return map_values<std::uint8_t>(n, [](std::uint8_t x) { return 0u - x; });
+    case DType::kInt16:
+      return map_values<std::uint16_t>(n, [](std::uint16_t x) { return 0u - x; });
+    case DType::kInt32:
+      return map_values<std::uint32_t>(n, [](std::uint32_t x) { return 0u - x; });
     case DType::kInt64:
       return map_values<std::uint64_t>(n, [](std::uint64_t x) { return std::uint64_t{0} - x; });
-    default: refuse_type(spec);
+    default:
+      refuse_type(spec);
   }
 }
+
+// XNNPACK refines an estimate by Newton's method: at zero that is 0 * infinity.
+float inverse_root_xnn(float v) {
+  const float x = flush_subnormal(v);
+  return x == 0.0f ? std::numeric_limits<float>::quiet_NaN() : 1.0f / std::sqrt(x);
+}
+float root_xnn(float v) { return std::sqrt(flush_subnormal(v)); }
+
+// XNNPACK's sine takes whole turns away, then mirrors at a quarter turn with pi rounded to float32.
+// So far out that the turns overflow there is no result.
+constexpr float kNoTurns = 0x1p100f;
+float sine_xnn(float v) {
+  constexpr float kPi = 3.14159274101257324219f, kHalf = kPi / 2;
+  if (!(std::fabs(v) < kNoTurns)) return std::numeric_limits<float>::quiet_NaN();
+  constexpr double kTurn = 6.283185307179586476925;
+  const auto r = static_cast<float>(std::remainder(static_cast<double>(v), kTurn));
+  if (std::fabs(r) <= kHalf) return std::sin(r);
+  return std::sin(std::copysign(kPi, r) - r);
+}
+float cosine_xnn(float v) {
+  return std::fabs(v) < kNoTurns ? std::cos(v) : std::numeric_limits<float>::quiet_NaN();
+}
+
+bool is_xnn(const OpSpec& spec) { return spec.dialect == Dialect::kXnnpack; }
 
 // Truncates, does not round.  A negative value, at which the runtime stops, gives the zero point.
 std::unique_ptr<Kernel> prepare_sqrt(OpSpec& spec) {
   const DType t = prepare_same(spec);
   const std::size_t n = shape_elements(spec.outputs[0].shape);
+  if (t == DType::kFloat32 && is_xnn(spec)) return map_values<float>(n, root_xnn);
   if (t == DType::kFloat32) return map_values<float>(n, [](float x) { return std::sqrt(x); });
   if (t != DType::kInt8) refuse_type(spec);
   const ScaleZero x = scale_zero(spec, spec.inputs[0]), y = scale_zero(spec, spec.outputs[0]);
   return map_codes(t, n, [=](std::int32_t q) {
-    const float root = std::sqrt(std::max(0.0f, x.scale * static_cast<float>(q - x.zero))) / y.scale;
+    const float root =
+        std::sqrt(std::max(0.0f, x.scale * static_cast<float>(q - x.zero))) / y.scale;
     const auto code = static_cast<std::int32_t>(std::min(root, 65536.0f)) + y.zero;
     return std::clamp(code, -128, 127);
   });
@@ -76,15 +107,15 @@ std::unique_ptr<Kernel> prepare_sqrt(OpSpec& spec) {
 std::unique_ptr<Kernel> prepare_rsqrt(OpSpec& spec) {
   const DType t = prepare_same(spec);
   const std::size_t n = shape_elements(spec.outputs[0].shape);
-  if (t == DType::kFloat32) return map_values<float>(n, [](float x) { return 1.0f / std::sqrt(x); });
+  if (t == DType::kFloat32 && is_xnn(spec)) return map_values<float>(n, inverse_root_xnn);
+  if (t == DType::kFloat32)
+    return map_values<float>(n, [](float x) { return 1.0f / std::sqrt(x); });
   if (t != DType::kInt8 && t != DType::kInt16) refuse_type(spec);
   const ScaleZero x = scale_zero(spec, spec.inputs[0]), y = scale_zero(spec, spec.outputs[0]);
   if (t == DType::kInt16) {
     const auto f = [y](float v) { return v <= 0.0f ? 32767.0f * y.scale : 1.0f / std::sqrt(v); };
-    return map_values<std::int16_t>(
-        n, [table = make_table16(x.scale, x.zero, y.scale, y.zero, f)](std::int16_t v) {
-          return lookup16(table, v);
-        });
+    return map_values<std::int16_t>(n, [table = make_table16(x.scale, x.zero, y.scale, y.zero, f)](
+                                           std::int16_t v) { return lookup16(table, v); });
   }
   const float scale = std::sqrt(x.scale) * y.scale;
   Multiplier m = make_multiplier(1.0 / static_cast<double>(scale));
@@ -106,6 +137,8 @@ std::unique_ptr<Kernel> prepare_floor(OpSpec& spec) {
 std::unique_ptr<Kernel> prepare_ceil(OpSpec& spec) {
   const std::size_t n = prepare_float(spec);
   expect_registered(spec);
+  if (is_xnn(spec))
+    return map_values<float>(n, [](float x) { return std::ceil(flush_subnormal(x)); });
   return map_values<float>(n, [](float x) { return std::ceil(x); });
 }
 std::unique_ptr<Kernel> prepare_round(OpSpec& spec) {  // ties to even
@@ -114,10 +147,14 @@ std::unique_ptr<Kernel> prepare_round(OpSpec& spec) {  // ties to even
   return map_values<float>(n, [](float x) { return std::nearbyint(x); });
 }
 std::unique_ptr<Kernel> prepare_sin(OpSpec& spec) {
-  return map_values<float>(prepare_float(spec), [](float x) { return std::sin(x); });
+  const std::size_t n = prepare_float(spec);
+  if (is_xnn(spec)) return map_values<float>(n, sine_xnn);
+  return map_values<float>(n, [](float x) { return std::sin(x); });
 }
 std::unique_ptr<Kernel> prepare_cos(OpSpec& spec) {
-  return map_values<float>(prepare_float(spec), [](float x) { return std::cos(x); });
+  const std::size_t n = prepare_float(spec);
+  if (is_xnn(spec)) return map_values<float>(n, cosine_xnn);
+  return map_values<float>(n, [](float x) { return std::cos(x); });
 }
 
 constexpr KernelRow kRows[] = {

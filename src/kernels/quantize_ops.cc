@@ -18,11 +18,12 @@ std::int32_t even(float v) {
 
 template <class T>
 T narrow(std::int32_t code, std::int32_t zero) {
-  return static_cast<T>(std::clamp<std::int32_t>(wrap_add(code, zero), std::numeric_limits<T>::min(),
-                                                 std::numeric_limits<T>::max()));
+  return static_cast<T>(std::clamp<std::int32_t>(
+      wrap_add(code, zero), std::numeric_limits<T>::min(), std::numeric_limits<T>::max()));
 }
 
-// ---- float32 to codes ----------------------------------------------------------------------------
+// ---- float32 to codes
+// ----------------------------------------------------------------------------
 template <class T>
 std::unique_ptr<Kernel> from_float_xnn(ScaleZero y, std::size_t n) {
   const float inverse = 1.0f / y.scale;
@@ -65,15 +66,20 @@ std::unique_ptr<Kernel> from_float(Dialect dialect, ScaleZero y, std::size_t n) 
 std::unique_ptr<Kernel> quantize_float(OpSpec& spec, std::size_t n) {
   const ScaleZero y = scale_zero(spec, spec.outputs[0]);
   switch (spec.outputs[0].dtype) {
-    case DType::kInt8: return from_float<std::int8_t>(spec.dialect, y, n);
-    case DType::kUint8: return from_float<std::uint8_t>(spec.dialect, y, n);
-    case DType::kInt16: return from_float<std::int16_t>(spec.dialect, y, n);
-    default: refuse(spec, "float32 to {} is not supported", dtype_name(spec.outputs[0].dtype));
+    case DType::kInt8:
+      return from_float<std::int8_t>(spec.dialect, y, n);
+    case DType::kUint8:
+      return from_float<std::uint8_t>(spec.dialect, y, n);
+    case DType::kInt16:
+      return from_float<std::int16_t>(spec.dialect, y, n);
+    default:
+      refuse(spec, "float32 to {} is not supported", dtype_name(spec.outputs[0].dtype));
   }
 }
 
-// ---- codes to codes ------------------------------------------------------------------------------
-// XNNPACK: one type, a multiplier with 8 fraction bits.  Empty where it does not take the node.
+// ---- codes to codes
+// ------------------------------------------------------------------------------ XNNPACK: one type,
+// a multiplier with 8 fraction bits.  Empty where it does not take the node.
 template <class T>
 std::unique_ptr<Kernel> between_xnn(const OpSpec& spec, ScaleZero x, ScaleZero y, std::size_t n) {
   const float ratio = x.scale / y.scale;
@@ -91,9 +97,8 @@ std::unique_ptr<Kernel> between_bytes(OpSpec& spec, ScaleZero x, ScaleZero y, Mu
     if (auto kernel = between_xnn<From>(spec, x, y, n)) return kernel;
   }
   // The built-in kernel rounds ties up in blocks of 16.
-  const Table8 up = tabulate(dtype_of<From>, [=](std::int32_t q) {
-    return narrow<To>(scale_up(q - x.zero, m), y.zero);
-  });
+  const Table8 up = tabulate(
+      dtype_of<From>, [=](std::int32_t q) { return narrow<To>(scale_up(q - x.zero, m), y.zero); });
   const Table8 away = tabulate(dtype_of<From>, [=](std::int32_t q) {
     return narrow<To>(scale_double(q - x.zero, m), y.zero);
   });
@@ -109,8 +114,7 @@ std::unique_ptr<Kernel> between_bytes(OpSpec& spec, ScaleZero x, ScaleZero y, Mu
 template <class From, class To>
 std::unique_ptr<Kernel> between(OpSpec& spec, std::size_t n) {
   const ScaleZero x = scale_zero(spec, spec.inputs[0]), y = scale_zero(spec, spec.outputs[0]);
-  const Multiplier m =
-      make_multiplier(static_cast<double>(x.scale) / static_cast<double>(y.scale));
+  const Multiplier m = make_multiplier(static_cast<double>(x.scale) / static_cast<double>(y.scale));
   if constexpr (sizeof(From) == 1 && sizeof(To) == 1) {
     return between_bytes<From, To>(spec, x, y, m, n);
   } else {
@@ -118,7 +122,8 @@ std::unique_ptr<Kernel> between(OpSpec& spec, std::size_t n) {
       refuse(spec, "zero points {} and {}, expected 0 for int16", x.zero, y.zero);
     }
     return make_kernel([=](const Io& io) {
-      constexpr std::int64_t low = std::numeric_limits<To>::min(), high = std::numeric_limits<To>::max();
+      constexpr std::int64_t low = std::numeric_limits<To>::min(),
+                             high = std::numeric_limits<To>::max();
       const From* in = static_cast<const From*>(io.inputs[0]);
       To* out = static_cast<To*>(io.outputs[0]);
       for (std::size_t i = 0; i < n; ++i) {
@@ -166,9 +171,10 @@ std::unique_ptr<Kernel> prepare_quantize(OpSpec& spec) {
   return quantize_codes(spec, n);
 }
 
-// ---- codes to float32 ----------------------------------------------------------------------------
-// The product of a difference of codes and a scale has fewer than 53 bits, so that one float32
-// product is the double product, rounded.
+// ---- codes to float32
+// ---------------------------------------------------------------------------- The product of a
+// difference of codes and a scale has fewer than 53 bits, so that one float32 product is the double
+// product, rounded.
 template <class T>
 std::unique_ptr<Kernel> to_float(Dialect dialect, ScaleZero x, std::size_t n) {
   const std::size_t whole = dialect == Dialect::kBuiltin && sizeof(T) == 1 ? n / 8 * 8 : 0;
@@ -197,6 +203,35 @@ std::unique_ptr<Kernel> known_values(const Operand& in) {
   });
 }
 
+// A scale and a zero point for each index of an axis.
+template <class T>
+std::unique_ptr<Kernel> channels_to_float(const OpSpec& spec, const Operand& in) {
+  const Quant& q = *in.quant;
+  const auto axis = static_cast<std::size_t>(q.axis);
+  if (q.axis < 0 || axis >= in.shape.size() || q.zero_point.size() != q.scale.size() ||
+      static_cast<std::size_t>(in.shape[axis]) != q.scale.size()) {
+    refuse(spec, "tensor {} of shape {} has {} scales along axis {}", in.name, shape_text(in.shape),
+           q.scale.size(), q.axis);
+  }
+  std::size_t outer = 1, inner = 1;
+  for (std::size_t d = 0; d < in.shape.size(); ++d) {
+    if (d < axis) outer *= static_cast<std::size_t>(in.shape[d]);
+    if (d > axis) inner *= static_cast<std::size_t>(in.shape[d]);
+  }
+  std::vector<std::int32_t> zeros;
+  for (const std::int64_t zero : q.zero_point) zeros.push_back(static_cast<std::int32_t>(zero));
+  return make_kernel([outer, inner, scales = q.scale, zeros](const Io& io) noexcept {
+    const T* x = static_cast<const T*>(io.inputs[0]);
+    float* out = static_cast<float*>(io.outputs[0]);
+    for (std::size_t o = 0; o < outer; ++o) {
+      for (std::size_t c = 0; c < scales.size(); ++c, x += inner, out += inner) {
+        for (std::size_t i = 0; i < inner; ++i)
+          out[i] = static_cast<float>(x[i] - zeros[c]) * scales[c];
+      }
+    }
+  });
+}
+
 std::unique_ptr<Kernel> prepare_dequantize(OpSpec& spec) {
   expect_inputs(spec, 1, 1);
   expect_outputs(spec, 1);
@@ -210,6 +245,11 @@ std::unique_ptr<Kernel> prepare_dequantize(OpSpec& spec) {
   const bool known = in.constant != nullptr && in.quant != nullptr && !in.quant->empty();
   if (known && (in.quant->per_channel() || in.dtype == DType::kInt4)) return known_values(in);
   if (!is_code_type(in.dtype)) refuse_type(spec);
+  if (in.quant != nullptr && in.quant->per_channel()) {
+    if (in.dtype == DType::kInt8) return channels_to_float<std::int8_t>(spec, in);
+    if (in.dtype == DType::kUint8) return channels_to_float<std::uint8_t>(spec, in);
+    return channels_to_float<std::int16_t>(spec, in);
+  }
   const ScaleZero x = scale_zero(spec, in);
   if (in.dtype == DType::kInt8) return to_float<std::int8_t>(spec.dialect, x, n);
   if (in.dtype == DType::kUint8) return to_float<std::uint8_t>(spec.dialect, x, n);

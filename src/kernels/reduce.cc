@@ -32,8 +32,10 @@ void set_axes(Reduction& r, const OpSpec& spec, const std::vector<bool>& reduced
     if (size == 1) continue;
     const Reduction::Axis axis{size, reduced[d] ? 0 : stride};
     if (!reduced[d]) stride *= size;
-    if (!axes.empty() && (axes.back().stride == 0) == reduced[d]) axes.back().size *= size;
-    else axes.push_back(axis);
+    if (!axes.empty() && (axes.back().stride == 0) == reduced[d])
+      axes.back().size *= size;
+    else
+      axes.push_back(axis);
   }
   if (axes.empty()) return;
   if (axes.size() > Reduction::kMaxRank) refuse(spec, "input of shape {}", shape_text(x));
@@ -54,8 +56,10 @@ Reduction prepare_reduction(OpSpec& spec) {
   Shape out;
   for (std::size_t d = 0; d < x.size(); ++d) {
     if (reduced[d]) r.count *= static_cast<std::size_t>(x[d]);
-    if (!reduced[d]) out.push_back(x[d]);
-    else if (keep) out.push_back(1);
+    if (!reduced[d])
+      out.push_back(x[d]);
+    else if (keep)
+      out.push_back(1);
   }
   spec.outputs[0].shape = out;
   r.inputs = shape_elements(x);
@@ -120,7 +124,8 @@ template <class T>
 std::unique_ptr<Kernel> sum_fixed(const Reduction& r, const CodeScales& c, Multiplier m) {
   const std::int32_t zeros = c.zeros();
   return sum_kernel<T>(r, [=, zero = c.y.zero, range = c.range](std::int32_t sum, std::size_t) {
-    const std::int32_t v = wrap_add(sum, static_cast<std::int32_t>(0u - static_cast<std::uint32_t>(zeros)));
+    const std::int32_t v =
+        wrap_add(sum, static_cast<std::int32_t>(0u - static_cast<std::uint32_t>(zeros)));
     return std::clamp(scale_and_shift(v, m, zero), range.low, range.high);
   });
 }
@@ -149,13 +154,16 @@ std::unique_ptr<Kernel> mean_codes(const OpSpec& spec, const Reduction& r) {
 
 template <class T>
 std::unique_ptr<Kernel> sum_codes(const OpSpec& spec, const Reduction& r) {
-  const CodeScales c = scales_of(spec, r);
+  CodeScales c = scales_of(spec, r);
   if (spec.dialect == Dialect::kReference) {
-    if (spec.inputs[0].dtype != DType::kUint8) {
-      refuse(spec, "the reference kernel of SUM takes {} for uint8: its result means nothing",
+    // The reference kernel takes the bytes of int8 for uint8 codes: the results mean little, but
+    // are what it gives.  Of int16 it reads beyond the data.
+    if (sizeof(T) != 1) {
+      refuse(spec, "the reference kernel of SUM does not know {}",
              dtype_name(spec.inputs[0].dtype));
     }
-    return sum_fixed<T>(r, c, ratio_of(c));
+    c.range = {0, 255};
+    return sum_fixed<std::uint8_t>(r, c, ratio_of(c));
   }
   const float scale = c.x.scale / c.y.scale;
   if (spec.dialect == Dialect::kXnnpack && sizeof(T) == 1) return sum_xnn<T>(r, c, scale);
@@ -178,8 +186,7 @@ std::unique_ptr<Kernel> reduce_plain(const OpSpec& spec, const Reduction& r) {
   } else {
     const auto n = static_cast<std::int64_t>(std::max<std::size_t>(r.count, 1));
     return reduce_kernel<T>(
-        r, std::uint64_t{0},
-        [](std::uint64_t a, T v) { return a + static_cast<std::uint64_t>(v); },
+        r, std::uint64_t{0}, [](std::uint64_t a, T v) { return a + static_cast<std::uint64_t>(v); },
         [=](std::uint64_t sum, std::size_t) {
           return mean ? static_cast<std::int64_t>(sum) / n : static_cast<std::int64_t>(sum);
         });
@@ -196,15 +203,20 @@ std::unique_ptr<Kernel> prepare_mean_sum(OpSpec& spec) {
   }
   if (r.count > 1u << 30) refuse(spec, "{} elements to one output", r.count);
   switch (t) {
-    case DType::kFloat32: return reduce_plain<float>(spec, r);
-    case DType::kInt32: return reduce_plain<std::int32_t>(spec, r);
-    case DType::kInt64: return reduce_plain<std::int64_t>(spec, r);
-    case DType::kInt8: return mean ? mean_codes<std::int8_t>(spec, r) : sum_codes<std::int8_t>(spec, r);
+    case DType::kFloat32:
+      return reduce_plain<float>(spec, r);
+    case DType::kInt32:
+      return reduce_plain<std::int32_t>(spec, r);
+    case DType::kInt64:
+      return reduce_plain<std::int64_t>(spec, r);
+    case DType::kInt8:
+      return mean ? mean_codes<std::int8_t>(spec, r) : sum_codes<std::int8_t>(spec, r);
     case DType::kUint8:
       return mean ? mean_codes<std::uint8_t>(spec, r) : sum_codes<std::uint8_t>(spec, r);
     case DType::kInt16:
       return mean ? mean_codes<std::int16_t>(spec, r) : sum_codes<std::int16_t>(spec, r);
-    default: refuse_type(spec);
+    default:
+      refuse_type(spec);
   }
 }
 
@@ -214,9 +226,11 @@ std::unique_ptr<Kernel> extreme(const Reduction& r, bool largest) {
   using Limits = std::numeric_limits<T>;
   const auto same = [](T m, std::size_t) { return m; };
   if (largest) {
-    return reduce_kernel<T>(r, Limits::lowest(), [](T a, T v) { return v > a ? v : a; }, same);
+    return reduce_kernel<T>(
+        r, Limits::lowest(), [](T a, T v) { return v > a ? v : a; }, same);
   }
-  return reduce_kernel<T>(r, Limits::max(), [](T a, T v) { return v < a ? v : a; }, same);
+  return reduce_kernel<T>(
+      r, Limits::max(), [](T a, T v) { return v < a ? v : a; }, same);
 }
 
 std::unique_ptr<Kernel> prepare_extreme(OpSpec& spec) {
@@ -228,13 +242,20 @@ std::unique_ptr<Kernel> prepare_extreme(OpSpec& spec) {
            dtype_name(spec.outputs[0].dtype));
   }
   switch (t) {
-    case DType::kFloat32: return extreme<float>(r, largest);
-    case DType::kInt8: return extreme<std::int8_t>(r, largest);
-    case DType::kUint8: return extreme<std::uint8_t>(r, largest);
-    case DType::kInt16: return extreme<std::int16_t>(r, largest);
-    case DType::kInt32: return extreme<std::int32_t>(r, largest);
-    case DType::kInt64: return extreme<std::int64_t>(r, largest);
-    default: refuse_type(spec);
+    case DType::kFloat32:
+      return extreme<float>(r, largest);
+    case DType::kInt8:
+      return extreme<std::int8_t>(r, largest);
+    case DType::kUint8:
+      return extreme<std::uint8_t>(r, largest);
+    case DType::kInt16:
+      return extreme<std::int16_t>(r, largest);
+    case DType::kInt32:
+      return extreme<std::int32_t>(r, largest);
+    case DType::kInt64:
+      return extreme<std::int64_t>(r, largest);
+    default:
+      refuse_type(spec);
   }
 }
 

@@ -1,7 +1,9 @@
 // SOFTMAX over the last axis (docs/numerics.md, sections 2.12 and 3.5).
 //
-// 8-bit codes: the reference kernels compute in fixed point, the built-in ones with a float table of
-// e^x and a float sum.  int16 has one form, two interpolated tables.
+// 8-bit codes: the reference kernels compute in fixed point, the built-in ones with a float table
+// of e^x and a float sum.  int16 has one form, two interpolated tables.
+#include "kernels/softmax.h"
+
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -9,7 +11,6 @@
 #include "kernels/arithmetic_ops.h"
 #include "kernels/fixed_point.h"
 #include "kernels/lookup.h"
-#include "kernels/softmax.h"
 
 namespace litegap {
 namespace {
@@ -30,10 +31,30 @@ std::unique_ptr<Kernel> softmax_float(Rows rows, float beta) {
   });
 }
 
+// The built-in kernel and XNNPACK add in parallel lanes and multiply by the inverse; a sum in
+// double is closest to all their orders.
+std::unique_ptr<Kernel> softmax_float_inverse(Rows rows, float beta) {
+  return make_kernel([=](const Io& io) {
+    const float* in = static_cast<const float*>(io.inputs[0]);
+    float* out = static_cast<float*>(io.outputs[0]);
+    for (std::size_t r = 0; r < rows.count; ++r, in += rows.depth, out += rows.depth) {
+      const float peak = row_peak(in, rows.depth);
+      double sum = 0;
+      for (std::size_t i = 0; i < rows.depth; ++i) {
+        out[i] = std::exp((in[i] - peak) * beta);
+        sum += static_cast<double>(out[i]);
+      }
+      const float inverse = 1.0f / static_cast<float>(sum);
+      for (std::size_t i = 0; i < rows.depth; ++i) out[i] *= inverse;
+    }
+  });
+}
+
 template <class X, class Y>
 std::unique_ptr<Kernel> softmax_fixed(Rows rows, const ExpCodes& exps) {
   return make_kernel([=](const Io& io) {
-    constexpr std::int32_t low = std::numeric_limits<Y>::min(), high = std::numeric_limits<Y>::max();
+    constexpr std::int32_t low = std::numeric_limits<Y>::min(),
+                           high = std::numeric_limits<Y>::max();
     constexpr int kBits = 8 * sizeof(Y);
     const X* in = static_cast<const X*>(io.inputs[0]);
     Y* out = static_cast<Y*>(io.outputs[0]);
@@ -60,7 +81,8 @@ std::unique_ptr<Kernel> softmax_fixed(Rows rows, const ExpCodes& exps) {
 template <class X, class Y>
 std::unique_ptr<Kernel> softmax_table(Rows rows, ScaleZero x, ScaleZero y, float beta) {
   return make_kernel([rows, y, table = exp_table(x.scale, beta)](const Io& io) {
-    constexpr std::int32_t low = std::numeric_limits<Y>::min(), high = std::numeric_limits<Y>::max();
+    constexpr std::int32_t low = std::numeric_limits<Y>::min(),
+                           high = std::numeric_limits<Y>::max();
     const X* in = static_cast<const X*>(io.inputs[0]);
     Y* out = static_cast<Y*>(io.outputs[0]);
     for (std::size_t r = 0; r < rows.count; ++r, in += rows.depth, out += rows.depth) {
@@ -79,7 +101,8 @@ std::unique_ptr<Kernel> softmax_table(Rows rows, ScaleZero x, ScaleZero y, float
   });
 }
 
-// ---- int16 ---------------------------------------------------------------------------------------
+// ---- int16
+// ---------------------------------------------------------------------------------------
 struct Softmax16 {
   Table16 exps, reciprocals;
   Multiplier to_table;
@@ -128,7 +151,8 @@ void expect_output(const OpSpec& spec, ScaleZero y) {
   const float scale = words ? 0x1p-15f : t == DType::kInt16 ? 0x1p-16f : 0x1p-8f;
   const std::int32_t zero = words ? 0 : code_range(t).low;
   if (std::fabs(y.scale - scale) <= 0.001f * scale && y.zero == zero) return;
-  refuse(spec, "output scale {} and zero point {}, expected {} and {}", y.scale, y.zero, scale, zero);
+  refuse(spec, "output scale {} and zero point {}, expected {} and {}", y.scale, y.zero, scale,
+         zero);
 }
 
 template <class X, class Y>
@@ -142,16 +166,22 @@ std::unique_ptr<Kernel> prepare_softmax(OpSpec& spec) {
   const Rows rows = prepare_rows(spec);
   const float beta = attrs_of<SoftmaxAttrs>(spec).beta;
   const DType t = spec.inputs[0].dtype, to = spec.outputs[0].dtype;
-  if (t == DType::kFloat32 && to == t) return softmax_float(rows, beta);
+  if (t == DType::kFloat32 && to == t) {
+    if (spec.dialect == Dialect::kReference) return softmax_float(rows, beta);
+    return softmax_float_inverse(rows, beta);
+  }
   if (!is_code_type(t) || !is_code_type(to)) refuse_type(spec);
   const ScaleZero y = scale_zero(spec, spec.outputs[0]);
   expect_output(spec, y);
-  if (t == DType::kInt8 && to == t) return softmax_codes<std::int8_t, std::int8_t>(spec, rows, beta);
-  if (t == DType::kUint8 && to == t) return softmax_codes<std::uint8_t, std::uint8_t>(spec, rows, beta);
+  if (t == DType::kInt8 && to == t)
+    return softmax_codes<std::int8_t, std::int8_t>(spec, rows, beta);
+  if (t == DType::kUint8 && to == t)
+    return softmax_codes<std::uint8_t, std::uint8_t>(spec, rows, beta);
   if (t == DType::kInt8 && to == DType::kInt16) {
     return softmax_codes<std::int8_t, std::int16_t>(spec, rows, beta);
   }
-  if (t == DType::kInt16 && to == t) return softmax_words(rows, scale_zero(spec, spec.inputs[0]), beta);
+  if (t == DType::kInt16 && to == t)
+    return softmax_words(rows, scale_zero(spec, spec.inputs[0]), beta);
   refuse(spec, "types {} and {} are not supported", dtype_name(t), dtype_name(to));
 }
 

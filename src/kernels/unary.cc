@@ -12,7 +12,8 @@
 namespace litegap {
 namespace {
 
-// ---- RELU, RELU6, RELU_N1_TO_1, RELU_0_TO_1 ------------------------------------------------------
+// ---- RELU, RELU6, RELU_N1_TO_1, RELU_0_TO_1
+// ------------------------------------------------------
 struct Ends {
   float low = 0;
   std::optional<float> high;
@@ -20,10 +21,14 @@ struct Ends {
 
 Ends ends_of(OpCode code) {
   switch (code) {
-    case OpCode::kRelu6: return {0.0f, 6.0f};
-    case OpCode::kReluN1To1: return {-1.0f, 1.0f};
-    case OpCode::kRelu0To1: return {0.0f, 1.0f};
-    default: return {0.0f, std::nullopt};
+    case OpCode::kRelu6:
+      return {0.0f, 6.0f};
+    case OpCode::kReluN1To1:
+      return {-1.0f, 1.0f};
+    case OpCode::kRelu0To1:
+      return {0.0f, 1.0f};
+    default:
+      return {0.0f, std::nullopt};
   }
 }
 
@@ -58,13 +63,15 @@ std::unique_ptr<Kernel> prepare_relu(OpSpec& spec) {
   });
 }
 
-// ---- LEAKY_RELU ----------------------------------------------------------------------------------
-// XNNPACK: multipliers with 8 fraction bits.  Empty where it does not take the node.
+// ---- LEAKY_RELU
+// ---------------------------------------------------------------------------------- XNNPACK:
+// multipliers with 8 fraction bits.  Empty where it does not take the node.
 std::unique_ptr<Kernel> leaky_xnn(const OpSpec& spec, ScaleZero x, ScaleZero y, float alpha) {
   const DType t = spec.inputs[0].dtype;
   const float ratio = x.scale / y.scale, negative = ratio * alpha;
-  const bool taken = is_8bit(t) && ratio >= 0x1p-8f && ratio <= 128.0f && negative >= -127.99609375f &&
-                     negative <= 128.0f && std::fabs(negative) >= 0x1p-8f;
+  const bool taken = is_8bit(t) && ratio >= 0x1p-8f && ratio <= 128.0f &&
+                     negative >= -127.99609375f && negative <= 128.0f &&
+                     std::fabs(negative) >= 0x1p-8f;
   if (spec.dialect != Dialect::kXnnpack || !taken) return nullptr;
   const auto code = [](float r) { return static_cast<std::int32_t>(std::nearbyint(256.0f * r)); };
   const std::int32_t p = code(ratio), q = code(negative);
@@ -100,7 +107,8 @@ std::unique_ptr<Kernel> prepare_leaky_relu(OpSpec& spec) {
   });
 }
 
-// ---- PRELU ---------------------------------------------------------------------------------------
+// ---- PRELU
+// ---------------------------------------------------------------------------------------
 template <class X, class A>
 std::unique_ptr<Kernel> prelu_codes(OpSpec& spec, const Broadcast& b) {
   const ScaleZero x = scale_zero(spec, spec.inputs[0]), y = scale_zero(spec, spec.outputs[0]);
@@ -135,15 +143,24 @@ std::unique_ptr<Kernel> prepare_prelu(OpSpec& spec) {
   }
   if (t == DType::kInt8 && slope == t) return prelu_codes<std::int8_t, std::int8_t>(spec, b);
   if (t == DType::kUint8 && slope == t) return prelu_codes<std::uint8_t, std::uint8_t>(spec, b);
-  if (t == DType::kInt16 && slope == DType::kInt8) return prelu_codes<std::int16_t, std::int8_t>(spec, b);
+  if (t == DType::kInt16 && slope == DType::kInt8)
+    return prelu_codes<std::int16_t, std::int8_t>(spec, b);
   refuse(spec, "types {} and {} are not supported", dtype_name(t), dtype_name(slope));
 }
 
-// ---- HARD_SWISH ----------------------------------------------------------------------------------
+// ---- HARD_SWISH
+// ----------------------------------------------------------------------------------
 std::unique_ptr<Kernel> hard_swish_float(Dialect dialect, std::size_t n) {
   const auto ramp = [](float x) { return std::min(6.0f, std::max(0.0f, x + 3.0f)); };
   if (dialect == Dialect::kReference) {
     return map_values<float>(n, [ramp](float x) { return x * ramp(x) / 6.0f; });
+  }
+  if (dialect == Dialect::kXnnpack) {
+    return map_values<float>(n, [](float x) {
+      constexpr double kSixth = 1.0f / 6.0f;
+      const auto r = static_cast<float>(static_cast<double>(x) * kSixth + 0.5);  // one rounding
+      return x * std::min(std::max(r, 0.0f), 1.0f);
+    });
   }
   // Whole blocks of four multiply in another order than the rest.
   const std::size_t whole = n / 4 * 4;
@@ -178,7 +195,9 @@ struct HardSwishCodes {
   }
 };
 
-std::int32_t narrow_mantissa(std::int32_t m) { return m < 0x7FFF0000 ? (m + (1 << 15)) >> 16 : 0x7FFF; }
+std::int32_t narrow_mantissa(std::int32_t m) {
+  return m < 0x7FFF0000 ? (m + (1 << 15)) >> 16 : 0x7FFF;
+}
 
 std::unique_ptr<Kernel> prepare_hard_swish(OpSpec& spec) {
   const DType t = prepare_same(spec);
@@ -203,9 +222,12 @@ std::unique_ptr<Kernel> prepare_hard_swish(OpSpec& spec) {
 }
 
 constexpr KernelRow kRows[] = {
-    {OpCode::kRelu, prepare_relu},           {OpCode::kRelu6, prepare_relu},
-    {OpCode::kReluN1To1, prepare_relu},      {OpCode::kRelu0To1, prepare_relu},
-    {OpCode::kLeakyRelu, prepare_leaky_relu}, {OpCode::kPrelu, prepare_prelu},
+    {OpCode::kRelu, prepare_relu},
+    {OpCode::kRelu6, prepare_relu},
+    {OpCode::kReluN1To1, prepare_relu},
+    {OpCode::kRelu0To1, prepare_relu},
+    {OpCode::kLeakyRelu, prepare_leaky_relu},
+    {OpCode::kPrelu, prepare_prelu},
     {OpCode::kHardSwish, prepare_hard_swish},
 };
 

@@ -38,7 +38,8 @@ inline ScaleZero scale_zero(const OpSpec& spec, const Operand& o) {
     refuse(spec, "tensor {} has scale {}, expected a positive number", o.name, s);
   }
   const std::int64_t zero = o.quant->zero_point.empty() ? 0 : o.quant->zero_point[0];
-  const std::int64_t limit = is_code_type(o.dtype) ? 65535 : std::numeric_limits<std::int32_t>::max();
+  const std::int64_t limit =
+      is_code_type(o.dtype) ? 65535 : std::numeric_limits<std::int32_t>::max();
   if (zero < -limit || zero > limit) {
     refuse(spec, "tensor {} of type {} has zero point {}", o.name, dtype_name(o.dtype), zero);
   }
@@ -48,6 +49,11 @@ inline ScaleZero scale_zero(const OpSpec& spec, const Operand& o) {
 // x * m + zero as the runtime's 32-bit words have it: the sum wraps.
 inline std::int32_t scale_and_shift(std::int32_t x, Multiplier m, std::int32_t zero) {
   return wrap_add(scale_double(x, m), zero);
+}
+
+// What XNNPACK computes with: subnormal numbers are zero.
+inline float flush_subnormal(float v) {
+  return std::fabs(v) < std::numeric_limits<float>::min() ? std::copysign(0.0f, v) : v;
 }
 
 // One input, one output of the same shape and type.

@@ -1,0 +1,296 @@
+// BATCH_MATMUL: products of matrices, one per batch, with broadcast batch dimensions
+// (docs/numerics.md, sections 2.6 and 4.5).
+//
+// Codes are widened and laid out so that every output is one dense dot product.  Float sums run in
+// the order of the depth: sequentially (reference, built-in) or fused (XNNPACK).
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/arithmetic_ops.h"
+#include "kernels/gemm.h"
+#include "kernels/hybrid.h"
+#include "kernels/value_quant.h"
+
+namespace litegap {
+namespace {
+
+// Where a matrix lies: element (row, column) is at row * row_step + column * column_step.
+struct Layout {
+  std::size_t row_step = 0, column_step = 0, elements = 0;
+};
+
+struct Product {
+  std::size_t rows = 0, depth = 0, columns = 0;
+  Layout a, b;  // a is rows by depth, b is depth by columns
+  struct Pair {
+    std::size_t a, b;
+  };
+  std::vector<Pair> batches;  // which matrix of each operand makes an output matrix
+};
+
+Layout layout_of(const Shape& shape, bool transposed) {
+  const auto rows = static_cast<std::size_t>(shape[shape.size() - 2]);
+  const auto columns = static_cast<std::size_t>(shape.back());
+  return transposed ? Layout{1, columns, rows * columns} : Layout{columns, 1, rows * columns};
+}
+
+std::int32_t batch_dim(const Shape& shape, std::size_t from_end) {
+  return from_end + 2 < shape.size() ? shape[shape.size() - 3 - from_end] : 1;
+}
+
+// The output's batch dimensions, and the pairs of matrices.
+Shape join_batches(const OpSpec& spec, Product& p) {
+  const Shape &a = spec.inputs[0].shape, &b = spec.inputs[1].shape;
+  const std::size_t rank = std::max(a.size(), b.size()) - 2;
+  Shape out(rank);
+  p.batches = {{0, 0}};
+  std::size_t step_a = 1, step_b = 1;
+  for (std::size_t k = 0; k < rank; ++k) {  // innermost first: later axes step over whole blocks
+    const std::int32_t da = batch_dim(a, k), db = batch_dim(b, k);
+    if (da != db && da != 1 && db != 1) {
+      refuse(spec, "batches of {} and {} do not broadcast", shape_text(a), shape_text(b));
+    }
+    const std::int32_t n = da == 1 ? db : da;
+    out[rank - 1 - k] = n;
+    const std::vector<Product::Pair> block = p.batches;
+    p.batches.clear();
+    for (std::size_t i = 0; i < static_cast<std::size_t>(n); ++i) {
+      for (const auto& pair : block) {
+        p.batches.push_back(
+            {pair.a + (da == 1 ? 0 : i * step_a), pair.b + (db == 1 ? 0 : i * step_b)});
+      }
+    }
+    step_a *= static_cast<std::size_t>(da);
+    step_b *= static_cast<std::size_t>(db);
+  }
+  return out;
+}
+
+Product prepare_product(OpSpec& spec, const BatchMatmulAttrs& attrs) {
+  const Shape &a = spec.inputs[0].shape, &b = spec.inputs[1].shape;
+  if (std::min(a.size(), b.size()) < 2 || std::max(a.size(), b.size()) > 5) {
+    refuse(spec, "operands of shape {} and {}, expected 2 to 5 dimensions", shape_text(a),
+           shape_text(b));
+  }
+  Product p;
+  p.a = layout_of(a, attrs.adj_x);
+  p.b = layout_of(b, attrs.adj_y);
+  const std::int32_t rows = attrs.adj_x ? a.back() : a[a.size() - 2],
+                     depth = attrs.adj_x ? a[a.size() - 2] : a.back();
+  const std::int32_t columns = attrs.adj_y ? b[b.size() - 2] : b.back(),
+                     other = attrs.adj_y ? b.back() : b[b.size() - 2];
+  if (depth != other) {
+    refuse(spec, "{} and {}{}{} do not multiply: depths {} and {}", shape_text(a), shape_text(b),
+           attrs.adj_x ? ", first transposed" : "", attrs.adj_y ? ", second transposed" : "", depth,
+           other);
+  }
+  // Checked before the list of batches is made.
+  shape_elements(a);
+  shape_elements(b);
+  p.rows = static_cast<std::size_t>(rows);
+  p.depth = static_cast<std::size_t>(depth);
+  p.columns = static_cast<std::size_t>(columns);
+  Shape out = join_batches(spec, p);
+  out.push_back(rows);
+  out.push_back(columns);
+  shape_elements(out);
+  spec.outputs[0].shape = out;
+  return p;
+}
+
+std::size_t align64(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+// ---- float
+// --------------------------------------------------------------------------------------- acc + x *
+// y, rounded once; the product is exact in double.
+float fused(float acc, float x, float y) {
+  return static_cast<float>(static_cast<double>(acc) +
+                            static_cast<double>(x) * static_cast<double>(y));
+}
+
+template <bool kFused>
+void multiply_row(const Product& p, const float* a, const float* b, float* out) noexcept {
+  std::fill_n(out, p.columns, 0.0f);
+  for (std::size_t k = 0; k < p.depth; ++k, b += p.columns) {
+    const float x = a[k * p.a.column_step];
+    for (std::size_t j = 0; j < p.columns; ++j)
+      out[j] = kFused ? fused(out[j], x, b[j]) : out[j] + x * b[j];
+  }
+}
+
+template <bool kFused>
+std::unique_ptr<Kernel> float_product(Product product) {
+  const bool dense = product.b.column_step == 1;
+  const std::size_t scratch = dense ? 0 : product.b.elements * sizeof(float);
+  return make_kernel(
+      [p = std::move(product), dense](const Io& io) noexcept {
+        const auto *a = static_cast<const float*>(io.inputs[0]),
+                   *b = static_cast<const float*>(io.inputs[1]);
+        auto* out = static_cast<float*>(io.outputs[0]);
+        auto* turned = reinterpret_cast<float*>(io.scratch);
+        for (const auto& batch : p.batches) {
+          const float *x = a + batch.a * p.a.elements, *y = b + batch.b * p.b.elements;
+          if (!dense) {
+            for (std::size_t k = 0; k < p.depth; ++k) {
+              for (std::size_t j = 0; j < p.columns; ++j)
+                turned[k * p.columns + j] = y[k + j * p.depth];
+            }
+            y = turned;
+          }
+          for (std::size_t i = 0; i < p.rows; ++i, out += p.columns) {
+            multiply_row<kFused>(p, x + i * p.a.row_step, y, out);
+          }
+        }
+      },
+      scratch);
+}
+
+// ---- codes
+// --------------------------------------------------------------------------------------- Rows of
+// `depth` words: out[i][k] = in[i * row_step + k * column_step] - zero.
+template <class T>
+void widen(const T* in, std::size_t rows, std::size_t depth, std::size_t row_step,
+           std::size_t column_step, std::int32_t zero, std::int16_t* out) noexcept {
+  for (std::size_t i = 0; i < rows; ++i, out += depth) {
+    const T* from = in + i * row_step;
+    for (std::size_t k = 0; k < depth; ++k)
+      out[k] = static_cast<std::int16_t>(from[k * column_step] - zero);
+  }
+}
+
+template <class Acc>
+Acc dot(const std::int16_t* a, const std::int16_t* b, std::size_t n) noexcept {
+  Acc sum = 0;
+  for (std::size_t k = 0; k < n; ++k) sum += std::int32_t{a[k]} * b[k];
+  return sum;
+}
+
+template <class T, class Acc, class Out, class Finish>
+std::unique_ptr<Kernel> code_product(Product product, std::int32_t za, std::int32_t zb,
+                                     Finish finish) {
+  const std::size_t bytes_a = align64(product.a.elements * sizeof(std::int16_t));
+  const std::size_t scratch = bytes_a + product.b.elements * sizeof(std::int16_t);
+  return make_kernel(
+      [p = std::move(product), za, zb, finish, bytes_a](const Io& io) noexcept {
+        auto* x = reinterpret_cast<std::int16_t*>(io.scratch);
+        auto* y = reinterpret_cast<std::int16_t*>(io.scratch + bytes_a);
+        auto* out = static_cast<Out*>(io.outputs[0]);
+        for (const auto& batch : p.batches) {
+          widen(static_cast<const T*>(io.inputs[0]) + batch.a * p.a.elements, p.rows, p.depth,
+                p.a.row_step, p.a.column_step, za, x);
+          widen(static_cast<const T*>(io.inputs[1]) + batch.b * p.b.elements, p.columns, p.depth,
+                p.b.column_step, p.b.row_step, zb, y);
+          for (std::size_t i = 0; i < p.rows; ++i) {
+            for (std::size_t j = 0; j < p.columns; ++j) {
+              *out++ =
+                  static_cast<Out>(finish(dot<Acc>(x + i * p.depth, y + j * p.depth, p.depth)));
+            }
+          }
+        }
+      },
+      scratch);
+}
+
+std::unique_ptr<Kernel> int8_product(const OpSpec& spec, Product p) {
+  if (spec.outputs[0].dtype == DType::kInt32) {
+    const ScaleZero a = scale_zero(spec, spec.inputs[0]), b = scale_zero(spec, spec.inputs[1]);
+    return code_product<std::int8_t, std::int32_t, std::int32_t>(
+        std::move(p), a.zero, b.zero, [](std::int32_t sum) { return sum; });
+  }
+  const ScaleZero a = scale_zero(spec, spec.inputs[0]), b = scale_zero(spec, spec.inputs[1]);
+  const ScaleZero y = scale_zero(spec, spec.outputs[0]);
+  const float product = a.scale * b.scale;
+  if (spec.dialect == Dialect::kXnnpack && b.zero == 0 && product / y.scale < 256.0f) {
+    const float scale = product / y.scale;
+    return code_product<std::int8_t, std::int32_t, std::int8_t>(
+        std::move(p), a.zero, b.zero,
+        [=](std::int32_t sum) { return requantize_xnn(sum, scale, y.zero, -128, 127); });
+  }
+  const Multiplier m = make_multiplier(static_cast<double>(product) / static_cast<double>(y.scale));
+  return code_product<std::int8_t, std::int32_t, std::int8_t>(
+      std::move(p), a.zero, b.zero, [=](std::int32_t sum) {
+        return std::min(std::max(scale_double(sum, m) + y.zero, -128), 127);
+      });
+}
+
+std::unique_ptr<Kernel> int16_product(const OpSpec& spec, Product p) {
+  const ScaleZero a = scale_zero(spec, spec.inputs[0]), b = scale_zero(spec, spec.inputs[1]);
+  const ScaleZero y = scale_zero(spec, spec.outputs[0]);
+  if (a.zero != 0 || b.zero != 0 || y.zero != 0) {
+    refuse(spec, "zero points {}, {} and {}, expected 0 for int16", a.zero, b.zero, y.zero);
+  }
+  const Multiplier m =
+      make_multiplier(static_cast<double>(a.scale * b.scale) / static_cast<double>(y.scale));
+  return code_product<std::int16_t, std::int64_t, std::int16_t>(
+      std::move(p), 0, 0,
+      [=](std::int64_t sum) { return std::min(std::max(scale_16x8(sum, m), -32768), 32767); });
+}
+
+// ---- hybrid: float by int8
+// ----------------------------------------------------------------------- Every row of the float
+// operand is quantized for itself.
+std::unique_ptr<Kernel> hybrid_product(const OpSpec& spec, Product product, bool asymmetric) {
+  const ScaleZero b = scale_zero(spec, spec.inputs[1]);
+  if (b.zero != 0) refuse(spec, "int8 weights with zero point {}, expected 0", b.zero);
+  const bool xnn = spec.dialect == Dialect::kXnnpack && spec.inputs[1].constant != nullptr;
+  const HybridCode how = xnn          ? HybridCode::kQd8
+                         : asymmetric ? HybridCode::kAsymmetric
+                                      : HybridCode::kSymmetric;
+  const std::size_t bytes_row = align64(product.depth * sizeof(float));
+  const std::size_t bytes_code = align64(product.depth * sizeof(std::int16_t));
+  const std::size_t scratch = bytes_row + bytes_code + product.b.elements * sizeof(std::int16_t);
+  return make_kernel(
+      [=, p = std::move(product), scale = b.scale](const Io& io) noexcept {
+        const GemmKernels& kernels = gemm_best();
+        auto* row = reinterpret_cast<float*>(io.scratch);
+        auto* code = reinterpret_cast<std::int16_t*>(io.scratch + bytes_row);
+        auto* y = reinterpret_cast<std::int16_t*>(io.scratch + bytes_row + bytes_code);
+        auto* out = static_cast<float*>(io.outputs[0]);
+        for (const auto& batch : p.batches) {
+          const float* x = static_cast<const float*>(io.inputs[0]) + batch.a * p.a.elements;
+          widen(static_cast<const std::int8_t*>(io.inputs[1]) + batch.b * p.b.elements, p.columns,
+                p.depth, p.b.column_step, p.b.row_step, 0, y);
+          for (std::size_t i = 0; i < p.rows; ++i) {
+            for (std::size_t k = 0; k < p.depth; ++k)
+              row[k] = x[i * p.a.row_step + k * p.a.column_step];
+            const RowCode rc = hybrid_code(how, kernels, row, p.depth);
+            kernels.quantize(row, p.depth, rc, code);
+            const float whole = rc.scale * scale;
+            for (std::size_t j = 0; j < p.columns; ++j) {
+              const auto sum =
+                  static_cast<float>(dot<std::int32_t>(code, y + j * p.depth, p.depth));
+              *out++ = xnn ? sum * rc.scale * scale : sum * whole;
+            }
+          }
+        }
+      },
+      scratch);
+}
+
+std::unique_ptr<Kernel> prepare_batch_matmul(OpSpec& spec) {
+  expect_inputs(spec, 2, 2);
+  expect_outputs(spec, 1);
+  const auto& attrs = attrs_of<BatchMatmulAttrs>(spec);
+  const DType a = spec.inputs[0].dtype, b = spec.inputs[1].dtype, y = spec.outputs[0].dtype;
+  Product p = prepare_product(spec, attrs);
+  if (a == DType::kFloat32 && b == a && y == a) {
+    return spec.dialect == Dialect::kXnnpack ? float_product<true>(std::move(p))
+                                             : float_product<false>(std::move(p));
+  }
+  if (a == DType::kFloat32 && b == DType::kInt8 && y == a) {
+    return hybrid_product(spec, std::move(p), attrs.asymmetric_quantize_inputs);
+  }
+  if (a == DType::kInt8 && b == a && (y == a || y == DType::kInt32))
+    return int8_product(spec, std::move(p));
+  if (a == DType::kInt16 && b == a && y == a) return int16_product(spec, std::move(p));
+  refuse(spec, "types {}, {} and {} are not supported", dtype_name(a), dtype_name(b),
+         dtype_name(y));
+}
+
+constexpr KernelRow kRows[] = {{OpCode::kBatchMatmul, prepare_batch_matmul}};
+
+}  // namespace
+
+std::span<const KernelRow> batch_matmul_kernel_rows() { return kRows; }
+
+}  // namespace litegap
