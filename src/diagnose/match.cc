@@ -1,5 +1,7 @@
 #include "diagnose/match.h"
 
+#include "run/stats.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -119,27 +121,6 @@ void match_values(Lab& lab, const World& world, Match& match) {
 }
 
 }  // namespace
-
-double correlation(std::span<const float> a, std::span<const float> b) {
-  if (a.size() != b.size() || a.empty()) return 0;
-  double ma = 0, mb = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    ma += a[i];
-    mb += b[i];
-  }
-  ma /= static_cast<double>(a.size());
-  mb /= static_cast<double>(b.size());
-  double saa = 0, sbb = 0, sab = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    const double x = a[i] - ma, y = b[i] - mb;
-    saa += x * x;
-    sbb += y * y;
-    sab += x * y;
-  }
-  if (saa == 0 && sbb == 0) return std::fabs(ma - mb) <= 0.02 * (std::fabs(ma) + std::fabs(mb)) ? 1 : 0;
-  if (saa == 0 || sbb == 0) return 0;
-  return sab / std::sqrt(saa * sbb);
-}
 
 Match match_models(Lab& lab, const World& world) {
   const Graph &fl = world.fl.model->main(), &qt = world.qt.model->main();

@@ -28,7 +28,4 @@ Match match_models(Lab& lab, const World& world);
 // values correlate.
 std::map<int, Array> float_constants(const World& world, const Match& match);
 
-// Pearson correlation; 1 when both are constant and equal, 0 when only one varies.
-double correlation(std::span<const float> a, std::span<const float> b);
-
 }  // namespace litegap

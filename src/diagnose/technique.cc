@@ -50,6 +50,8 @@ bool is_quantized_activation(const Tensor* t) {
   return t != nullptr && !t->quant.empty() && (t->dtype == DType::kInt8 || t->dtype == DType::kUint8 || t->dtype == DType::kInt16);
 }
 
+std::string counted(int n, const char* what) { return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s"); }
+
 // Exact in any type: these move values and do not compute.
 bool only_moves(OpCode code) {
   switch (code) {
@@ -200,12 +202,14 @@ class Census {
                        "(no optimization was set when a quantization-aware model was converted)", pairs_));
     }
     if (t.weights == "per-channel" && other_tensor_ > 0) {
-      note(fmt::format("{} dense or recurrent weights have one scale a tensor beside per-channel convolutions, as converters before 2.21 wrote them", other_tensor_));
+      note(fmt::format("dense or recurrent weights ({}) have one scale a tensor beside per-channel convolutions, "
+                       "as converters before 2.21 wrote them", counted(other_tensor_, "tensor")));
     }
     if ((t.name == "dynamic-range" || t.name.starts_with("weight-only")) && tensors_[kFloat32] > 0) {
-      note(fmt::format("{} weight tensors stayed float (small ones, or operators the quantizer does not cover)", tensors_[kFloat32]));
+      note(fmt::format("{} stayed float (small ones, or operators the quantizer does not cover)",
+                       counted(tensors_[kFloat32], "weight tensor")));
     }
-    if (packed_ > 0 && t.name != "weight-only-int4") note(fmt::format("{} weight tensors are packed below 8 bits", packed_));
+    if (packed_ > 0 && t.name != "weight-only-int4") note(fmt::format("{} packed below 8 bits", counted(packed_, "weight tensor")));
     if (hybrid_depthwise_ > 0) {
       note(fmt::format("{} DEPTHWISE_CONV_2D with float input and int8 weights of one scale: the runtime's result is undefined", hybrid_depthwise_));
     }

@@ -68,7 +68,7 @@ bool xnn_takes(const OpSpec& spec, const ConvAttrs& a) {
   const Operand& w = spec.inputs[1];
   const bool types =
       w.dtype == DType::kFloat32 || w.dtype == DType::kInt8 || w.dtype == DType::kUint8;
-  return types && spec.inputs[0].dtype != DType::kInt16 && w.constant != nullptr &&
+  return types && spec.inputs[0].dtype != DType::kInt16 && xnn_weights(w) &&
          spec.inputs[2].constant != nullptr && xnn_activation(a.activation);
 }
 

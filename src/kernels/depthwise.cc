@@ -346,7 +346,7 @@ bool xnn_takes(const OpSpec& spec, const DepthwiseAttrs& a, Arithmetic arithmeti
   const bool types =
       w.dtype == DType::kFloat32 || w.dtype == DType::kInt8 || w.dtype == DType::kUint8;
   return types && arithmetic != Arithmetic::kHybrid && spec.inputs[0].dtype != DType::kInt16 &&
-         w.constant != nullptr && spec.has(2) && spec.inputs[2].constant != nullptr &&
+         xnn_weights(w) && spec.has(2) && spec.inputs[2].constant != nullptr &&
          xnn_activation(a.activation);
 }
 

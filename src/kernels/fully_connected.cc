@@ -42,7 +42,7 @@ Size check(OpSpec& spec, const FullyConnectedAttrs& a) {
 
 bool xnn_takes(const OpSpec& spec) {
   const Operand& w = spec.inputs[1];
-  if (w.constant == nullptr || spec.inputs[0].dtype == DType::kInt16 ||
+  if (!xnn_weights(w) || spec.inputs[0].dtype == DType::kInt16 ||
       spec.inputs[0].dtype != spec.outputs[0].dtype)
     return false;
   if (spec.has(2) && spec.inputs[2].constant == nullptr) return false;

@@ -79,6 +79,11 @@ bool xnn_activation(Activation activation) {
   return activation != Activation::kTanh && activation != Activation::kSignBit;
 }
 
+bool xnn_weights(const Operand& weights) {
+  return weights.constant != nullptr &&
+         (weights.dtype != DType::kUint8 || weights.quant == nullptr || weights.quant->axis == 0);
+}
+
 Range32 activation_codes(Activation activation, float scale, std::int32_t zero_point, DType type,
                          bool xnn) {
   const std::int32_t low = type_low(type), high = type_high(type);

@@ -22,6 +22,8 @@ FloatRange float_activation(Activation activation, bool xnn);
 Range32 activation_codes(Activation activation, float scale, std::int32_t zero_point, DType type,
                          bool xnn);
 bool xnn_activation(Activation activation);  // does XNNPACK take it?
+// It takes uint8 weights only where their (single) scale is recorded for dimension 0.
+bool xnn_weights(const Operand& weights);
 
 // The single scale and zero point of an operand; refuses when there is none or several.
 float tensor_scale(const OpSpec& spec, const Operand& operand);

@@ -205,7 +205,7 @@ bool xnn_takes(const OpSpec& spec, const TransposeConvAttrs& a, const Geometry& 
   const Operand& w = spec.inputs[1];
   const bool types =
       w.dtype == DType::kFloat32 || w.dtype == DType::kInt8 || w.dtype == DType::kUint8;
-  if (!types || spec.inputs[2].dtype == DType::kInt16 || w.constant == nullptr) return false;
+  if (!types || spec.inputs[2].dtype == DType::kInt16 || !xnn_weights(w)) return false;
   if (spec.has(3) && spec.inputs[3].constant == nullptr) return false;
   return xnn_activation(a.activation) && xnn_axis(g.in_h, g.stride_h, g.kh, g.out_h, a.padding) &&
          xnn_axis(g.in_w, g.stride_w, g.kw, g.out_w, a.padding);

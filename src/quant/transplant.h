@@ -1,7 +1,7 @@
 // Moving constants between variants of one quantized file, and making biases fit.
 //
-// All functions copy the model's tables and share its constants; tensor and operator numbers stay as
-// they are.  They are the small edits with which a diagnosis puts one cause in or takes it out.
+// All functions copy the model's tables and share its constants; tensor and operator numbers stay
+// as they are.  They are the small edits with which a diagnosis puts one cause in or takes it out.
 #pragma once
 #include <map>
 #include <vector>
@@ -19,8 +19,9 @@ Model with_tensors_of(const Model& model, const Model& from, const std::vector<i
 Model with_stored_weights(const Model& model, const Model& from, const std::vector<int>& tensors);
 
 // For each operator of `ops`: weights and bias quantized again from the float values in `real`
-// (tensor -> float32), with the scale of a channel raised to |bias| / (s_input * 2^30) where the bias
-// would not fit (conversion rule of the bias adjustment).  Granularity as in the file.
-Model with_fitting_biases(const Model& model, const std::vector<int>& ops, const std::map<int, Array>& real);
+// (tensor -> float32), with the scale of a channel raised to |bias| / (s_input * 2^30) where the
+// bias would not fit (conversion rule of the bias adjustment).  Granularity as in the file.
+Model with_fitting_biases(const Model& model, const std::vector<int>& ops,
+                          const std::map<int, Array>& real);
 
 }  // namespace litegap

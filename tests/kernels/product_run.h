@@ -139,7 +139,7 @@ class ProductOperands {
     y_quant_ = {.scale = {c.y_scale}, .zero_point = {c.y_zero}};
     w_quant_ = {.scale = c.w_scale,
                 .zero_point = std::vector<std::int64_t>(c.w_scale.size(), c.w_zero)};
-    w_quant_.axis = c.op == OpCode::kDepthwiseConv2d ? 3 : 0;
+    w_quant_.axis = c.op == OpCode::kDepthwiseConv2d && c.w_scale.size() > 1 ? 3 : 0;
     out_shape_ = Array::of({4}, std::vector<std::int32_t>{c.n, c.out_h, c.out_w, c.o});
     set_op();
   }

@@ -13,6 +13,7 @@
 #include "diagnose/cause.h"
 #include "quant/ranges.h"
 #include "quant/rewrite.h"
+#include "run/stats.h"
 
 namespace litegap {
 namespace {

@@ -1,0 +1,47 @@
+// One operator run directly, outside of a plan, for tests of kernels.
+//
+//   OpCase c{OpCode::kPad, NoAttrs{}};
+//   c.add(values).constant(paddings);
+//   Array y = c.run(Dialect::kBuiltin)[0];
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "kernels/kernel.h"
+
+namespace litegap::oracle {
+
+class OpCase {
+ public:
+  OpCase(OpCode code, Attrs attrs, std::size_t outputs = 1);
+  OpCase& add(Array value, Quant quant = {});       // known only at run time
+  OpCase& constant(Array value, Quant quant = {});  // known when preparing
+  OpCase& variable(Array value, Quant quant = {});  // state; state() gives its value after run()
+  OpCase& absent();
+  OpCase& intermediate(Quant quant);
+  OpCase& output(DType type, Quant quant = {});  // of every output; default: input 0's
+  std::vector<Array> run(Dialect dialect);       // throws Error when refused
+  const Array& value(std::size_t input) const { return inputs_[input].value; }
+
+ private:
+  struct Input {
+    Array value;
+    Quant quant;
+    bool present = true, constant = false, variable = false;
+  };
+  Op op_;
+  std::size_t outputs_;
+  std::vector<Input> inputs_;
+  std::vector<Quant> intermediates_;
+  std::optional<DType> type_;
+  Quant quant_;
+};
+
+Quant quant_of(float scale, std::int64_t zero_point);
+
+// The flat position of an index in a dense array, and back.
+std::size_t flat(const Shape& shape, const Shape& index);
+Shape unflat(const Shape& shape, std::size_t position);
+
+}  // namespace litegap::oracle
