@@ -33,6 +33,7 @@ struct EvalArguments {
   CommonOptions common;
   std::vector<std::string> models;
   bool no_latency = false;
+  bool reset_state = false;
 };
 
 // One of the compared models: a file to run, or outputs recorded elsewhere.
@@ -42,6 +43,9 @@ struct Contestant {
   Setup setup;  // model set for recorded outputs too (shapes only)
   std::optional<Predictions> recorded;
   Dataset data;  // bound to this model
+  // With state that is carried over: the one workspace that all samples go through.
+  std::optional<Plan> plan;
+  std::optional<Workspace> workspace;
   std::vector<Predictions> chunks;
   Predictions all;
 };
@@ -86,6 +90,28 @@ bool takes_codes(const Model& model) {
   });
 }
 
+bool has_state(const Model& model) {
+  const auto& tensors = model.main().tensors;
+  return std::any_of(tensors.begin(), tensors.end(), [](const Tensor& t) { return t.is_variable; });
+}
+
+// A loop over the stock runtime keeps variable tensors from one invoke() to the next, unless it
+// calls reset_all_variables(): what such a loop measures is what is reported, and said.
+void choose_state(Contestant& c, const EvalArguments& a, std::vector<Decision>& decisions) {
+  if (!has_state(*c.setup.model)) return;
+  if (a.reset_state) {
+    decisions.push_back({c.path + ": state", "reset before every sample", "--reset-state", {}});
+    return;
+  }
+  c.plan = make_plan(c.setup.model, c.setup.numerics);
+  c.workspace.emplace(*c.plan);
+  decisions.push_back({c.path + ": state",
+                       "carried over from sample to sample",
+                       "the runtime does so unless the program calls reset_all_variables(); "
+                       "--reset-state evaluates every sample from the start",
+                       {"--reset-state"}});
+}
+
 Contestant make_contestant(const std::string& path, const EvalArguments& a, const Dataset& data,
                            std::vector<Decision>& decisions) {
   Contestant c;
@@ -115,6 +141,7 @@ Contestant make_contestant(const std::string& path, const EvalArguments& a, cons
                          "code hands to a quantized model",
                          {}});
   }
+  choose_state(c, a, decisions);
   return c;
 }
 
@@ -138,11 +165,12 @@ int threads_within(const CommonOptions& o, const std::vector<Contestant>& contes
 // ---- covering samples
 // ----------------------------------------------------------------------------
 
-std::vector<std::size_t> drawn_order(const Dataset& data, std::uint64_t seed) {
+std::vector<std::size_t> drawn_order(const Dataset& data, std::uint64_t seed,
+                                     bool in_order = false) {
   const std::size_t unit = data.paired_labels() ? 2 : 1;
   std::vector<std::size_t> units(data.count / unit);
   std::iota(units.begin(), units.end(), std::size_t{0});
-  if (data.count > kFirstChunk) Random(seed).shuffle(units);
+  if (data.count > kFirstChunk && !in_order) Random(seed).shuffle(units);
   std::vector<std::size_t> rows;
   for (const std::size_t u : units) {
     for (std::size_t k = 0; k < unit; ++k) rows.push_back(u * unit + k);
@@ -193,6 +221,48 @@ Predictions join(const std::vector<Predictions>& chunks, const std::vector<std::
   return out;
 }
 
+// The rows one after another in one thread, with the state that the rows before them left.
+Predictions predict_carrying(Contestant& c, const std::vector<std::size_t>& rows,
+                             const Progress& progress) {
+  const Plan& plan = *c.plan;
+  Predictions p;
+  p.count = rows.size();
+  for (std::size_t j = 0; j < plan.output_count(); ++j) {
+    Shape shape = plan.output_shape(j);
+    const auto n = static_cast<std::int32_t>(rows.size());
+    if (!shape.empty() && shape[0] == 1) {
+      shape[0] = n;
+    } else {
+      shape.insert(shape.begin(), n);
+    }
+    p.outputs.push_back(Array::zeros(DType::kFloat32, shape));
+  }
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    if (r % kFirstChunk == 0) {
+      progress("evaluating", static_cast<double>(r) / static_cast<double>(rows.size()));
+    }
+    std::vector<Array> inputs;
+    for (std::size_t i = 0; i < plan.input_count(); ++i) {
+      inputs.push_back(feed_input(c.setup, plan, c.data, i, rows[r]));
+    }
+    run(plan, *c.workspace, inputs);
+    for (std::size_t j = 0; j < plan.output_count(); ++j) {
+      const Array& out = c.workspace->output(j);
+      const bool codes = out.dtype() != DType::kFloat32 && !plan.output_quant(j).empty();
+      const Array real = codes ? dequantize(out, plan.output_quant(j)) : as_float(out);
+      std::memcpy(p.outputs[j].mutable_data() + r * real.byte_size(), real.data(),
+                  real.byte_size());
+    }
+  }
+  return p;
+}
+
+Predictions predict_rows(Contestant& c, const PredictOptions& options) {
+  if (c.recorded) return take(*c.recorded, options.rows);
+  if (c.plan) return predict_carrying(c, options.rows, options.progress);
+  return predict(c.setup, c.data, options);
+}
+
 struct Cover {
   std::vector<std::size_t> order;
   std::size_t done = 0;
@@ -213,8 +283,7 @@ bool run_chunk(std::vector<Contestant>& all, const std::vector<std::size_t>& row
         const double part = (static_cast<double>(k) + done) / static_cast<double>(all.size());
         progress("evaluating", before + share * part);
       };
-      fresh.push_back(all[k].recorded ? take(*all[k].recorded, rows)
-                                      : predict(all[k].setup, all[k].data, options));
+      fresh.push_back(predict_rows(all[k], options));
     }
   } catch (const Stopped&) {
     return false;
@@ -242,7 +311,9 @@ bool narrow_enough(const std::vector<Contestant>& all, const Dataset& data, cons
 
 Cover cover_samples(std::vector<Contestant>& all, const Dataset& data, const Metric& metric,
                     const CommonOptions& o, int threads, Context& context) {
-  Cover cover{drawn_order(data, o.seed), 0, ""};
+  const bool in_order =
+      std::any_of(all.begin(), all.end(), [](const Contestant& c) { return c.plan.has_value(); });
+  Cover cover{drawn_order(data, o.seed, in_order), 0, ""};
   const double start = seconds_now();
   const double budget = o.budget > 0 ? o.budget : o.limit > 0 ? INFINITY : kPatience;
   const std::size_t n = cover.order.size();
@@ -465,6 +536,8 @@ void add_eval(CLI::App& app, Context& context) {
                    kDataFlags | kMetricFlags | kRuntimeFlags | kBudgetFlags | kMemoryFlags |
                        kOutputFlags | kLimitFlags);
   verb->add_flag("--no-latency", a->no_latency, "do not measure the latency");
+  verb->add_flag("--reset-state", a->reset_state,
+                 "recurrent models: state back to zero before every sample");
   on_run(*verb, context, [a](Context& c) { return run_eval(*a, c); });
 }
 

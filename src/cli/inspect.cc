@@ -1,6 +1,7 @@
 // inspect: what a file really is, and what is wrong with it as far as the file alone tells.
-#include "cli/cli.h"
 #include "report/inspect.h"
+
+#include "cli/cli.h"
 
 namespace litegap {
 namespace {
@@ -20,9 +21,12 @@ int run_inspect(const InspectArguments& a, Context& context) {
 
 void add_inspect(CLI::App& app, Context& context) {
   auto a = std::make_shared<InspectArguments>();
-  CLI::App* verb = add_verb(app, "inspect", "what a file really is, and every fault that shows without data",
-                            "litegap inspect model.tflite");
-  verb->add_option("model", a->model, "the model (.tflite or C array)")->required()->type_name("MODEL");
+  CLI::App* verb =
+      add_verb(app, "inspect", "what a file really is, and every fault that shows without data",
+               "litegap inspect model.tflite");
+  verb->add_option("model", a->model, "the model (.tflite or C array)")
+      ->required()
+      ->type_name("MODEL");
   add_common_flags(*verb, a->common, kOutputFlags);
   on_run(*verb, context, [a](Context& c) { return run_inspect(*a, c); });
 }

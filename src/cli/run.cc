@@ -192,7 +192,10 @@ std::string text_of(const Json& value) {
   std::size_t i = 0;
   for (const Json& o : value["outputs"]) {
     std::string first;
-    for (const Json& v : o["first"]) first += (first.empty() ? "" : " ") + cell(v);
+    for (const Json& v : o["first"]) {
+      if (!first.empty()) first += ' ';
+      first += cell(v);
+    }
     table.row({fmt::format("out_{}", i++), o["name"], o["dtype"],
                shape_text(o["shape"].get<Shape>()), cell(o["min"]), cell(o["max"]), cell(o["mean"]),
                first});

@@ -10,17 +10,31 @@ struct Slots {
 
 Slots weight_slots(OpCode code) {
   switch (code) {
-    case OpCode::kConv2d: case OpCode::kFullyConnected: case OpCode::kTransposeConv: return {1, 1, 0};
-    case OpCode::kDepthwiseConv2d: return {1, 1, 3};
-    case OpCode::kConv3d: return {1, 1, 4};
-    case OpCode::kBatchMatmul: return {1, 1, -1};
-    case OpCode::kEmbeddingLookup: return {1, 1, 0};
-    case OpCode::kGather: return {0, 0, -1};
-    case OpCode::kSvdf: return {1, 2, -1};
-    case OpCode::kRnn: return {1, 2, -1};
-    case OpCode::kLstm: case OpCode::kUnidirectionalSequenceLstm: return {1, 11, -1};
-    case OpCode::kBidirectionalSequenceLstm: return {1, 34, -1};
-    default: return {};
+    case OpCode::kConv2d:
+    case OpCode::kFullyConnected:
+    case OpCode::kTransposeConv:
+      return {1, 1, 0};
+    case OpCode::kDepthwiseConv2d:
+      return {1, 1, 3};
+    case OpCode::kConv3d:
+      return {1, 1, 4};
+    case OpCode::kBatchMatmul:
+      return {1, 1, -1};
+    case OpCode::kEmbeddingLookup:
+      return {1, 1, 0};
+    case OpCode::kGather:
+      return {0, 0, -1};
+    case OpCode::kSvdf:
+      return {1, 2, -1};
+    case OpCode::kRnn:
+      return {1, 2, -1};
+    case OpCode::kLstm:
+    case OpCode::kUnidirectionalSequenceLstm:
+      return {1, 11, -1};
+    case OpCode::kBidirectionalSequenceLstm:
+      return {1, 34, -1};
+    default:
+      return {};
   }
 }
 
@@ -51,7 +65,8 @@ std::vector<Weight> weights_of(const Graph& graph, const std::vector<int>& produ
         continue;
       }
       const int maker = producer[static_cast<std::size_t>(t)];
-      if (maker < 0 || graph.ops[static_cast<std::size_t>(maker)].code != OpCode::kDequantize) continue;
+      if (maker < 0 || graph.ops[static_cast<std::size_t>(maker)].code != OpCode::kDequantize)
+        continue;
       const int source = graph.ops[static_cast<std::size_t>(maker)].input(0);
       if (source < 0 || !graph.tensors[static_cast<std::size_t>(source)].constant) continue;
       if (graph.tensors[static_cast<std::size_t>(source)].shape.size() < 2) continue;

@@ -12,10 +12,10 @@ std::vector<int> producers(const Graph& graph);
 // A constant that an operator multiplies with, perhaps through a DEQUANTIZE.
 struct Weight {
   int op = -1;
-  int input = -1;          // which input of the operator
-  int tensor = -1;         // the constant
-  int through = -1;        // the DEQUANTIZE in between, or -1
-  int axis = -1;           // output channels, -1 where the operator has none
+  int input = -1;    // which input of the operator
+  int tensor = -1;   // the constant
+  int through = -1;  // the DEQUANTIZE in between, or -1
+  int axis = -1;     // output channels, -1 where the operator has none
 };
 
 // Of convolutions, matrix products, embeddings and recurrent layers; biases are not weights.

@@ -127,6 +127,27 @@ std::unique_ptr<Kernel> coded(const OpSpec& spec, Broadcast b, F f) {
   }
 }
 
+// The built-in vector code of ADD and MUL has 16-bit words that wrap, in whole blocks of operands of
+// one shape.  `most` is the largest magnitude of a result before the clamp.
+bool wraps_in_blocks(const OpSpec& spec, const Broadcast& b, double most) {
+  return spec.dialect != Dialect::kReference && b.equal && most > 32000.0;
+}
+std::int32_t narrow_finish(std::int32_t value, std::int32_t zero, Range32 r) {
+  const auto v = static_cast<std::int16_t>(static_cast<std::int16_t>(value) + zero);
+  return std::min(std::max<std::int32_t>(v, r.low), r.high);
+}
+template <class T, class Block, class Rest>
+std::unique_ptr<Kernel> block_kernel(std::size_t n, Block block, Rest rest) {
+  constexpr std::size_t kBlock = std::is_signed_v<T> ? 16 : 8;
+  const std::size_t whole = n / kBlock * kBlock;
+  return make_kernel([=](const Io& io) noexcept {
+    const T *x = static_cast<const T*>(io.inputs[0]), *y = static_cast<const T*>(io.inputs[1]);
+    T* out = static_cast<T*>(io.outputs[0]);
+    for (std::size_t i = 0; i < whole; ++i) out[i] = static_cast<T>(block(x[i], y[i]));
+    for (std::size_t i = whole; i < n; ++i) out[i] = static_cast<T>(rest(x[i], y[i]));
+  });
+}
+
 // ADD and SUB under XNNPACK: 20-bit multipliers, one shift with ties up.
 std::unique_ptr<Kernel> add_xnn(const OpSpec& spec, Broadcast b, const Scales& s, bool subtract) {
   const float ra = s.a.scale / s.y.scale, rb = s.b.scale / s.y.scale;
@@ -161,11 +182,8 @@ struct AddCodes {
   std::int32_t finish(std::int32_t sum) const {
     return std::min(std::max(scale_double(sum, out) + sy.zero, range.low), range.high);
   }
-  // As a whole block of the built-in vector code does it: 16-bit words that wrap.
   std::int32_t finish_narrow(std::int32_t sum) const {
-    const auto word = static_cast<std::int16_t>(scale_double(sum, out));
-    const auto v = static_cast<std::int16_t>(word + sy.zero);
-    return std::min(std::max<std::int32_t>(v, range.low), range.high);
+    return narrow_finish(scale_double(sum, out), sy.zero, range);
   }
 };
 
@@ -180,17 +198,13 @@ std::unique_ptr<Kernel> add_tables(const OpSpec& spec, Broadcast b, const AddCod
   }
   const auto sum = [ta, tb](T x, T y) { return ta[static_cast<std::uint8_t>(x)] + tb[static_cast<std::uint8_t>(y)]; };
   const double most = 256.0 * (static_cast<double>(add.sa.scale) + add.sb.scale) / add.sy.scale;
-  const bool wraps = spec.dialect != Dialect::kReference && b.equal && most > 32000.0;
-  if (!wraps) {
-    return broadcast_kernel<T, T, T>(std::move(b), [sum, add](T x, T y) { return add.finish(sum(x, y)); });
+  if (wraps_in_blocks(spec, b, most) && !add.subtract) {
+    return block_kernel<T>(
+        b.elements, [sum, add](T x, T y) { return add.finish_narrow(sum(x, y)); },
+        [sum, add](T x, T y) { return add.finish(sum(x, y)); });
   }
-  const std::size_t n = b.elements, whole = n / 16 * 16;
-  return make_kernel([=](const Io& io) noexcept {
-    const T *x = static_cast<const T*>(io.inputs[0]), *y = static_cast<const T*>(io.inputs[1]);
-    T* out = static_cast<T*>(io.outputs[0]);
-    for (std::size_t i = 0; i < whole; ++i) out[i] = static_cast<T>(add.finish_narrow(sum(x[i], y[i])));
-    for (std::size_t i = whole; i < n; ++i) out[i] = static_cast<T>(add.finish(sum(x[i], y[i])));
-  });
+  return broadcast_kernel<T, T, T>(std::move(b),
+                                   [sum, add](T x, T y) { return add.finish(sum(x, y)); });
 }
 
 std::unique_ptr<Kernel> add_codes(const OpSpec& spec, Broadcast b, const Scales& s, bool subtract) {
@@ -281,9 +295,17 @@ std::unique_ptr<Kernel> prepare_mul(OpSpec& spec) {
   }
   const Multiplier m = make_multiplier(scale);
   const Range32 r = code_bounds(spec, s.y);
-  return coded(spec, std::move(b), [=](std::int32_t x, std::int32_t y) {
-    return std::min(std::max(scale_double((x - za) * (y - zb), m) + zy, r.low), r.high);
-  });
+  const auto wide = [=](std::int32_t x, std::int32_t y) {
+    return std::min(std::max(wrap_add(scale_double((x - za) * (y - zb), m), zy), r.low), r.high);
+  };
+  const auto narrow = [=](std::int32_t x, std::int32_t y) {
+    return narrow_finish(scale_double((x - za) * (y - zb), m), zy, r);
+  };
+  if (is_8bit(t) && wraps_in_blocks(spec, b, 65536.0 * static_cast<double>(scale))) {
+    if (t == DType::kInt8) return block_kernel<std::int8_t>(b.elements, narrow, wide);
+    return block_kernel<std::uint8_t>(b.elements, narrow, wide);
+  }
+  return coded(spec, std::move(b), wide);
 }
 
 std::unique_ptr<Kernel> prepare_max_min(OpSpec& spec) {

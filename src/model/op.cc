@@ -8,6 +8,7 @@ namespace litegap {
 namespace {
 
 // By code; the list of the file format, complete up to its newest operator.
+// clang-format off
 constexpr std::array kNames = {
     "ADD", "AVERAGE_POOL_2D", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D",
     "DEPTH_TO_SPACE", "DEQUANTIZE", "EMBEDDING_LOOKUP", "FLOOR", "FULLY_CONNECTED",
@@ -50,10 +51,13 @@ constexpr std::array kNames = {
     "STABLEHLO_RNG_BIT_GENERATOR", "REDUCE_WINDOW", "STABLEHLO_COMPOSITE",
     "STABLEHLO_SHIFT_LEFT", "STABLEHLO_CBRT", "STABLEHLO_CASE",
 };
+// clang-format on
 static_assert(kNames.size() == 210);
 
 template <class T>
-concept HasActivation = requires(const T& attrs) { { attrs.activation } -> std::convertible_to<Activation>; };
+concept HasActivation = requires(const T& attrs) {
+  { attrs.activation } -> std::convertible_to<Activation>;
+};
 
 }  // namespace
 
@@ -64,10 +68,14 @@ std::string op_name(OpCode code) {
 }
 
 Activation fused_activation(const Attrs& attrs) {
-  return std::visit([](const auto& a) {
-    if constexpr (HasActivation<std::decay_t<decltype(a)>>) return a.activation;
-    else return Activation::kNone;
-  }, attrs);
+  return std::visit(
+      [](const auto& a) {
+        if constexpr (HasActivation<std::decay_t<decltype(a)>>)
+          return a.activation;
+        else
+          return Activation::kNone;
+      },
+      attrs);
 }
 
 }  // namespace litegap

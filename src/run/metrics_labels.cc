@@ -22,7 +22,7 @@ struct Facts {
   bool labelled = false, paired = false;
   std::size_t width = 1, outputs = 1, input_width = 0;
   Shape output_shape, label_shape;
-  bool ends_in_sigmoid = false;
+  bool ends_in_sigmoid = false, ends_in_softmax = false;
 };
 
 Facts facts_of(const Model& model, const Dataset& data) {
@@ -45,6 +45,7 @@ Facts facts_of(const Model& model, const Dataset& data) {
     const bool last =
         std::find(op.outputs.begin(), op.outputs.end(), g.outputs[0]) != op.outputs.end();
     if (last && op.code == OpCode::kLogistic) f.ends_in_sigmoid = true;
+    if (last && op.code == OpCode::kSoftmax) f.ends_in_softmax = true;
   }
   return f;
 }
@@ -91,7 +92,9 @@ Choice guess(const Facts& f) {
   if (f.paired) return {"pair_auc", "there is one label for two samples"};
   if (looks_like_boxes(f)) return {"map50", "the labels are rows of class and box"};
   const bool one = f.labels.columns == 1;
-  if (one && f.width > 1 && f.width == f.input_width && f.labels.zero_or_one()) {
+  // Two columns and labels 0 or 1 are two classes, however many inputs there are.
+  if (one && f.width > 2 && f.width == f.input_width && !f.ends_in_softmax &&
+      f.labels.zero_or_one()) {
     return {"recon_auc", "the output has the input's shape and the labels are 0 or 1"};
   }
   if (f.outputs > 1 && f.labels.columns == f.outputs && f.labels.columns > 1 &&

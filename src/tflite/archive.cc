@@ -1,8 +1,8 @@
 // Files that belong to a model (labels, vocabularies) are a ZIP archive behind the FlatBuffer.
 //
-// A ZIP is read from its end: the end record points to the central directory, whose entries point to
-// the local headers, all counted from the start of the *file*.  So when the FlatBuffer in front of the
-// archive changes its size, every one of these numbers has to move with it:
+// A ZIP is read from its end: the end record points to the central directory, whose entries point
+// to the local headers, all counted from the start of the *file*.  So when the FlatBuffer in front
+// of the archive changes its size, every one of these numbers has to move with it:
 //
 //   FlatBuffer | header data | header data | directory entry, entry | end record
 //              ^ begin                     ^ counted from the start of the file
@@ -28,10 +28,10 @@ void put32(std::vector<std::byte>& b, std::size_t at, std::uint64_t value) {
 }
 
 struct Archive {
-  std::size_t end = 0;             // of the end record
-  std::size_t directory = 0;       // both counted from the start of the span
+  std::size_t end = 0;        // of the end record
+  std::size_t directory = 0;  // both counted from the start of the span
   std::vector<std::size_t> entries;
-  std::uint32_t first = 0;         // smallest offset recorded
+  std::uint32_t first = 0;  // smallest offset recorded
 };
 
 // False when the bytes do not end in a sound archive.
@@ -71,9 +71,11 @@ std::vector<std::byte> moved_archive(std::span<const std::byte> archive, std::ui
   Archive a;
   if (!read_archive(archive, a)) return out;
   const std::uint32_t recorded = get(archive, a.end + 16, 4);
-  // Offsets from the archive's own start stay true wherever it stands; an empty one has only the base.
+  // Offsets from the archive's own start stay true wherever it stands; an empty one has only the
+  // base.
   if (a.first == 0 && !a.entries.empty()) return out;
-  for (const std::size_t entry : a.entries) put32(out, entry + 42, get(archive, entry + 42, 4) - a.first + base);
+  for (const std::size_t entry : a.entries)
+    put32(out, entry + 42, get(archive, entry + 42, 4) - a.first + base);
   put32(out, a.end + 16, recorded - a.first + base);
   return out;
 }

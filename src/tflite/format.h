@@ -1,10 +1,10 @@
-// Inside the tflite room: what reading keeps of a file beyond the Model, so that writing can give it
-// back, and the helpers both directions share.
+// Inside the tflite room: what reading keeps of a file beyond the Model, so that writing can give
+// it back, and the helpers both directions share.
 //
 // The `foreign` handles of the model's structs point to the structs below.  They hold the generated
-// object-API values of what the project does not compute with.  One case has no such value: options of
-// a kind the schema only knows by its tag.  Their fields cannot be walked, so their bytes cannot be
-// cut out either; Carried keeps the whole source FlatBuffer they live in (see write.cc).
+// object-API values of what the project does not compute with.  One case has no such value: options
+// of a kind the schema only knows by its tag.  Their fields cannot be walked, so their bytes cannot
+// be cut out either; Carried keeps the whole source FlatBuffer they live in (see write.cc).
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -18,7 +18,8 @@
 
 namespace litegap {
 
-// The table at `position` of `blob`, a FlatBuffer or a piece of one that starts on a 16-byte boundary.
+// The table at `position` of `blob`, a FlatBuffer or a piece of one that starts on a 16-byte
+// boundary.
 struct Carried {
   Array blob;  // uint8
   std::uint32_t position = 0;
@@ -26,16 +27,16 @@ struct Carried {
 };
 
 struct QuantForeign {
-  int tag = 0;                         // of QuantizationDetails
-  std::vector<std::uint8_t> custom;    // tag 1
-  std::vector<std::int32_t> axes;      // tag 3
+  int tag = 0;                       // of QuantizationDetails
+  std::vector<std::uint8_t> custom;  // tag 1
+  std::vector<std::int32_t> axes;    // tag 3
 };
 
 struct TensorForeign {
   std::shared_ptr<const fb::SparsityParametersT> sparsity;
   std::vector<std::shared_ptr<const fb::VariantSubTypeT>> variants;
   std::uint32_t external_buffer = 0;
-  std::optional<Array> raw;            // data without a dense layout: sparse, strings; uint8
+  std::optional<Array> raw;  // data without a dense layout: sparse, strings; uint8
 };
 
 struct OpForeign {
@@ -75,7 +76,12 @@ WrittenOptions write_attrs(flatbuffers::FlatBufferBuilder& fbb, const Op& op);
 int empty_options_tag(OpCode code);
 bool is_empty_options(int tag);
 
-// A ZIP archive at the end of a file (archive.cc): where it starts, or bytes.size() if there is none.
+// What a sparse layout, or an operator's options, will cost in memory once unpacked (budget.cc).
+std::uint64_t unpacked_bytes(const fb::SparsityParameters& sparsity);
+std::uint64_t unpacked_bytes(const fb::Operator& op);
+
+// A ZIP archive at the end of a file (archive.cc): where it starts, or bytes.size() if there is
+// none.
 std::size_t find_archive(std::span<const std::byte> bytes);
 // The archive with its offsets counted from a file in which it starts at `base`.
 std::vector<std::byte> moved_archive(std::span<const std::byte> archive, std::uint64_t base);

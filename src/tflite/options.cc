@@ -21,13 +21,16 @@ Padding padding_of(std::int8_t value, const std::string& where) {
 }
 
 DType type_of(std::int8_t value, const std::string& where) {
-  if (value < 0 || value > 22) fail("{}: tensor type {} in its options, expected 0 to 22", where, value);
+  if (value < 0 || value > 22)
+    fail("{}: tensor type {} in its options, expected 0 to 22", where, value);
   return static_cast<DType>(value);
 }
 
-std::vector<std::int32_t> ints(const flatbuffers::Vector<std::int32_t>* v, const std::string& where) {
+std::vector<std::int32_t> ints(const flatbuffers::Vector<std::int32_t>* v,
+                               const std::string& where) {
   if (v == nullptr) return {};
-  if (v->size() > 64) fail("{}: {} dimensions in its options, expected at most 64", where, v->size());
+  if (v->size() > 64)
+    fail("{}: {} dimensions in its options, expected at most 64", where, v->size());
   return {v->begin(), v->end()};
 }
 
@@ -99,7 +102,8 @@ TransposeConvAttrs read_transpose_conv(const fb::Operator& op, const std::string
 StridedSliceAttrs read_strided_slice(const fb::Operator& op) {
   StridedSliceAttrs a;
   if (const auto* o = op.builtin_options_as_StridedSliceOptions()) {
-    a = {o->begin_mask(), o->end_mask(), o->ellipsis_mask(), o->new_axis_mask(), o->shrink_axis_mask(), o->offset()};
+    a = {o->begin_mask(),    o->end_mask(),         o->ellipsis_mask(),
+         o->new_axis_mask(), o->shrink_axis_mask(), o->offset()};
   }
   return a;
 }
@@ -107,8 +111,12 @@ StridedSliceAttrs read_strided_slice(const fb::Operator& op) {
 SequenceLstmAttrs read_lstm(const fb::Operator& op, const std::string& where) {
   SequenceLstmAttrs a;
   if (const auto* o = op.builtin_options_as_UnidirectionalSequenceLSTMOptions()) {
-    a = {activation_of(o->fused_activation_function(), where), o->cell_clip(), o->proj_clip(), o->time_major(),
-         o->asymmetric_quantize_inputs(), o->diagonal_recurrent_tensors()};
+    a = {activation_of(o->fused_activation_function(), where),
+         o->cell_clip(),
+         o->proj_clip(),
+         o->time_major(),
+         o->asymmetric_quantize_inputs(),
+         o->diagonal_recurrent_tensors()};
   }
   return a;
 }
@@ -119,20 +127,31 @@ Attrs read_attrs(OpCode code, const fb::Operator& op, const std::string& where) 
   const auto act = [&](std::int8_t v) { return activation_of(v, where); };
   const auto type = [&](std::int8_t v) { return type_of(v, where); };
   switch (code) {
-    case OpCode::kConv2d: return read_conv(op, where);
-    case OpCode::kDepthwiseConv2d: return read_depthwise(op, where);
-    case OpCode::kFullyConnected: return read_fully_connected(op, where);
-    case OpCode::kTransposeConv: return read_transpose_conv(op, where);
-    case OpCode::kAveragePool2d: case OpCode::kMaxPool2d: case OpCode::kL2Pool2d: return read_pool(op, where);
-    case OpCode::kStridedSlice: return read_strided_slice(op);
-    case OpCode::kUnidirectionalSequenceLstm: return read_lstm(op, where);
+    case OpCode::kConv2d:
+      return read_conv(op, where);
+    case OpCode::kDepthwiseConv2d:
+      return read_depthwise(op, where);
+    case OpCode::kFullyConnected:
+      return read_fully_connected(op, where);
+    case OpCode::kTransposeConv:
+      return read_transpose_conv(op, where);
+    case OpCode::kAveragePool2d:
+    case OpCode::kMaxPool2d:
+    case OpCode::kL2Pool2d:
+      return read_pool(op, where);
+    case OpCode::kStridedSlice:
+      return read_strided_slice(op);
+    case OpCode::kUnidirectionalSequenceLstm:
+      return read_lstm(op, where);
     case OpCode::kAdd: {
       const auto* o = op.builtin_options_as_AddOptions();
-      return o ? AddAttrs{act(o->fused_activation_function()), o->pot_scale_int16()} : AddAttrs{Activation::kNone, false};
+      return o ? AddAttrs{act(o->fused_activation_function()), o->pot_scale_int16()}
+               : AddAttrs{Activation::kNone, false};
     }
     case OpCode::kSub: {
       const auto* o = op.builtin_options_as_SubOptions();
-      return o ? AddAttrs{act(o->fused_activation_function()), o->pot_scale_int16()} : AddAttrs{Activation::kNone, false};
+      return o ? AddAttrs{act(o->fused_activation_function()), o->pot_scale_int16()}
+               : AddAttrs{Activation::kNone, false};
     }
     case OpCode::kMul: {
       const auto* o = op.builtin_options_as_MulOptions();
@@ -162,8 +181,12 @@ Attrs read_attrs(OpCode code, const fb::Operator& op, const std::string& where) 
       const auto* o = op.builtin_options_as_GatherOptions();
       return o ? GatherAttrs{o->axis(), o->batch_dims()} : GatherAttrs{};
     }
-    case OpCode::kMean: case OpCode::kSum: case OpCode::kReduceProd: case OpCode::kReduceMax:
-    case OpCode::kReduceMin: case OpCode::kReduceAny: {
+    case OpCode::kMean:
+    case OpCode::kSum:
+    case OpCode::kReduceProd:
+    case OpCode::kReduceMax:
+    case OpCode::kReduceMin:
+    case OpCode::kReduceAny: {
       const auto* o = op.builtin_options_as_ReducerOptions();
       return o ? ReducerAttrs{o->keep_dims()} : ReducerAttrs{};
     }
@@ -225,7 +248,8 @@ Attrs read_attrs(OpCode code, const fb::Operator& op, const std::string& where) 
     }
     case OpCode::kBatchMatmul: {
       const auto* o = op.builtin_options_as_BatchMatMulOptions();
-      return o ? BatchMatmulAttrs{o->adj_x(), o->adj_y(), o->asymmetric_quantize_inputs()} : BatchMatmulAttrs{};
+      return o ? BatchMatmulAttrs{o->adj_x(), o->adj_y(), o->asymmetric_quantize_inputs()}
+               : BatchMatmulAttrs{};
     }
     case OpCode::kMirrorPad: {
       const auto* o = op.builtin_options_as_MirrorPadOptions();
@@ -235,7 +259,8 @@ Attrs read_attrs(OpCode code, const fb::Operator& op, const std::string& where) 
       const auto* o = op.builtin_options_as_GeluOptions();
       return o ? GeluAttrs{o->approximate()} : GeluAttrs{};
     }
-    default: return NoAttrs{};
+    default:
+      return NoAttrs{};
   }
 }
 
@@ -247,51 +272,61 @@ struct OptionsWriter {
   OpCode code;
 
   template <class T>
-  WrittenOptions as(fb::BuiltinOptions type, flatbuffers::Offset<T> offset) const { return {type, offset.Union()}; }
+  WrittenOptions as(fb::BuiltinOptions type, flatbuffers::Offset<T> offset) const {
+    return {type, offset.Union()};
+  }
   static std::int8_t raw(Activation a) { return static_cast<std::int8_t>(a); }
   static std::int8_t raw(Padding p) { return static_cast<std::int8_t>(p); }
   static std::int8_t raw(DType t) { return static_cast<std::int8_t>(t); }
 
   WrittenOptions operator()(const NoAttrs&) const { return {}; }
   WrittenOptions operator()(const ConvAttrs& a) const {
-    return as(fb::BuiltinOptions::Conv2DOptions,
-              fb::CreateConv2DOptions(fbb, raw(a.padding), a.stride_w, a.stride_h, raw(a.activation), a.dilation_w,
-                                      a.dilation_h, raw(a.quantized_bias_type)));
+    return as(
+        fb::BuiltinOptions::Conv2DOptions,
+        fb::CreateConv2DOptions(fbb, raw(a.padding), a.stride_w, a.stride_h, raw(a.activation),
+                                a.dilation_w, a.dilation_h, raw(a.quantized_bias_type)));
   }
   WrittenOptions operator()(const DepthwiseAttrs& a) const {
     return as(fb::BuiltinOptions::DepthwiseConv2DOptions,
-              fb::CreateDepthwiseConv2DOptions(fbb, raw(a.padding), a.stride_w, a.stride_h, a.depth_multiplier,
-                                               raw(a.activation), a.dilation_w, a.dilation_h));
+              fb::CreateDepthwiseConv2DOptions(fbb, raw(a.padding), a.stride_w, a.stride_h,
+                                               a.depth_multiplier, raw(a.activation), a.dilation_w,
+                                               a.dilation_h));
   }
   WrittenOptions operator()(const FullyConnectedAttrs& a) const {
-    return as(fb::BuiltinOptions::FullyConnectedOptions,
-              fb::CreateFullyConnectedOptions(fbb, raw(a.activation), a.weights_format, a.keep_num_dims,
-                                              a.asymmetric_quantize_inputs, raw(a.quantized_bias_type)));
+    return as(
+        fb::BuiltinOptions::FullyConnectedOptions,
+        fb::CreateFullyConnectedOptions(fbb, raw(a.activation), a.weights_format, a.keep_num_dims,
+                                        a.asymmetric_quantize_inputs, raw(a.quantized_bias_type)));
   }
   WrittenOptions operator()(const TransposeConvAttrs& a) const {
     return as(fb::BuiltinOptions::TransposeConvOptions,
-              fb::CreateTransposeConvOptions(fbb, raw(a.padding), a.stride_w, a.stride_h, raw(a.activation),
-                                             raw(a.quantized_bias_type)));
+              fb::CreateTransposeConvOptions(fbb, raw(a.padding), a.stride_w, a.stride_h,
+                                             raw(a.activation), raw(a.quantized_bias_type)));
   }
   WrittenOptions operator()(const PoolAttrs& a) const {
     return as(fb::BuiltinOptions::Pool2DOptions,
-              fb::CreatePool2DOptions(fbb, raw(a.padding), a.stride_w, a.stride_h, a.filter_w, a.filter_h, raw(a.activation)));
+              fb::CreatePool2DOptions(fbb, raw(a.padding), a.stride_w, a.stride_h, a.filter_w,
+                                      a.filter_h, raw(a.activation)));
   }
   WrittenOptions operator()(const AddAttrs& a) const {
     if (code == OpCode::kSub) {
-      return as(fb::BuiltinOptions::SubOptions, fb::CreateSubOptions(fbb, raw(a.activation), a.pot_scale_int16));
+      return as(fb::BuiltinOptions::SubOptions,
+                fb::CreateSubOptions(fbb, raw(a.activation), a.pot_scale_int16));
     }
-    return as(fb::BuiltinOptions::AddOptions, fb::CreateAddOptions(fbb, raw(a.activation), a.pot_scale_int16));
+    return as(fb::BuiltinOptions::AddOptions,
+              fb::CreateAddOptions(fbb, raw(a.activation), a.pot_scale_int16));
   }
   WrittenOptions operator()(const ActivationAttrs& a) const {
-    if (code == OpCode::kDiv) return as(fb::BuiltinOptions::DivOptions, fb::CreateDivOptions(fbb, raw(a.activation)));
+    if (code == OpCode::kDiv)
+      return as(fb::BuiltinOptions::DivOptions, fb::CreateDivOptions(fbb, raw(a.activation)));
     if (code == OpCode::kL2Normalization) {
       return as(fb::BuiltinOptions::L2NormOptions, fb::CreateL2NormOptions(fbb, raw(a.activation)));
     }
     return as(fb::BuiltinOptions::MulOptions, fb::CreateMulOptions(fbb, raw(a.activation)));
   }
   WrittenOptions operator()(const ConcatAttrs& a) const {
-    return as(fb::BuiltinOptions::ConcatenationOptions, fb::CreateConcatenationOptions(fbb, a.axis, raw(a.activation)));
+    return as(fb::BuiltinOptions::ConcatenationOptions,
+              fb::CreateConcatenationOptions(fbb, a.axis, raw(a.activation)));
   }
   WrittenOptions operator()(const ReshapeAttrs& a) const {
     const auto shape = a.new_shape.empty() ? 0 : fbb.CreateVector(a.new_shape);
@@ -301,7 +336,8 @@ struct OptionsWriter {
     return as(fb::BuiltinOptions::SoftmaxOptions, fb::CreateSoftmaxOptions(fbb, a.beta));
   }
   WrittenOptions operator()(const GatherAttrs& a) const {
-    return as(fb::BuiltinOptions::GatherOptions, fb::CreateGatherOptions(fbb, a.axis, a.batch_dims));
+    return as(fb::BuiltinOptions::GatherOptions,
+              fb::CreateGatherOptions(fbb, a.axis, a.batch_dims));
   }
   WrittenOptions operator()(const ReducerAttrs& a) const {
     return as(fb::BuiltinOptions::ReducerOptions, fb::CreateReducerOptions(fbb, a.keep_dims));
@@ -312,11 +348,12 @@ struct OptionsWriter {
   }
   WrittenOptions operator()(const StridedSliceAttrs& a) const {
     return as(fb::BuiltinOptions::StridedSliceOptions,
-              fb::CreateStridedSliceOptions(fbb, a.begin_mask, a.end_mask, a.ellipsis_mask, a.new_axis_mask,
-                                            a.shrink_axis_mask, a.offset));
+              fb::CreateStridedSliceOptions(fbb, a.begin_mask, a.end_mask, a.ellipsis_mask,
+                                            a.new_axis_mask, a.shrink_axis_mask, a.offset));
   }
   WrittenOptions operator()(const SplitAttrs& a) const {
-    if (code == OpCode::kSplitV) return as(fb::BuiltinOptions::SplitVOptions, fb::CreateSplitVOptions(fbb, a.num_splits));
+    if (code == OpCode::kSplitV)
+      return as(fb::BuiltinOptions::SplitVOptions, fb::CreateSplitVOptions(fbb, a.num_splits));
     return as(fb::BuiltinOptions::SplitOptions, fb::CreateSplitOptions(fbb, a.num_splits));
   }
   WrittenOptions operator()(const PackAttrs& a) const {
@@ -326,12 +363,15 @@ struct OptionsWriter {
     return as(fb::BuiltinOptions::UnpackOptions, fb::CreateUnpackOptions(fbb, a.num, a.axis));
   }
   WrittenOptions operator()(const CastAttrs& a) const {
-    return as(fb::BuiltinOptions::CastOptions, fb::CreateCastOptions(fbb, raw(a.in_type), raw(a.out_type)));
+    return as(fb::BuiltinOptions::CastOptions,
+              fb::CreateCastOptions(fbb, raw(a.in_type), raw(a.out_type)));
   }
   WrittenOptions operator()(const OutputTypeAttrs& a) const {
     const std::int8_t type = raw(a.output_type);
-    if (code == OpCode::kShape) return as(fb::BuiltinOptions::ShapeOptions, fb::CreateShapeOptions(fbb, type));
-    if (code == OpCode::kArgMin) return as(fb::BuiltinOptions::ArgMinOptions, fb::CreateArgMinOptions(fbb, type));
+    if (code == OpCode::kShape)
+      return as(fb::BuiltinOptions::ShapeOptions, fb::CreateShapeOptions(fbb, type));
+    if (code == OpCode::kArgMin)
+      return as(fb::BuiltinOptions::ArgMinOptions, fb::CreateArgMinOptions(fbb, type));
     return as(fb::BuiltinOptions::ArgMaxOptions, fb::CreateArgMaxOptions(fbb, type));
   }
   WrittenOptions operator()(const ResizeAttrs& a) const {
@@ -347,14 +387,17 @@ struct OptionsWriter {
   }
   WrittenOptions operator()(const BlockSizeAttrs& a) const {
     if (code == OpCode::kSpaceToDepth) {
-      return as(fb::BuiltinOptions::SpaceToDepthOptions, fb::CreateSpaceToDepthOptions(fbb, a.block_size));
+      return as(fb::BuiltinOptions::SpaceToDepthOptions,
+                fb::CreateSpaceToDepthOptions(fbb, a.block_size));
     }
-    return as(fb::BuiltinOptions::DepthToSpaceOptions, fb::CreateDepthToSpaceOptions(fbb, a.block_size));
+    return as(fb::BuiltinOptions::DepthToSpaceOptions,
+              fb::CreateDepthToSpaceOptions(fbb, a.block_size));
   }
   WrittenOptions operator()(const SequenceLstmAttrs& a) const {
     return as(fb::BuiltinOptions::UnidirectionalSequenceLSTMOptions,
-              fb::CreateUnidirectionalSequenceLSTMOptions(fbb, raw(a.activation), a.cell_clip, a.proj_clip, a.time_major,
-                                                          a.asymmetric_quantize_inputs, a.diagonal_recurrent_tensors));
+              fb::CreateUnidirectionalSequenceLSTMOptions(
+                  fbb, raw(a.activation), a.cell_clip, a.proj_clip, a.time_major,
+                  a.asymmetric_quantize_inputs, a.diagonal_recurrent_tensors));
   }
   WrittenOptions operator()(const BatchMatmulAttrs& a) const {
     return as(fb::BuiltinOptions::BatchMatMulOptions,
@@ -368,17 +411,19 @@ struct OptionsWriter {
   }
 };
 
-struct EmptyOptions { int code, tag; };
-constexpr EmptyOptions kEmpty[] = {
-    {6, 38}, {34, 22}, {37, 24}, {38, 25}, {39, 26}, {47, 33}, {48, 34}, {50, 36}, {55, 39},
-    {57, 39}, {58, 41}, {59, 42}, {60, 43}, {61, 44}, {62, 45}, {63, 46}, {64, 47}, {65, 48},
-    {69, 51}, {70, 52}, {71, 53}, {72, 54}, {78, 56}, {84, 60}, {86, 62}, {87, 63}, {90, 65},
-    {92, 66}, {93, 67}, {94, 68}, {95, 72}, {96, 73}, {99, 76}, {101, 78}, {105, 81}, {106, 82},
-    {107, 83}, {108, 84}, {109, 85}, {110, 86}, {113, 88}, {114, 89}, {115, 90}, {117, 91},
-    {120, 95}, {121, 96}, {122, 97}, {123, 98}, {124, 99}, {125, 100}, {130, 104}, {131, 105},
-    {137, 108}, {138, 109}, {139, 110}, {143, 112}, {144, 113}, {151, 117}, {153, 118},
-    {154, 119}, {155, 121}, {156, 122}, {157, 120}, {158, 123}, {159, 124}, {160, 125}, {161, 126}
+struct EmptyOptions {
+  int code, tag;
 };
+constexpr EmptyOptions kEmpty[] = {
+    {6, 38},    {34, 22},   {37, 24},   {38, 25},   {39, 26},   {47, 33},   {48, 34},   {50, 36},
+    {55, 39},   {57, 39},   {58, 41},   {59, 42},   {60, 43},   {61, 44},   {62, 45},   {63, 46},
+    {64, 47},   {65, 48},   {69, 51},   {70, 52},   {71, 53},   {72, 54},   {78, 56},   {84, 60},
+    {86, 62},   {87, 63},   {90, 65},   {92, 66},   {93, 67},   {94, 68},   {95, 72},   {96, 73},
+    {99, 76},   {101, 78},  {105, 81},  {106, 82},  {107, 83},  {108, 84},  {109, 85},  {110, 86},
+    {113, 88},  {114, 89},  {115, 90},  {117, 91},  {120, 95},  {121, 96},  {122, 97},  {123, 98},
+    {124, 99},  {125, 100}, {130, 104}, {131, 105}, {137, 108}, {138, 109}, {139, 110}, {143, 112},
+    {144, 113}, {151, 117}, {153, 118}, {154, 119}, {155, 121}, {156, 122}, {157, 120}, {158, 123},
+    {159, 124}, {160, 125}, {161, 126}};
 
 }  // namespace
 
@@ -390,7 +435,8 @@ bool has_attrs(OpCode code) {
     const auto* none = flatbuffers::GetRoot<fb::Operator>(fbb.GetBufferPointer());
     std::vector<bool> result(256);
     for (int c = 0; c < 256; ++c) {
-      result[static_cast<std::size_t>(c)] = !std::holds_alternative<NoAttrs>(read_attrs(static_cast<OpCode>(c), *none, ""));
+      result[static_cast<std::size_t>(c)] =
+          !std::holds_alternative<NoAttrs>(read_attrs(static_cast<OpCode>(c), *none, ""));
     }
     return result;
   }();

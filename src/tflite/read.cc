@@ -2,13 +2,15 @@
 //
 // A model file is input from a stranger.  Three lines of defence, each of which the next relies on:
 //   1. the FlatBuffer verifier: every offset points inside the file, every vector fits;
-//   2. this file: every number that is used as an index or a size is checked against what it indexes,
+//   2. this file: every number that is used as an index or a size is checked against what it
+//   indexes,
 //      so a Model can be walked without a look back;
 //   3. a budget: in a FlatBuffer a million tensors may share one table, so a small file can unfold
 //      into a huge Model.  What is copied out of the file may not exceed a multiple of its size.
 //
-// Strange but readable values (a scale of zero, NaN, a huge zero point) are read as they are: they are
-// findings, not errors.  Constants are views of the mapping where they are aligned for their type.
+// Strange but readable values (a scale of zero, NaN, a huge zero point) are read as they are: they
+// are findings, not errors.  Constants are views of the mapping where they are aligned for their
+// type.
 #include <algorithm>
 #include <cstring>
 
@@ -24,13 +26,20 @@ constexpr std::size_t kMaxRank = 32;
 constexpr int kTypes = 23;
 
 template <class T>
-std::size_t size_of(const flatbuffers::Vector<T>* v) { return v == nullptr ? 0 : v->size(); }
-std::string text_of(const flatbuffers::String* s) { return s == nullptr ? std::string() : s->str(); }
+std::size_t size_of(const flatbuffers::Vector<T>* v) {
+  return v == nullptr ? 0 : v->size();
+}
+std::string text_of(const flatbuffers::String* s) {
+  return s == nullptr ? std::string() : s->str();
+}
 
 class Reader {
  public:
   Reader(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, std::string path)
-      : bytes_(bytes), owner_(std::move(owner)), path_(std::move(path)), model_(std::make_shared<Model>()) {
+      : bytes_(bytes),
+        owner_(std::move(owner)),
+        path_(std::move(path)),
+        model_(std::make_shared<Model>()) {
     budget_ = 16 * static_cast<std::uint64_t>(bytes_.size()) + (64u << 20);
   }
 
@@ -68,7 +77,10 @@ class Reader {
     options.max_tables = 4'000'000;
     flatbuffers::Verifier verifier(data, size, options);
     if (!fb::VerifyModelBuffer(verifier)) {
-      fail("{}: broken .tflite file ({} bytes): its tables point outside the file; cut short or damaged?", path_, bytes_.size());
+      fail(
+          "{}: broken .tflite file ({} bytes): its tables point outside the file; cut short or "
+          "damaged?",
+          path_, bytes_.size());
     }
     flatbuffer_ = bytes_.first(size);
     return fb::GetModel(data);
@@ -76,7 +88,8 @@ class Reader {
 
   // Books `bytes` copied out of the file.
   void charge(std::uint64_t bytes) {
-    if (bytes > budget_) fail("{}: unfolds to far more than its {} bytes; refused", path_, bytes_.size());
+    if (bytes > budget_)
+      fail("{}: unfolds to far more than its {} bytes; refused", path_, bytes_.size());
     budget_ -= bytes;
   }
   std::string name_of(const flatbuffers::String* s) {
@@ -102,11 +115,14 @@ class Reader {
   Bytes buffer(std::uint32_t index, const std::string& where) const {
     const std::size_t count = size_of(root_->buffers());
     if (index == 0 && count == 0) return {};
-    if (index >= count) fail("{}: {}: buffer {}, expected 0 to {}", path_, where, index, static_cast<std::int64_t>(count) - 1);
+    if (index >= count)
+      fail("{}: {}: buffer {}, expected 0 to {}", path_, where, index,
+           static_cast<std::int64_t>(count) - 1);
     const fb::Buffer* b = root_->buffers()->Get(index);
     if (b->offset() > 1) {
       if (b->offset() > bytes_.size() || b->size() > bytes_.size() - b->offset()) {
-        fail("{}: {}: data at {} of {} bytes, but the file has {}", path_, where, b->offset(), b->size(), bytes_.size());
+        fail("{}: {}: data at {} of {} bytes, but the file has {}", path_, where, b->offset(),
+             b->size(), bytes_.size());
       }
       return {true, bytes_.subspan(b->offset(), b->size())};
     }
@@ -116,14 +132,16 @@ class Reader {
   }
 
   Array raw_array(std::span<const std::byte> bytes) const {
-    if (bytes.size() > 0x7FFFFFFF) fail("{}: data block of {} bytes, expected at most 2^31 - 1", path_, bytes.size());
+    if (bytes.size() > 0x7FFFFFFF)
+      fail("{}: data block of {} bytes, expected at most 2^31 - 1", path_, bytes.size());
     return Array::view(DType::kUint8, {static_cast<std::int32_t>(bytes.size())}, bytes, owner_);
   }
 
   // A view where the address suits the type, else an aligned copy.
   Array typed_array(DType dtype, const Shape& shape, std::span<const std::byte> bytes) {
     const auto width = static_cast<std::uintptr_t>(std::max(1, std::min(dtype_bits(dtype) / 8, 8)));
-    if (reinterpret_cast<std::uintptr_t>(bytes.data()) % width == 0) return Array::view(dtype, shape, bytes, owner_);
+    if (reinterpret_cast<std::uintptr_t>(bytes.data()) % width == 0)
+      return Array::view(dtype, shape, bytes, owner_);
     charge(bytes.size());
     Array copy = Array::zeros(dtype, shape);
     if (!bytes.empty()) std::memcpy(copy.mutable_data(), bytes.data(), bytes.size());
@@ -135,8 +153,10 @@ class Reader {
   void read_codes() {
     const std::size_t n = size_of(root_->operator_codes());
     for (std::size_t i = 0; i < n; ++i) {
-      const fb::OperatorCode* c = root_->operator_codes()->Get(static_cast<flatbuffers::uoffset_t>(i));
-      const std::int32_t code = std::max<std::int32_t>(c->deprecated_builtin_code(), c->builtin_code());
+      const fb::OperatorCode* c =
+          root_->operator_codes()->Get(static_cast<flatbuffers::uoffset_t>(i));
+      const std::int32_t code =
+          std::max<std::int32_t>(c->deprecated_builtin_code(), c->builtin_code());
       if (code < 0) fail("{}: operator code {}: {}, expected 0 or more", path_, i, code);
       codes_.push_back({static_cast<OpCode>(code), name_of(c->custom_code()), c->version()});
     }
@@ -157,11 +177,13 @@ class Reader {
 
   void read_signatures() {
     for (std::size_t i = 0; i < size_of(root_->signature_defs()); ++i) {
-      const fb::SignatureDef* s = root_->signature_defs()->Get(static_cast<flatbuffers::uoffset_t>(i));
+      const fb::SignatureDef* s =
+          root_->signature_defs()->Get(static_cast<flatbuffers::uoffset_t>(i));
       Signature out;
       out.key = name_of(s->signature_key());
       if (s->subgraph_index() >= model_->graphs.size()) {
-        fail("{}: signature {}: subgraph {}, expected 0 to {}", path_, out.key, s->subgraph_index(), model_->graphs.size() - 1);
+        fail("{}: signature {}: subgraph {}, expected 0 to {}", path_, out.key, s->subgraph_index(),
+             model_->graphs.size() - 1);
       }
       out.graph = static_cast<int>(s->subgraph_index());
       const std::size_t tensors = model_->graphs[s->subgraph_index()].tensors.size();
@@ -170,8 +192,8 @@ class Reader {
           const fb::TensorMap* m = from->Get(static_cast<flatbuffers::uoffset_t>(k));
           std::string name = name_of(m->name());
           if (m->tensor_index() >= tensors) {
-            fail("{}: signature {}: {} is tensor {}, expected 0 to {}", path_, out.key, name, m->tensor_index(),
-                 static_cast<std::int64_t>(tensors) - 1);
+            fail("{}: signature {}: {} is tensor {}, expected 0 to {}", path_, out.key, name,
+                 m->tensor_index(), static_cast<std::int64_t>(tensors) - 1);
           }
           charge(sizeof(std::pair<std::string, int>));
           to.emplace_back(std::move(name), static_cast<int>(m->tensor_index()));
@@ -191,18 +213,23 @@ class Reader {
   void read_model_foreign() {
     auto foreign = std::make_shared<ModelForeign>();
     for (std::size_t i = 0; i < size_of(root_->metadata_buffer()); ++i) {
-      const std::int32_t index = root_->metadata_buffer()->Get(static_cast<flatbuffers::uoffset_t>(i));
-      foreign->metadata_buffers.push_back(raw_array(buffer(static_cast<std::uint32_t>(index), "metadata_buffer").bytes));
+      const std::int32_t index =
+          root_->metadata_buffer()->Get(static_cast<flatbuffers::uoffset_t>(i));
+      foreign->metadata_buffers.push_back(
+          raw_array(buffer(static_cast<std::uint32_t>(index), "metadata_buffer").bytes));
       charge(sizeof(Array));
     }
     bool debug = false;
     for (std::size_t g = 0; g < model_->graphs.size(); ++g) {
-      foreign->graph_debug.push_back(root_->subgraphs()->Get(static_cast<flatbuffers::uoffset_t>(g))->debug_metadata_index());
+      foreign->graph_debug.push_back(
+          root_->subgraphs()->Get(static_cast<flatbuffers::uoffset_t>(g))->debug_metadata_index());
       debug |= foreign->graph_debug.back() != -1;
     }
     for (std::size_t i = 0; i < size_of(root_->external_buffer_groups()); ++i) {
       fb::ExternalBufferGroupT group;
-      root_->external_buffer_groups()->Get(static_cast<flatbuffers::uoffset_t>(i))->UnPackTo(&group);
+      root_->external_buffer_groups()
+          ->Get(static_cast<flatbuffers::uoffset_t>(i))
+          ->UnPackTo(&group);
       charge(sizeof group + group.name.size());
       foreign->groups.push_back(std::move(group));
     }
@@ -212,7 +239,8 @@ class Reader {
       charge(sizeof external + external.packing.size());
       foreign->external.push_back(std::move(external));
     }
-    if (debug || !foreign->metadata_buffers.empty() || !foreign->groups.empty() || !foreign->external.empty()) {
+    if (debug || !foreign->metadata_buffers.empty() || !foreign->groups.empty() ||
+        !foreign->external.empty()) {
       model_->foreign = std::move(foreign);
     }
   }
@@ -234,12 +262,13 @@ class Reader {
     }
   }
 
-  std::vector<int> indices(const flatbuffers::Vector<std::int32_t>* v, std::size_t tensors, int lowest,
-                           const std::string& where, const char* what) {
+  std::vector<int> indices(const flatbuffers::Vector<std::int32_t>* v, std::size_t tensors,
+                           int lowest, const std::string& where, const char* what) {
     std::vector<int> out = copy_of<int>(v);
     for (std::size_t i = 0; i < out.size(); ++i) {
       if (out[i] < lowest || out[i] >= static_cast<std::int64_t>(tensors)) {
-        fail("{}: {} {} is tensor {}, expected {} to {}", where, what, i, out[i], lowest, static_cast<std::int64_t>(tensors) - 1);
+        fail("{}: {} {} is tensor {}, expected {} to {}", where, what, i, out[i], lowest,
+             static_cast<std::int64_t>(tensors) - 1);
       }
     }
     return out;
@@ -248,7 +277,8 @@ class Reader {
   // ---- tensors ---------------------------------------------------------------------------------
 
   Shape shape_of(const flatbuffers::Vector<std::int32_t>* v, const std::string& where) {
-    if (size_of(v) > kMaxRank) fail("{}: {}: {} dimensions, expected at most {}", path_, where, v->size(), kMaxRank);
+    if (size_of(v) > kMaxRank)
+      fail("{}: {}: {} dimensions, expected at most {}", path_, where, v->size(), kMaxRank);
     return copy_of<std::int32_t>(v);
   }
 
@@ -266,7 +296,8 @@ class Reader {
     tensor.name = name_of(from->name());
     const std::string where = fmt::format("subgraph {}, tensor {} ({})", g, t, tensor.name);
     if (from->type() < 0 || from->type() >= kTypes) {
-      fail("{}: {}: type {}, expected 0 to {}", path_, where, static_cast<int>(from->type()), kTypes - 1);
+      fail("{}: {}: type {}, expected 0 to {}", path_, where, static_cast<int>(from->type()),
+           kTypes - 1);
     }
     tensor.dtype = static_cast<DType>(from->type());
     tensor.shape = shape_of(from->shape(), where);
@@ -285,34 +316,39 @@ class Reader {
     read_constant(*from, elements, tensor, where);
   }
 
-  void read_constant(const fb::Tensor& from, std::size_t elements, Tensor& tensor, const std::string& where) {
+  void read_constant(const fb::Tensor& from, std::size_t elements, Tensor& tensor,
+                     const std::string& where) {
     const Bytes data = buffer(from.buffer(), where);
     if (!data.present || (data.bytes.empty() && elements > 0)) return;
     if (tensor.sparse || dtype_bits(tensor.dtype) == 0) {
-      auto foreign = tensor.foreign ? std::make_shared<TensorForeign>(*foreign_of<TensorForeign>(tensor.foreign))
-                                    : std::make_shared<TensorForeign>();
+      auto foreign =
+          tensor.foreign
+              ? std::make_shared<TensorForeign>(*foreign_of<TensorForeign>(tensor.foreign))
+              : std::make_shared<TensorForeign>();
       foreign->raw = raw_array(data.bytes);
       tensor.foreign = std::move(foreign);
       return;
     }
     const std::size_t expected = dtype_bytes(tensor.dtype, elements);
     if (data.bytes.size() != expected) {
-      fail("{}: {}: {} of shape {} needs {} bytes, found {}", path_, where, dtype_name(tensor.dtype),
-           shape_text(tensor.shape), expected, data.bytes.size());
+      fail("{}: {}: {} of shape {} needs {} bytes, found {}", path_, where,
+           dtype_name(tensor.dtype), shape_text(tensor.shape), expected, data.bytes.size());
     }
     tensor.constant = typed_array(tensor.dtype, tensor.shape, data.bytes);
   }
 
   void read_tensor_foreign(const fb::Tensor& from, Tensor& tensor) {
     tensor.sparse = from.sparsity() != nullptr;
-    if (!tensor.sparse && size_of(from.variant_tensors()) == 0 && from.external_buffer() == 0) return;
+    if (!tensor.sparse && size_of(from.variant_tensors()) == 0 && from.external_buffer() == 0)
+      return;
     auto foreign = std::make_shared<TensorForeign>();
     if (tensor.sparse) {
-      charge(sparsity_bytes(*from.sparsity()));
+      charge(unpacked_bytes(*from.sparsity()));
       foreign->sparsity = std::shared_ptr<const fb::SparsityParametersT>(from.sparsity()->UnPack());
     }
     for (std::size_t i = 0; i < size_of(from.variant_tensors()); ++i) {
-      const fb::VariantSubType* v = from.variant_tensors()->Get(static_cast<flatbuffers::uoffset_t>(i));
+      const fb::VariantSubType* v =
+          from.variant_tensors()->Get(static_cast<flatbuffers::uoffset_t>(i));
       charge(sizeof(fb::VariantSubTypeT) + 4 * size_of(v->shape()));
       foreign->variants.emplace_back(v->UnPack());
     }
@@ -320,26 +356,8 @@ class Reader {
     tensor.foreign = std::move(foreign);
   }
 
-  static std::uint64_t sparsity_bytes(const fb::SparsityParameters& s) {
-    std::uint64_t n = sizeof(fb::SparsityParametersT) + 4 * (size_of(s.traversal_order()) + size_of(s.block_map()));
-    const auto vector_bytes = [](fb::SparseIndexVector type, const void* v) -> std::uint64_t {
-      if (v == nullptr) return 0;
-      switch (type) {
-        case fb::SparseIndexVector::Int32Vector: return 4 * size_of(static_cast<const fb::Int32Vector*>(v)->values());
-        case fb::SparseIndexVector::Uint16Vector: return 2 * size_of(static_cast<const fb::Uint16Vector*>(v)->values());
-        case fb::SparseIndexVector::Uint8Vector: return size_of(static_cast<const fb::Uint8Vector*>(v)->values());
-        default: return 0;
-      }
-    };
-    for (std::size_t i = 0; i < size_of(s.dim_metadata()); ++i) {
-      const fb::DimensionMetadata* d = s.dim_metadata()->Get(static_cast<flatbuffers::uoffset_t>(i));
-      n += sizeof(fb::DimensionMetadataT) + vector_bytes(d->array_segments_type(), d->array_segments()) +
-           vector_bytes(d->array_indices_type(), d->array_indices());
-    }
-    return n;
-  }
-
-  void read_quant(const fb::QuantizationParameters& from, const fb::SubGraph& s, Tensor& tensor, const std::string& where) {
+  void read_quant(const fb::QuantizationParameters& from, const fb::SubGraph& s, Tensor& tensor,
+                  const std::string& where) {
     Quant& q = tensor.quant;
     q.min = copy_of<float>(from.min());
     q.max = copy_of<float>(from.max());
@@ -351,23 +369,27 @@ class Reader {
     if (q.zero_point.empty()) q.zero_point.assign(scales, 0);
     if (q.zero_point.size() == 1) q.zero_point.assign(scales, q.zero_point[0]);
     if (q.zero_point.size() != scales) {
-      fail("{}: {}: {} zero points, expected {} (one a scale)", path_, where, q.zero_point.size(), scales);
+      fail("{}: {}: {} zero points, expected {} (one a scale)", path_, where, q.zero_point.size(),
+           scales);
     }
     if (scales > 1) {
       // Old converters gave a bias the axis of its weights; a vector has only one.
       if (tensor.shape.size() == 1) q.axis = 0;
       if (q.axis < 0 || static_cast<std::size_t>(q.axis) >= tensor.shape.size()) {
-        fail("{}: {}: quantized along axis {} of shape {}", path_, where, q.axis, shape_text(tensor.shape));
+        fail("{}: {}: quantized along axis {} of shape {}", path_, where, q.axis,
+             shape_text(tensor.shape));
       }
       const std::int32_t channels = tensor.shape[static_cast<std::size_t>(q.axis)];
       if (static_cast<std::int64_t>(scales) != channels) {
-        fail("{}: {}: {} scales, expected {} (axis {} of shape {})", path_, where, scales, channels, q.axis, shape_text(tensor.shape));
+        fail("{}: {}: {} scales, expected {} (axis {} of shape {})", path_, where, scales, channels,
+             q.axis, shape_text(tensor.shape));
       }
     }
     read_details(from, size_of(s.tensors()), q, where);
   }
 
-  void read_details(const fb::QuantizationParameters& from, std::size_t tensors, Quant& q, const std::string& where) {
+  void read_details(const fb::QuantizationParameters& from, std::size_t tensors, Quant& q,
+                    const std::string& where) {
     if (const auto* block = from.details_as_BlockwiseQuantization()) {
       q.block_scales = block->scales();
       q.block_zero_points = block->zero_points();
@@ -391,10 +413,12 @@ class Reader {
     }
     for (const int index : {q.block_scales, q.block_zero_points}) {
       if (index < -1 || index >= static_cast<std::int64_t>(tensors)) {
-        fail("{}: {}: block scales in tensor {}, expected -1 to {}", path_, where, index, static_cast<std::int64_t>(tensors) - 1);
+        fail("{}: {}: block scales in tensor {}, expected -1 to {}", path_, where, index,
+             static_cast<std::int64_t>(tensors) - 1);
       }
     }
-    if (q.block_size < 0) fail("{}: {}: block size {}, expected 0 or more", path_, where, q.block_size);
+    if (q.block_size < 0)
+      fail("{}: {}: block size {}, expected 0 or more", path_, where, q.block_size);
   }
 
   // ---- operators -------------------------------------------------------------------------------
@@ -404,7 +428,8 @@ class Reader {
     Op op;
     std::string where = fmt::format("{}: subgraph {}, operator {}", path_, g, o);
     if (from.opcode_index() >= codes_.size()) {
-      fail("{}: operator code {}, expected 0 to {}", where, from.opcode_index(), static_cast<std::int64_t>(codes_.size()) - 1);
+      fail("{}: operator code {}, expected 0 to {}", where, from.opcode_index(),
+           static_cast<std::int64_t>(codes_.size()) - 1);
     }
     const Code& code = codes_[from.opcode_index()];
     op.code = code.code;
@@ -417,7 +442,8 @@ class Reader {
     op.intermediates = indices(from.intermediates(), tensors, -1, where, "intermediate");
     for (std::size_t i = 0; i < size_of(from.mutating_variable_inputs()); ++i) {
       if (i == 0) charge(from.mutating_variable_inputs()->size());
-      op.mutating_variable_inputs.push_back(from.mutating_variable_inputs()->Get(static_cast<flatbuffers::uoffset_t>(i)) != 0);
+      op.mutating_variable_inputs.push_back(
+          from.mutating_variable_inputs()->Get(static_cast<flatbuffers::uoffset_t>(i)) != 0);
     }
     check_overlap(op, where);
     check_graph_references(from, where);
@@ -431,7 +457,8 @@ class Reader {
     std::vector<int> inputs = op.inputs;
     std::sort(inputs.begin(), inputs.end());
     for (const int out : op.outputs) {
-      if (std::binary_search(inputs.begin(), inputs.end(), out)) fail("{}: tensor {} is input and output at once", where, out);
+      if (std::binary_search(inputs.begin(), inputs.end(), out))
+        fail("{}: tensor {} is input and output at once", where, out);
     }
   }
 
@@ -439,7 +466,8 @@ class Reader {
   void check_graph_references(const fb::Operator& from, const std::string& where) {
     const auto graphs = static_cast<std::int64_t>(root_->subgraphs()->size());
     const auto check = [&](std::int64_t index) {
-      if (index < 0 || index >= graphs) fail("{}: refers to subgraph {}, expected 0 to {}", where, index, graphs - 1);
+      if (index < 0 || index >= graphs)
+        fail("{}: refers to subgraph {}, expected 0 to {}", where, index, graphs - 1);
     };
     if (const auto* w = from.builtin_options_as_WhileOptions()) {
       check(w->cond_subgraph_index());
@@ -463,7 +491,8 @@ class Reader {
     const auto* p = static_cast<const std::byte*>(table);
     const std::byte* start = carried_.data();
     if (start == nullptr || p < start || p >= start + carried_.byte_size()) {
-      carried_ = raw_array(flatbuffer_.first(find_archive(bytes_) < flatbuffer_.size() ? find_archive(bytes_) : flatbuffer_.size()));
+      carried_ = raw_array(flatbuffer_.first(
+          find_archive(bytes_) < flatbuffer_.size() ? find_archive(bytes_) : flatbuffer_.size()));
       start = carried_.data();
     }
     return {carried_, static_cast<std::uint32_t>(p - start), tag};
@@ -477,10 +506,12 @@ class Reader {
     if (tag > static_cast<int>(fb::BuiltinOptions::MAX)) {
       if (options != nullptr) foreign->carried = carry(options, tag);
       needed |= options != nullptr;
-    } else if (tag != 0 && options != nullptr && !has_attrs(op.code) && !(is_empty_options(tag) && empty_options_tag(op.code) == tag)) {
-      charge(options_bytes(from));
+    } else if (tag != 0 && options != nullptr && !has_attrs(op.code) &&
+               !(is_empty_options(tag) && empty_options_tag(op.code) == tag)) {
+      charge(unpacked_bytes(from));
       foreign->options.type = from.builtin_options_type();
-      foreign->options.value = fb::BuiltinOptionsUnion::UnPack(options, from.builtin_options_type(), nullptr);
+      foreign->options.value =
+          fb::BuiltinOptionsUnion::UnPack(options, from.builtin_options_type(), nullptr);
       needed = true;
     }
     const int tag_2 = static_cast<int>(from.builtin_options_2_type());
@@ -488,7 +519,8 @@ class Reader {
     if (const auto* composite = from.builtin_options_2_as_StableHLOCompositeOptions()) {
       charge(sizeof(fb::StableHLOCompositeOptionsT) + size_of(composite->composite_attributes()));
       foreign->options_2.type = from.builtin_options_2_type();
-      foreign->options_2.value = fb::BuiltinOptions2Union::UnPack(options_2, from.builtin_options_2_type(), nullptr);
+      foreign->options_2.value =
+          fb::BuiltinOptions2Union::UnPack(options_2, from.builtin_options_2_type(), nullptr);
       needed = true;
     } else if (tag_2 != 0 && options_2 != nullptr) {
       foreign->carried_2 = carry(options_2, tag_2);
@@ -498,9 +530,11 @@ class Reader {
       foreign->has_custom = true;
       foreign->custom = copy_of<std::uint8_t>(custom);
     } else if (from.large_custom_options_offset() > 1) {
-      const std::uint64_t at = from.large_custom_options_offset(), size = from.large_custom_options_size();
+      const std::uint64_t at = from.large_custom_options_offset(),
+                          size = from.large_custom_options_size();
       if (at > bytes_.size() || size > bytes_.size() - at) {
-        fail("{}: custom options at {} of {} bytes, but the file has {}", where, at, size, bytes_.size());
+        fail("{}: custom options at {} of {} bytes, but the file has {}", where, at, size,
+             bytes_.size());
       }
       charge(size);
       foreign->has_custom = true;
@@ -511,21 +545,6 @@ class Reader {
     foreign->debug_index = from.debug_metadata_index();
     needed |= foreign->has_custom || foreign->custom_format != 0 || foreign->debug_index != -1;
     if (needed) op.foreign = std::move(foreign);
-  }
-
-  // Of the option tables outside Attrs, these hold vectors or strings.
-  static std::uint64_t options_bytes(const fb::Operator& op) {
-    std::uint64_t n = 64;
-    if (const auto* b = op.builtin_options_as_BucketizeOptions()) n += 4 * size_of(b->boundaries());
-    if (const auto* c = op.builtin_options_as_ConcatEmbeddingsOptions()) {
-      n += 4 * (size_of(c->num_columns_per_channel()) + size_of(c->embedding_dim_per_channel()));
-    }
-    if (const auto* v = op.builtin_options_as_VarHandleOptions()) {
-      n += (v->container() ? v->container()->size() : 0) + (v->shared_name() ? v->shared_name()->size() : 0);
-    }
-    if (const auto* r = op.builtin_options_as_ReshapeOptions()) n += 4 * size_of(r->new_shape());
-    if (const auto* s = op.builtin_options_as_SqueezeOptions()) n += 4 * size_of(s->squeeze_dims());
-    return n;
   }
 
   std::span<const std::byte> bytes_, flatbuffer_;
@@ -539,7 +558,8 @@ class Reader {
 };
 
 // Owns a copy that starts on a 64-byte boundary.
-std::pair<std::span<const std::byte>, std::shared_ptr<const void>> aligned_copy(std::span<const std::byte> bytes) {
+std::pair<std::span<const std::byte>, std::shared_ptr<const void>> aligned_copy(
+    std::span<const std::byte> bytes) {
   auto copy = std::make_shared<std::vector<std::byte>>(bytes.size() + 64);
   const auto address = reinterpret_cast<std::uintptr_t>(copy->data());
   std::byte* start = copy->data() + (64 - address % 64) % 64;
@@ -549,7 +569,8 @@ std::pair<std::span<const std::byte>, std::shared_ptr<const void>> aligned_copy(
 
 }  // namespace
 
-ModelPtr parse_model(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, const std::string& path) {
+ModelPtr parse_model(std::span<const std::byte> bytes, std::shared_ptr<const void> owner,
+                     const std::string& path) {
   // Reading scalars through the accessors needs the base aligned as the file assumes it.
   if (reinterpret_cast<std::uintptr_t>(bytes.data()) % 16 != 0) {
     const auto [copy, keeper] = aligned_copy(bytes);

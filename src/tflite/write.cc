@@ -8,16 +8,16 @@
 //
 // Sharing.  Equal constants become one buffer, whether they shared one in the source or not.
 //
-// Unknown options.  Tables of a kind the schema knows only by its tag have children we cannot find, so
-// they cannot be copied table by table.  But FlatBuffer offsets are relative: a FlatBuffer that is
-// embedded whole, as the data of a buffer, stays readable in place, and an offset may point into the
-// middle of it.  So the source FlatBuffer is embedded once, and such operators point to their old
-// options inside.  A metadata entry names that buffer, so that the next reader does not embed the
-// embedding.
+// Unknown options.  Tables of a kind the schema knows only by its tag have children we cannot find,
+// so they cannot be copied table by table.  But FlatBuffer offsets are relative: a FlatBuffer that
+// is embedded whole, as the data of a buffer, stays readable in place, and an offset may point into
+// the middle of it.  So the source FlatBuffer is embedded once, and such operators point to their
+// old options inside.  A metadata entry names that buffer, so that the next reader does not embed
+// the embedding.
 //
-// Size.  Beyond 2 GB, the reach of FlatBuffer offsets, constants go behind the FlatBuffer and buffers
-// tell where.  Their positions depend on the FlatBuffer's size, which does not depend on the
-// positions: so it is built twice.
+// Size.  Beyond 2 GB, the reach of FlatBuffer offsets, constants go behind the FlatBuffer and
+// buffers tell where.  Their positions depend on the FlatBuffer's size, which does not depend on
+// the positions: so it is built twice.
 #include <algorithm>
 #include <cstring>
 #include <map>
@@ -92,7 +92,8 @@ struct OpKey {
 
 class Writer {
  public:
-  Writer(const Model& model, std::uint64_t limit) : model_(model), foreign_(foreign_of<ModelForeign>(model.foreign)) {
+  Writer(const Model& model, std::uint64_t limit)
+      : model_(model), foreign_(foreign_of<ModelForeign>(model.foreign)) {
     collect();
     outside_ = pool_.total() > limit;
     if (outside_ && std::none_of(model.metadata.begin(), model.metadata.end(),
@@ -102,7 +103,8 @@ class Writer {
   }
 
   std::vector<std::byte> write() {
-    FlatBufferBuilder fbb(outside_ ? 1u << 20 : static_cast<std::size_t>(pool_.total()) + (1u << 16));
+    FlatBufferBuilder fbb(outside_ ? 1u << 20
+                                   : static_cast<std::size_t>(pool_.total()) + (1u << 16));
     std::uint64_t behind = 0;
     build(fbb, kAlign);
     if (outside_) {
@@ -127,22 +129,26 @@ class Writer {
       for (const Tensor& t : g.tensors) indices.push_back(buffer_of(t));
       for (const Op& op : g.ops) collect_op(op);
     }
-    for (const MetadataEntry& m : model_.metadata) metadata_buffers_.push_back(pool_.add(m.bytes.bytes()));
+    for (const MetadataEntry& m : model_.metadata)
+      metadata_buffers_.push_back(pool_.add(m.bytes.bytes()));
     if (foreign_ != nullptr) {
-      for (const Array& a : foreign_->metadata_buffers) old_metadata_.push_back(static_cast<std::int32_t>(pool_.add(a.bytes())));
+      for (const Array& a : foreign_->metadata_buffers)
+        old_metadata_.push_back(static_cast<std::int32_t>(pool_.add(a.bytes())));
     }
   }
 
   std::uint32_t buffer_of(const Tensor& t) {
     // An edit may have put dense data in the place of sparse.
     const auto* f = foreign_of<TensorForeign>(t.foreign);
-    if (f != nullptr && f->raw && (t.sparse || dtype_bits(t.dtype) == 0)) return pool_.add(f->raw->bytes());
+    if (f != nullptr && f->raw && (t.sparse || dtype_bits(t.dtype) == 0))
+      return pool_.add(f->raw->bytes());
     return t.constant ? pool_.add(t.constant->bytes()) : 0;
   }
 
   void collect_op(const Op& op) {
     const OpKey key{op.code, op.custom_code, op.version};
-    if (codes_.emplace(key, static_cast<std::uint32_t>(code_list_.size())).second) code_list_.push_back(key);
+    if (codes_.emplace(key, static_cast<std::uint32_t>(code_list_.size())).second)
+      code_list_.push_back(key);
     const auto* f = foreign_of<OpForeign>(op.foreign);
     if (f == nullptr) return;
     for (const auto* c : {&f->carried, &f->carried_2}) {
@@ -165,19 +171,23 @@ class Writer {
     Offset<flatbuffers::Vector<Offset<fb::ExternalBufferGroup>>> groups = 0;
     Offset<flatbuffers::Vector<Offset<fb::ExternalBuffer>>> external = 0;
     if (foreign_ != nullptr && !foreign_->groups.empty()) groups = pack_all(fbb, foreign_->groups);
-    if (foreign_ != nullptr && !foreign_->external.empty()) external = pack_all(fbb, foreign_->external);
-    fb::FinishModelBuffer(fbb, fb::CreateModel(fbb, model_.version, codes, graph_vector, description, buffers, old_metadata,
-                                               metadata, signatures, groups, external));
+    if (foreign_ != nullptr && !foreign_->external.empty())
+      external = pack_all(fbb, foreign_->external);
+    fb::FinishModelBuffer(
+        fbb, fb::CreateModel(fbb, model_.version, codes, graph_vector, description, buffers,
+                             old_metadata, metadata, signatures, groups, external));
   }
 
   template <class T>
-  static Offset<flatbuffers::Vector<Offset<typename T::TableType>>> pack_all(FlatBufferBuilder& fbb, const std::vector<T>& items) {
+  static Offset<flatbuffers::Vector<Offset<typename T::TableType>>> pack_all(
+      FlatBufferBuilder& fbb, const std::vector<T>& items) {
     std::vector<Offset<typename T::TableType>> out;
     for (const T& item : items) out.push_back(T::TableType::Pack(fbb, &item));
     return fbb.CreateVector(out);
   }
 
-  Offset<flatbuffers::Vector<Offset<fb::Buffer>>> write_buffers(FlatBufferBuilder& fbb, std::uint64_t behind) {
+  Offset<flatbuffers::Vector<Offset<fb::Buffer>>> write_buffers(FlatBufferBuilder& fbb,
+                                                                std::uint64_t behind) {
     std::vector<Offset<fb::Buffer>> buffers{fb::CreateBuffer(fbb)};
     const auto& blocks = pool_.blocks();
     placed_.assign(blocks.size(), 0);
@@ -190,7 +200,8 @@ class Writer {
         continue;
       }
       fbb.ForceVectorAlignment(blocks[i].size(), 1, kAlign);
-      const auto data = fbb.CreateVector(reinterpret_cast<const std::uint8_t*>(blocks[i].data()), blocks[i].size());
+      const auto data = fbb.CreateVector(reinterpret_cast<const std::uint8_t*>(blocks[i].data()),
+                                         blocks[i].size());
       placed_[i] = data.o;
       buffers.push_back(fb::CreateBuffer(fbb, data));
     }
@@ -199,11 +210,14 @@ class Writer {
 
   bool is_metadata(std::uint32_t block) const {
     return block == location_ ||
-           std::find(metadata_buffers_.begin(), metadata_buffers_.end(), block) != metadata_buffers_.end() ||
-           std::find(old_metadata_.begin(), old_metadata_.end(), static_cast<std::int32_t>(block)) != old_metadata_.end();
+           std::find(metadata_buffers_.begin(), metadata_buffers_.end(), block) !=
+               metadata_buffers_.end() ||
+           std::find(old_metadata_.begin(), old_metadata_.end(),
+                     static_cast<std::int32_t>(block)) != old_metadata_.end();
   }
   bool is_carried(std::uint32_t block) const {
-    return std::any_of(carried_.begin(), carried_.end(), [&](const auto& c) { return c.second == block; });
+    return std::any_of(carried_.begin(), carried_.end(),
+                       [&](const auto& c) { return c.second == block; });
   }
 
   Offset<flatbuffers::Vector<Offset<fb::OperatorCode>>> write_codes(FlatBufferBuilder& fbb) const {
@@ -211,7 +225,8 @@ class Writer {
     for (const OpKey& k : code_list_) {
       const auto custom = k.custom.empty() ? 0 : fbb.CreateString(k.custom);
       const auto code = static_cast<std::int32_t>(k.code);
-      out.push_back(fb::CreateOperatorCode(fbb, static_cast<std::int8_t>(std::min(code, 127)), custom, k.version, code));
+      out.push_back(fb::CreateOperatorCode(fbb, static_cast<std::int8_t>(std::min(code, 127)),
+                                           custom, k.version, code));
     }
     return fbb.CreateVector(out);
   }
@@ -222,13 +237,15 @@ class Writer {
       const auto text = fbb.CreateString(name);
       out.push_back(fb::CreateMetadata(fbb, text, block));
     };
-    for (std::size_t i = 0; i < metadata_buffers_.size(); ++i) add(model_.metadata[i].name, metadata_buffers_[i]);
+    for (std::size_t i = 0; i < metadata_buffers_.size(); ++i)
+      add(model_.metadata[i].name, metadata_buffers_[i]);
     if (location_ != 0) add(kLocationName, location_);
     for (const auto& [blob, block] : carried_) add(kCarriedName, block);
     return out.empty() ? 0 : fbb.CreateVector(out);
   }
 
-  Offset<flatbuffers::Vector<Offset<fb::SignatureDef>>> write_signatures(FlatBufferBuilder& fbb) const {
+  Offset<flatbuffers::Vector<Offset<fb::SignatureDef>>> write_signatures(
+      FlatBufferBuilder& fbb) const {
     if (model_.signatures.empty()) return 0;
     std::vector<Offset<fb::SignatureDef>> out;
     const auto names = [&](const std::vector<std::pair<std::string, int>>& list) {
@@ -243,7 +260,8 @@ class Writer {
       const auto inputs = names(s.inputs);
       const auto outputs = names(s.outputs);
       const auto key = fbb.CreateString(s.key);
-      out.push_back(fb::CreateSignatureDef(fbb, inputs, outputs, key, static_cast<std::uint32_t>(s.graph)));
+      out.push_back(
+          fb::CreateSignatureDef(fbb, inputs, outputs, key, static_cast<std::uint32_t>(s.graph)));
     }
     return fbb.CreateVector(out);
   }
@@ -264,14 +282,17 @@ class Writer {
     const auto op_vector = fbb.CreateVector(ops);
     const auto name = graph.name.empty() ? 0 : fbb.CreateString(graph.name);
     const bool known = foreign_ != nullptr && foreign_->graph_debug.size() == model_.graphs.size();
-    return fb::CreateSubGraph(fbb, tensor_vector, inputs, outputs, op_vector, name, known ? foreign_->graph_debug[g] : -1);
+    return fb::CreateSubGraph(fbb, tensor_vector, inputs, outputs, op_vector, name,
+                              known ? foreign_->graph_debug[g] : -1);
   }
 
-  Offset<fb::Tensor> write_tensor(FlatBufferBuilder& fbb, const Tensor& t, std::uint32_t buffer) const {
+  Offset<fb::Tensor> write_tensor(FlatBufferBuilder& fbb, const Tensor& t,
+                                  std::uint32_t buffer) const {
     const auto* f = foreign_of<TensorForeign>(t.foreign);
     Offset<fb::SparsityParameters> sparsity = 0;
     Offset<flatbuffers::Vector<Offset<fb::VariantSubType>>> variants = 0;
-    if (t.sparse && f != nullptr && f->sparsity) sparsity = fb::SparsityParameters::Pack(fbb, f->sparsity.get());
+    if (t.sparse && f != nullptr && f->sparsity)
+      sparsity = fb::SparsityParameters::Pack(fbb, f->sparsity.get());
     if (f != nullptr && !f->variants.empty()) {
       std::vector<Offset<fb::VariantSubType>> list;
       for (const auto& v : f->variants) list.push_back(fb::VariantSubType::Pack(fbb, v.get()));
@@ -281,8 +302,9 @@ class Writer {
     const auto name = fbb.CreateString(t.name);
     const auto quant = write_quant(fbb, t.quant);
     const auto signature = t.shape_signature.empty() ? 0 : fbb.CreateVector(t.shape_signature);
-    return fb::CreateTensor(fbb, shape, static_cast<std::int8_t>(t.dtype), buffer, name, quant, t.is_variable, sparsity,
-                            signature, t.has_rank, variants, f != nullptr ? f->external_buffer : 0);
+    return fb::CreateTensor(fbb, shape, static_cast<std::int8_t>(t.dtype), buffer, name, quant,
+                            t.is_variable, sparsity, signature, t.has_rank, variants,
+                            f != nullptr ? f->external_buffer : 0);
   }
 
   static Offset<fb::QuantizationParameters> write_quant(FlatBufferBuilder& fbb, const Quant& q) {
@@ -294,10 +316,14 @@ class Writer {
     if (f != nullptr && f->tag == 3) {
       type = fb::QuantizationDetails::MultiAxisQuantization;
       const auto axes = fbb.CreateVector(f->axes);
-      details = fb::CreateMultiAxisQuantization(fbb, q.block_scales, q.block_zero_points, q.block_size, axes).Union();
+      details = fb::CreateMultiAxisQuantization(fbb, q.block_scales, q.block_zero_points,
+                                                q.block_size, axes)
+                    .Union();
     } else if (blocks) {
       type = fb::QuantizationDetails::BlockwiseQuantization;
-      details = fb::CreateBlockwiseQuantization(fbb, q.block_scales, q.block_zero_points, q.block_size).Union();
+      details =
+          fb::CreateBlockwiseQuantization(fbb, q.block_scales, q.block_zero_points, q.block_size)
+              .Union();
     } else if (f != nullptr) {
       type = fb::QuantizationDetails::CustomQuantization;
       fbb.ForceVectorAlignment(f->custom.size(), 1, kAlign);
@@ -315,7 +341,8 @@ class Writer {
   // A table inside an embedded FlatBuffer.  Offsets of a builder count from the end of the buffer.
   Offset<void> into(const Carried& carried) const {
     const std::uint32_t vector = placed_[carried_.at(carried.blob.data())];
-    return Offset<void>(vector - static_cast<std::uint32_t>(sizeof(flatbuffers::uoffset_t)) - carried.position);
+    return Offset<void>(vector - static_cast<std::uint32_t>(sizeof(flatbuffers::uoffset_t)) -
+                        carried.position);
   }
 
   Offset<fb::Operator> write_op(FlatBufferBuilder& fbb, const Op& op) {
@@ -324,8 +351,10 @@ class Writer {
     fb::BuiltinOptions2 type_2 = fb::BuiltinOptions2::NONE;
     Offset<void> options_2 = 0;
     if (f != nullptr && options.type == fb::BuiltinOptions::NONE) {
-      if (f->carried) options = {static_cast<fb::BuiltinOptions>(f->carried->tag), into(*f->carried)};
-      else if (f->options.type != fb::BuiltinOptions::NONE) options = {f->options.type, f->options.Pack(fbb)};
+      if (f->carried)
+        options = {static_cast<fb::BuiltinOptions>(f->carried->tag), into(*f->carried)};
+      else if (f->options.type != fb::BuiltinOptions::NONE)
+        options = {f->options.type, f->options.Pack(fbb)};
     }
     if (f != nullptr && f->carried_2) {
       type_2 = static_cast<fb::BuiltinOptions2>(f->carried_2->tag);
@@ -347,11 +376,13 @@ class Writer {
       fbb.ForceVectorAlignment(f->custom.size(), 1, kAlign);
       custom = fbb.CreateVector(f->custom);
     }
-    if (!op.mutating_variable_inputs.empty()) mutating = fbb.CreateVector(op.mutating_variable_inputs);
+    if (!op.mutating_variable_inputs.empty())
+      mutating = fbb.CreateVector(op.mutating_variable_inputs);
     const auto intermediates = op.intermediates.empty() ? 0 : fbb.CreateVector(op.intermediates);
-    return fb::CreateOperator(fbb, codes_.at({op.code, op.custom_code, op.version}), inputs, outputs, options.type,
-                              options.offset, custom, f != nullptr ? f->custom_format : std::int8_t{0}, mutating,
-                              intermediates, 0, 0, type_2, options_2, f != nullptr ? f->debug_index : -1);
+    return fb::CreateOperator(
+        fbb, codes_.at({op.code, op.custom_code, op.version}), inputs, outputs, options.type,
+        options.offset, custom, f != nullptr ? f->custom_format : std::int8_t{0}, mutating,
+        intermediates, 0, 0, type_2, options_2, f != nullptr ? f->debug_index : -1);
   }
 
   // ---- the file --------------------------------------------------------------------------------
@@ -373,7 +404,7 @@ class Writer {
   const Model& model_;
   const ModelForeign* foreign_;
   bool outside_ = false;
-  std::uint32_t location_ = 0;                         // block of kLocation, 0 = not needed
+  std::uint32_t location_ = 0;  // block of kLocation, 0 = not needed
   Pool pool_;
   std::vector<std::vector<std::uint32_t>> tensor_buffers_;
   std::vector<std::uint32_t> metadata_buffers_;
@@ -390,8 +421,12 @@ std::vector<std::byte> serialize_model(const Model& model, std::uint64_t flatbuf
   return Writer(model, flatbuffer_limit).write();
 }
 
-std::vector<std::byte> serialize_model(const Model& model) { return serialize_model(model, kFlatBufferLimit); }
+std::vector<std::byte> serialize_model(const Model& model) {
+  return serialize_model(model, kFlatBufferLimit);
+}
 
-void write_model(const Model& model, const std::string& path) { write_file(path, serialize_model(model)); }
+void write_model(const Model& model, const std::string& path) {
+  write_file(path, serialize_model(model));
+}
 
 }  // namespace litegap

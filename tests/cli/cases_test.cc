@@ -145,7 +145,7 @@ class CaseRunner {
 
   void command(std::string line) {
     flush_arrays();
-    const std::string program = "litegap ";
+    const std::string program = "litegap";
     ASSERT_TRUE(line.starts_with(program));
     line = fmt::format("cd '{}' && '{}' {} >stdout 2>stderr </dev/null", folder_.string(),
                        LITEGAP_BINARY, line.substr(program.size()));

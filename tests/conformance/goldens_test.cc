@@ -242,6 +242,15 @@ bool runs(const ModelPtr& model, Dialect dialect) {
   return true;
 }
 
+// The runtime took the model and stopped at a value of the recorded input (a divisor of zero, a root
+// of a negative number).  Which values will come is not known when a plan is made, and running
+// cannot fail: the plan is made and such elements get a defined result.
+bool depends_on_values(const std::string& error) {
+  return error.find("failed to invoke") != std::string::npos &&
+         (error.find("only defined for") != std::string::npos ||
+          error.find("zero_point was not true") != std::string::npos);
+}
+
 TEST_P(Goldens, RefusesWhatTheRuntimeRefuses) {
   const std::string folder = GetParam(), path = goldens() + "/" + folder;
   if (!file_exists(path + "/refused.npz")) GTEST_SKIP();
@@ -264,7 +273,9 @@ TEST_P(Goldens, RefusesWhatTheRuntimeRefuses) {
       const Json& errors = j["errors"];
       if (!errors.contains(r.key) || !errors[r.key].is_string()) continue;
       const std::string text = errors[r.key];
-      const bool clear = text.find("crash") == std::string::npos && text.find("not deterministic") == std::string::npos;
+      const bool clear = text.find("crash") == std::string::npos &&
+                         text.find("not deterministic") == std::string::npos &&
+                         !depends_on_values(text);
       const bool ran = model != nullptr && runs(model, r.dialect);
       Tally::Count& count = tally().at(upper(folder) + " refused", type, r.key);
       if (!ran || !clear) {

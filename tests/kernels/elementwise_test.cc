@@ -41,8 +41,9 @@ TEST(Elementwise, AddAndSubEqualTheJudge) {
   for (int seed = 0; seed < rounds(4000); ++seed) {
     Draw draw(static_cast<unsigned>(seed));
     Pair p = random_pair(draw, kCodeTypes[draw.in(0, 2)]);
-    // Output scales that the kernel takes: the sum is never scaled up by more than the pre-shift.
-    if (p.y.scale < std::max(p.a.scale, p.b.scale) / 64) p.y.scale = p.a.scale;
+    // Output scales that the kernel takes, and sums within the 16-bit words of the built-in blocks.
+    if (p.y.scale < std::max(p.a.scale, p.b.scale) / 16) p.y.scale = p.a.scale;
+    if (p.y.scale < std::max(p.a.scale, p.b.scale) / 16) p.y.scale = p.b.scale;
     const Activation f = draw.activation();
     const Dialect d = draw.dialect();
     const int sign = draw.one_in(2) ? 1 : -1;
@@ -54,9 +55,11 @@ TEST(Elementwise, AddAndSubEqualTheJudge) {
 TEST(Elementwise, MulEqualsTheJudge) {
   for (int seed = 0; seed < rounds(4000); ++seed) {
     Draw draw(static_cast<unsigned>(seed));
-    const Pair p = random_pair(draw, kCodeTypes[draw.in(0, 2)]);
+    Pair p = random_pair(draw, kCodeTypes[draw.in(0, 2)]);
     const Activation f = draw.activation();
     const Dialect d = draw.dialect();
+    // Products within the 16-bit words of the built-in blocks.
+    if (d != Dialect::kReference) p.y.scale = std::max(p.y.scale, 4 * p.a.scale * p.b.scale);
     OpCase c = case_of(OpCode::kMul, ActivationAttrs{f}, p);
     ASSERT_NO_FATAL_FAILURE(expect_codes(c, p.y, d, mul(p.a, p.b, p.y, f, d))) << seed;
   }

@@ -33,7 +33,8 @@ TEST(Op, FusedActivation) {
 
 TEST(Model, QuantizeAndBack) {
   const Quant q{.scale = {0.5f, 0.25f}, .zero_point = {-1, 3}, .axis = 1};
-  const Array codes = quantize(Array::of<float>({2, 2}, {1.0f, 1.0f, 1000.0f, -1000.0f}), q, DType::kInt8);
+  const Array codes =
+      quantize(Array::of<float>({2, 2}, {1.0f, 1.0f, 1000.0f, -1000.0f}), q, DType::kInt8);
   EXPECT_EQ(std::vector<int>(codes.span<std::int8_t>().begin(), codes.span<std::int8_t>().end()),
             (std::vector<int>{1, 7, 127, -128}));
   const Array real = dequantize(codes, q);
@@ -46,7 +47,8 @@ TEST(Model, PackedCodes) {
   codes.mutable_data()[0] = std::byte{0x81};  // 1, -8
   codes.mutable_data()[1] = std::byte{0x07};
   const Array real = dequantize(codes, Quant{.scale = {2.0f}, .zero_point = {0}});
-  EXPECT_EQ(std::vector<float>(real.span<float>().begin(), real.span<float>().end()), (std::vector<float>{2.0f, -16.0f, 14.0f}));
+  EXPECT_EQ(std::vector<float>(real.span<float>().begin(), real.span<float>().end()),
+            (std::vector<float>{2.0f, -16.0f, 14.0f}));
 }
 
 TEST(Array, Halves) {

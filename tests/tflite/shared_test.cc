@@ -30,7 +30,8 @@ TEST(Shared, CorpusRoundTrip) {
   const std::string shared = shared_folder();
   if (shared.empty()) GTEST_SKIP() << "no shared files";
   std::vector<std::string> files;
-  for (const char* folder : {"/corpus/models", "/corpus/ops", "/corpus/ops_tflm_seanet", "/cases"}) {
+  for (const char* folder :
+       {"/corpus/models", "/corpus/ops", "/corpus/ops_tflm_seanet", "/cases"}) {
     for (auto& f : files_under(shared + folder, {".tflite", ".bin"})) files.push_back(std::move(f));
   }
   EXPECT_GT(files.size(), 100u);
@@ -39,14 +40,17 @@ TEST(Shared, CorpusRoundTrip) {
 
 TEST(Shared, GoldensRoundTrip) {
   const std::string shared = shared_folder();
-  const auto files = shared.empty() ? std::vector<std::string>() : files_under(shared + "/goldens", {".tflite"});
+  const auto files =
+      shared.empty() ? std::vector<std::string>() : files_under(shared + "/goldens", {".tflite"});
   if (files.empty()) GTEST_SKIP() << "no shared files";
-  for (std::size_t i = 0; i < files.size(); i += std::max<std::size_t>(1, files.size() / 400)) round_trip(files[i]);
+  for (std::size_t i = 0; i < files.size(); i += std::max<std::size_t>(1, files.size() / 400))
+    round_trip(files[i]);
 }
 
 TEST(Shared, HostileFilesEndInOneLine) {
   const std::string shared = shared_folder();
-  const auto files = shared.empty() ? std::vector<std::string>() : files_under(shared + "/corpus/hostile", {".tflite", ".bin"});
+  const auto files = shared.empty() ? std::vector<std::string>()
+                                    : files_under(shared + "/corpus/hostile", {".tflite", ".bin"});
   if (files.empty()) GTEST_SKIP() << "no shared files";
   for (const auto& path : files) {
     SCOPED_TRACE(path);
@@ -58,7 +62,8 @@ TEST(Shared, HostileFilesEndInOneLine) {
       const std::string what = e.what();
       EXPECT_EQ(what.find('\n'), std::string::npos);
       EXPECT_EQ(what.rfind(path, 0), 0u) << what;
-      if (std::getenv("LITEGAP_SHOW") != nullptr) std::printf("%s\n", what.substr(path.rfind('/') + 1).c_str());
+      if (std::getenv("LITEGAP_SHOW") != nullptr)
+        std::printf("%s\n", what.substr(path.rfind('/') + 1).c_str());
     }
     const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
     EXPECT_LT(spent.count(), 2.0);

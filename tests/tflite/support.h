@@ -20,12 +20,14 @@ inline std::string shared_folder() {
   return std::filesystem::is_directory(folder) ? folder : std::string();
 }
 
-inline std::vector<std::string> files_under(const std::string& folder, const std::vector<std::string>& suffixes) {
+inline std::vector<std::string> files_under(const std::string& folder,
+                                            const std::vector<std::string>& suffixes) {
   std::vector<std::string> out;
   if (!std::filesystem::is_directory(folder)) return out;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
     const std::string path = entry.path().string();
-    const bool fits = std::any_of(suffixes.begin(), suffixes.end(), [&](const std::string& s) { return path.ends_with(s); });
+    const bool fits = std::any_of(suffixes.begin(), suffixes.end(),
+                                  [&](const std::string& s) { return path.ends_with(s); });
     if (entry.is_regular_file() && fits) out.push_back(path);
   }
   std::sort(out.begin(), out.end());
@@ -33,7 +35,8 @@ inline std::vector<std::string> files_under(const std::string& folder, const std
 }
 
 // From bytes that go away at once, so that a dangling view shows.
-inline ModelPtr parse_bytes(const std::vector<std::byte>& bytes, const std::string& path = "test.tflite") {
+inline ModelPtr parse_bytes(const std::vector<std::byte>& bytes,
+                            const std::string& path = "test.tflite") {
   auto owner = std::make_shared<std::vector<std::byte>>(bytes);
   return parse_model(*owner, owner, path);
 }
@@ -43,8 +46,10 @@ inline bool same_bytes(const Array& a, const Array& b) {
          (a.byte_size() == 0 || std::memcmp(a.data(), b.data(), a.byte_size()) == 0);
 }
 
-inline bool same_floats(const std::vector<float>& a, const std::vector<float>& b) {  // NaN equals NaN
-  return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
+inline bool same_floats(const std::vector<float>& a,
+                        const std::vector<float>& b) {  // NaN equals NaN
+  return a.size() == b.size() &&
+         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
 }
 
 inline void expect_same_tensor(const Tensor& a, const Tensor& b, const std::string& where) {
@@ -97,7 +102,8 @@ inline void expect_same_model(const Model& a, const Model& b) {
     ASSERT_EQ(x.tensors.size(), y.tensors.size());
     ASSERT_EQ(x.ops.size(), y.ops.size());
     for (std::size_t t = 0; t < x.tensors.size(); ++t) {
-      expect_same_tensor(x.tensors[t], y.tensors[t], fmt::format("{}: graph {} tensor {}", a.path, g, t));
+      expect_same_tensor(x.tensors[t], y.tensors[t],
+                         fmt::format("{}: graph {} tensor {}", a.path, g, t));
     }
     for (std::size_t o = 0; o < x.ops.size(); ++o) {
       expect_same_op(x.ops[o], y.ops[o], fmt::format("{}: graph {} op {}", a.path, g, o));

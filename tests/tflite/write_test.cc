@@ -31,8 +31,8 @@ Model small_model() {
   m.description = "hand-made";
   Graph& g = m.graphs.emplace_back();
   g.name = "main";
-  g.tensors = {tensor("x", DType::kInt8, {1, 4}), tensor("w", DType::kInt8, {3, 4}), tensor("b", DType::kInt32, {3}),
-               tensor("y", DType::kInt8, {1, 3})};
+  g.tensors = {tensor("x", DType::kInt8, {1, 4}), tensor("w", DType::kInt8, {3, 4}),
+               tensor("b", DType::kInt32, {3}), tensor("y", DType::kInt8, {1, 3})};
   g.tensors[0].quant = {.scale = {0.5f}, .zero_point = {-3}};
   g.tensors[0].shape_signature = {-1, 4};
   g.tensors[1].quant = {.scale = {0.1f, 0.2f, 0.3f}, .zero_point = {0, 0, 0}, .axis = 0};
@@ -74,34 +74,61 @@ TEST(Write, RoundTrip) {
 }
 
 TEST(Write, EveryAttrs) {
-  struct Case { OpCode code; Attrs attrs; };
+  struct Case {
+    OpCode code;
+    Attrs attrs;
+  };
   const std::vector<Case> cases = {
       {OpCode::kConv2d, ConvAttrs{Padding::kValid, 2, 3, Activation::kRelu, 4, 5, DType::kInt32}},
-      {OpCode::kDepthwiseConv2d, DepthwiseAttrs{Padding::kValid, 2, 3, 4, Activation::kRelu6, 5, 6}},
-      {OpCode::kFullyConnected, FullyConnectedAttrs{Activation::kRelu, 1, true, true, DType::kInt64}},
-      {OpCode::kTransposeConv, TransposeConvAttrs{Padding::kValid, 2, 3, Activation::kRelu, DType::kInt32}},
+      {OpCode::kDepthwiseConv2d,
+       DepthwiseAttrs{Padding::kValid, 2, 3, 4, Activation::kRelu6, 5, 6}},
+      {OpCode::kFullyConnected,
+       FullyConnectedAttrs{Activation::kRelu, 1, true, true, DType::kInt64}},
+      {OpCode::kTransposeConv,
+       TransposeConvAttrs{Padding::kValid, 2, 3, Activation::kRelu, DType::kInt32}},
       {OpCode::kAveragePool2d, PoolAttrs{Padding::kValid, 2, 3, 4, 5, Activation::kRelu}},
       {OpCode::kMaxPool2d, PoolAttrs{Padding::kSame, 3, 2, 5, 4, Activation::kNone}},
       {OpCode::kL2Pool2d, PoolAttrs{}},
-      {OpCode::kAdd, AddAttrs{Activation::kRelu, false}}, {OpCode::kAdd, AddAttrs{Activation::kNone, true}},
+      {OpCode::kAdd, AddAttrs{Activation::kRelu, false}},
+      {OpCode::kAdd, AddAttrs{Activation::kNone, true}},
       {OpCode::kSub, AddAttrs{Activation::kRelu6, true}},
-      {OpCode::kMul, ActivationAttrs{Activation::kRelu}}, {OpCode::kDiv, ActivationAttrs{Activation::kRelu6}},
+      {OpCode::kMul, ActivationAttrs{Activation::kRelu}},
+      {OpCode::kDiv, ActivationAttrs{Activation::kRelu6}},
       {OpCode::kL2Normalization, ActivationAttrs{}},
-      {OpCode::kConcatenation, ConcatAttrs{-1, Activation::kRelu}}, {OpCode::kReshape, ReshapeAttrs{{1, -1}}},
-      {OpCode::kSoftmax, SoftmaxAttrs{1.5f}}, {OpCode::kGather, GatherAttrs{2, 1}},
-      {OpCode::kMean, ReducerAttrs{true}}, {OpCode::kSum, ReducerAttrs{}}, {OpCode::kReduceMax, ReducerAttrs{true}},
-      {OpCode::kReduceMin, ReducerAttrs{true}}, {OpCode::kReduceProd, ReducerAttrs{true}}, {OpCode::kReduceAny, ReducerAttrs{true}},
-      {OpCode::kSqueeze, SqueezeAttrs{{1, 2}}}, {OpCode::kStridedSlice, StridedSliceAttrs{1, 2, 4, 8, 16, true}},
-      {OpCode::kSplit, SplitAttrs{3}}, {OpCode::kSplitV, SplitAttrs{4}}, {OpCode::kPack, PackAttrs{2, -1}},
-      {OpCode::kUnpack, UnpackAttrs{3, 1}}, {OpCode::kCast, CastAttrs{DType::kInt8, DType::kInt64}},
-      {OpCode::kArgMax, OutputTypeAttrs{DType::kInt64}}, {OpCode::kArgMin, OutputTypeAttrs{DType::kInt32}},
-      {OpCode::kShape, OutputTypeAttrs{DType::kInt64}}, {OpCode::kResizeBilinear, ResizeAttrs{true, false}},
-      {OpCode::kResizeNearestNeighbor, ResizeAttrs{false, true}}, {OpCode::kLeakyRelu, LeakyReluAttrs{0.3f}},
-      {OpCode::kDepthToSpace, BlockSizeAttrs{2}}, {OpCode::kSpaceToDepth, BlockSizeAttrs{4}},
-      {OpCode::kUnidirectionalSequenceLstm, SequenceLstmAttrs{Activation::kTanh, 1.5f, 2.5f, true, true, true}},
-      {OpCode::kBatchMatmul, BatchMatmulAttrs{true, false, true}}, {OpCode::kMirrorPad, MirrorPadAttrs{1}},
-      {OpCode::kGelu, GeluAttrs{true}}, {OpCode::kQuantize, NoAttrs{}}, {OpCode::kLogistic, NoAttrs{}},
-      {OpCode{161}, NoAttrs{}}, {OpCode{999}, NoAttrs{}}};
+      {OpCode::kConcatenation, ConcatAttrs{-1, Activation::kRelu}},
+      {OpCode::kReshape, ReshapeAttrs{{1, -1}}},
+      {OpCode::kSoftmax, SoftmaxAttrs{1.5f}},
+      {OpCode::kGather, GatherAttrs{2, 1}},
+      {OpCode::kMean, ReducerAttrs{true}},
+      {OpCode::kSum, ReducerAttrs{}},
+      {OpCode::kReduceMax, ReducerAttrs{true}},
+      {OpCode::kReduceMin, ReducerAttrs{true}},
+      {OpCode::kReduceProd, ReducerAttrs{true}},
+      {OpCode::kReduceAny, ReducerAttrs{true}},
+      {OpCode::kSqueeze, SqueezeAttrs{{1, 2}}},
+      {OpCode::kStridedSlice, StridedSliceAttrs{1, 2, 4, 8, 16, true}},
+      {OpCode::kSplit, SplitAttrs{3}},
+      {OpCode::kSplitV, SplitAttrs{4}},
+      {OpCode::kPack, PackAttrs{2, -1}},
+      {OpCode::kUnpack, UnpackAttrs{3, 1}},
+      {OpCode::kCast, CastAttrs{DType::kInt8, DType::kInt64}},
+      {OpCode::kArgMax, OutputTypeAttrs{DType::kInt64}},
+      {OpCode::kArgMin, OutputTypeAttrs{DType::kInt32}},
+      {OpCode::kShape, OutputTypeAttrs{DType::kInt64}},
+      {OpCode::kResizeBilinear, ResizeAttrs{true, false}},
+      {OpCode::kResizeNearestNeighbor, ResizeAttrs{false, true}},
+      {OpCode::kLeakyRelu, LeakyReluAttrs{0.3f}},
+      {OpCode::kDepthToSpace, BlockSizeAttrs{2}},
+      {OpCode::kSpaceToDepth, BlockSizeAttrs{4}},
+      {OpCode::kUnidirectionalSequenceLstm,
+       SequenceLstmAttrs{Activation::kTanh, 1.5f, 2.5f, true, true, true}},
+      {OpCode::kBatchMatmul, BatchMatmulAttrs{true, false, true}},
+      {OpCode::kMirrorPad, MirrorPadAttrs{1}},
+      {OpCode::kGelu, GeluAttrs{true}},
+      {OpCode::kQuantize, NoAttrs{}},
+      {OpCode::kLogistic, NoAttrs{}},
+      {OpCode{161}, NoAttrs{}},
+      {OpCode{999}, NoAttrs{}}};
   Model m = small_model();
   m.main().ops.clear();
   for (const Case& c : cases) {
@@ -157,8 +184,10 @@ TEST(Write, PackedAndOddData) {
   Tensor scalar = tensor("scalar", DType::kFloat32, {});
   scalar.constant = Array::of<float>({}, {1.0f});
   Tensor strange = tensor("strange", DType::kInt8, {2});
-  strange.quant = {.scale = {std::numeric_limits<float>::quiet_NaN(), -0.0f}, .zero_point = {1LL << 40, -1}};
-  for (const Tensor& t : {packed, blocks, scales, none, state, scalar, strange}) g.tensors.push_back(t);
+  strange.quant = {.scale = {std::numeric_limits<float>::quiet_NaN(), -0.0f},
+                   .zero_point = {1LL << 40, -1}};
+  for (const Tensor& t : {packed, blocks, scales, none, state, scalar, strange})
+    g.tensors.push_back(t);
   expect_same_model(m, *parse_bytes(serialize_model(m)));
 }
 
@@ -252,7 +281,8 @@ TEST(Write, FileRoundTrip) {
   std::filesystem::remove(path);
 }
 
-// ---- reading ---------------------------------------------------------------------------------------
+// ---- reading
+// ---------------------------------------------------------------------------------------
 
 std::string source_error(const std::string& name, const std::string& text) {
   const std::string path = testing::TempDir() + name;
@@ -273,21 +303,28 @@ TEST(Read, CSource) {
   std::string list;
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     const int v = std::to_integer<int>(bytes[i]);
-    const std::array<std::string, 4> styles = {fmt::format("0x{:02x}", v), fmt::format("{}", v), fmt::format("0X{:X}u", v),
-                                               fmt::format("0{:o}", v)};
+    const std::array<std::string, 4> styles = {fmt::format("0x{:02x}", v), fmt::format("{}", v),
+                                               fmt::format("0X{:X}u", v), fmt::format("0{:o}", v)};
     list += styles[i % 4] + (i % 12 == 11 ? ", // { 1, 2 }\n  " : ", ");
   }
   const std::string path = testing::TempDir() + "model_data.cc";
-  write_text(path, "#include \"model_data.h\"\n/* {9, 9} */\nnamespace x {\nconst int other[] = {1, 2, 3};\n"
-                   "alignas(16) const unsigned char g_model[] = {\n  " + list + "\n};\nconst char* s = \"{ 1 }\";\n"
-                   "const int g_model_len = " + std::to_string(bytes.size()) + ";\n}\n");
+  write_text(
+      path,
+      "#include \"model_data.h\"\n/* {9, 9} */\nnamespace x {\nconst int other[] = {1, 2, 3};\n"
+      "alignas(16) const unsigned char g_model[] = {\n  " +
+          list +
+          "\n};\nconst char* s = \"{ 1 }\";\n"
+          "const int g_model_len = " +
+          std::to_string(bytes.size()) + ";\n}\n");
   const ModelPtr back = read_model(path);
   expect_same_model(m, *back);
   EXPECT_EQ(back->file_bytes, bytes.size());
   std::filesystem::remove(path);
-  EXPECT_NE(source_error("a.h", "extern const unsigned char g_model[];").find("without an array"), std::string::npos);
+  EXPECT_NE(source_error("a.h", "extern const unsigned char g_model[];").find("without an array"),
+            std::string::npos);
   EXPECT_NE(source_error("a.c", "char a[] = {1, 2, 3};").find("not a .tflite"), std::string::npos);
-  EXPECT_NE(source_error("a.cpp", "char a[] = {1, 2, 300};").find("without an array"), std::string::npos);
+  EXPECT_NE(source_error("a.cpp", "char a[] = {1, 2, 300};").find("without an array"),
+            std::string::npos);
 }
 
 TEST(Read, OtherFilesAreNamed) {
@@ -339,17 +376,27 @@ TEST(Read, RefusesWrongIndicesAndSizes) {
   refused([](Model& m) { m.main().tensors[1].shape = {3, 5}; }, "needs 15 bytes, found 12");
   refused([](Model& m) { m.main().tensors[1].quant.axis = 1; }, "3 scales, expected 4");
   refused([](Model& m) { m.main().tensors[1].quant.axis = 7; }, "axis 7");
-  refused([](Model& m) { m.main().tensors[1].quant.block_scales = 70; }, "block scales in tensor 70");
+  refused([](Model& m) { m.main().tensors[1].quant.block_scales = 70; },
+          "block scales in tensor 70");
   refused([](Model& m) { m.version = 2; }, "schema version 2");
-  refused([](Model& m) { m.graphs.clear(); m.signatures.clear(); }, "no subgraph");
-  refused([](Model& m) { std::get<FullyConnectedAttrs>(m.main().ops[0].attrs).activation = Activation{77}; }, "activation 77");
+  refused(
+      [](Model& m) {
+        m.graphs.clear();
+        m.signatures.clear();
+      },
+      "no subgraph");
+  refused(
+      [](Model& m) {
+        std::get<FullyConnectedAttrs>(m.main().ops[0].attrs).activation = Activation{77};
+      },
+      "activation 77");
 }
 
 TEST(Read, ToleratesWhatIsOnlyStrange) {
   Model m = small_model();
-  m.main().tensors[1].quant.zero_point = {5};                  // one for all
-  m.main().tensors[2].quant.axis = 3;                          // a vector has one axis
-  m.main().tensors[0].shape = {-1, 4};                         // unknown dimensions in the shape
+  m.main().tensors[1].quant.zero_point = {5};  // one for all
+  m.main().tensors[2].quant.axis = 3;          // a vector has one axis
+  m.main().tensors[0].shape = {-1, 4};         // unknown dimensions in the shape
   m.main().tensors[0].shape_signature.clear();
   const ModelPtr back = parse_bytes(serialize_model(m));
   EXPECT_EQ(back->main().tensors[1].quant.zero_point, (std::vector<std::int64_t>{5, 5, 5}));

@@ -39,6 +39,14 @@ std::vector<std::int64_t> codes_of(const Array& a) {
   return out;
 }
 
+// 128 away from the right code, exactly or as far as the type's range lets it.
+bool is_offset(std::int64_t given, std::int64_t right, std::int64_t low, std::int64_t high) {
+  for (const std::int64_t shifted : {right + 128, right - 128}) {
+    if (std::abs(given - shifted) <= 1 || (shifted != std::clamp(shifted, low, high) && given == std::clamp(shifted, low, high))) return true;
+  }
+  return false;
+}
+
 CodeEvidence look_at_codes(const Bench& bench) {
   Setup given = bench.now.qt, right = bench.now.qt;
   given.feed = Feed::kAsGiven;
@@ -47,6 +55,8 @@ CodeEvidence look_at_codes(const Bench& bench) {
   CodeEvidence e;
   std::size_t n = 0, equal = 0, off = 0;
   std::set<std::int64_t> seen;
+  const bool is_signed = plan.input_type(0) != DType::kUint8;
+  const std::int64_t low = is_signed ? -128 : 0, high = is_signed ? 127 : 255;
   const std::size_t samples = std::min<std::size_t>(64, bench.now.data.count);
   for (std::size_t k = 0; k < samples; ++k) {
     const std::size_t row = k * bench.now.data.count / samples;
@@ -55,7 +65,7 @@ CodeEvidence look_at_codes(const Bench& bench) {
     for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
       ++n;
       equal += std::abs(a[i] - b[i]) <= 1;
-      off += std::abs(std::abs(a[i] - b[i]) - 128) <= 1;
+      off += is_offset(a[i], b[i], low, high);
       if (seen.size() < 300) seen.insert(a[i]);
       e.low = n == 1 ? a[i] : std::min(e.low, a[i]);
       e.high = n == 1 ? a[i] : std::max(e.high, a[i]);

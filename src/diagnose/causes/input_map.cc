@@ -20,7 +20,7 @@ struct Candidate {
 // Maps from what is stored to what a model may want.
 std::vector<std::string> bank(bool colour) {
   std::vector<std::string> maps = {"x/255", "x*255", "x/127.5-1", "(x+1)*127.5", "x*2-1", "(x+1)/2", "x/128-1", "x/128", "x*128", "x*127.5", "x/127.5",
-                                   "x-128", "x+128", "x*255-128", "x/256", "x*2", "x/2", "x*65025", "-x", "1-x", "255-x", "x-127.5", "x/65025"};
+                                   "x-128", "x+128", "x*255-128", "x/256", "x*65025", "-x", "1-x", "255-x", "x-127.5", "x/65025"};
   if (colour) {
     const std::size_t n = maps.size();
     maps.push_back("bgr");

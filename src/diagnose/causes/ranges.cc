@@ -126,7 +126,7 @@ std::optional<InputMap> then(const InputMap& first, const std::string& text) {
 
 void add_map_hypotheses(Bench& bench, const Ranges& observed, std::vector<Hypothesis>& all) {
   const auto rows = spread(bench.now.data.count, 32);
-  for (const char* text : {"x*255", "x/255", "x*127.5", "x/127.5", "x*2-1", "(x+1)/2", "(x+1)*127.5", "x/127.5-1", "x*255-128", "x-128", "x/2", "x*2"}) {
+  for (const char* text : {"x*255", "x/255", "x*127.5", "x/127.5", "x*2-1", "(x+1)/2", "(x+1)*127.5", "x/127.5-1", "x*255-128", "x-128"}) {
     const auto map = then(bench.now.qt.input_map, text);
     if (!map) return;
     Ranges r = ranges_on(bench, bench.now.data, *map, rows);
@@ -141,9 +141,36 @@ void add_map_hypotheses(Bench& bench, const Ranges& observed, std::vector<Hypoth
   const double width = static_cast<double>(observed.max[t]) - observed.min[t];
   if (width <= 0) return;
   const double gain = stored.width() / width;
-  if (gain > 0.67 && gain < 1.5) return;
+  if (gain < 1.5) return;  // narrower than the data: that is a calibration on too little, not on wild samples
   const auto map = then(bench.now.qt.input_map, fmt::format("x*{:.6g}", gain));
   if (map) all.push_back({"B05", "calibration-outliers", "Calibration ranges are owned by a few wild samples", fmt::format("samples {:.3g} times as large as the data", gain), ranges_on(bench, bench.now.data, *map, rows), 0});
+}
+
+// Samples that a one-sample calibration may have held: those whose own range is nearest to the input
+// range that the file stores, and some spread over the data.
+std::vector<std::size_t> likely_samples(const Bench& bench) {
+  const Dataset& data = bench.now.data;
+  std::vector<std::size_t> rows = spread(data.count, 12);
+  const Graph& graph = bench.now.qt.model->main();
+  const Tensor& input = graph.tensors[static_cast<std::size_t>(graph.inputs[0])];
+  if (input.quant.empty() || data.inputs[0].dtype() != DType::kFloat32 || !bench.now.qt.input_map.channel_scale.empty()) return rows;
+  const Span stored = stored_span(input);
+  const InputMap& map = bench.now.qt.input_map;
+  const auto v = data.inputs[0].span<float>();
+  const std::size_t width = v.size() / std::max<std::size_t>(1, data.count);
+  std::vector<std::pair<double, std::size_t>> ranked;
+  for (std::size_t i = 0; i < data.count; ++i) {
+    double low = 0, high = 0;
+    for (std::size_t k = 0; k < width; ++k) {
+      const double x = map.scale * static_cast<double>(v[i * width + k]) + map.offset;
+      low = std::min(low, x);
+      high = std::max(high, x);
+    }
+    ranked.emplace_back(std::fabs(low - stored.low) + std::fabs(high - stored.high), i);
+  }
+  std::sort(ranked.begin(), ranked.end());
+  for (std::size_t k = 0; k < std::min<std::size_t>(12, ranked.size()); ++k) rows.push_back(ranked[k].second);
+  return rows;
 }
 
 void add_degenerate_hypotheses(Bench& bench, const Ranges& observed, std::vector<Hypothesis>& all) {
@@ -151,7 +178,7 @@ void add_degenerate_hypotheses(Bench& bench, const Ranges& observed, std::vector
   const auto tensors = calibrated_tensors(model);
   const char* title = "Calibration covered one sample only";
   Hypothesis one{"B04", "calibration-one-sample", title, "one sample", {}, 1e9};
-  for (const std::size_t row : spread(bench.now.data.count, 24)) {
+  for (const std::size_t row : likely_samples(bench)) {
     Ranges r = ranges_on(bench, bench.now.data, bench.now.qt.input_map, {row});
     const double d = distance(model, tensors, r);
     if (d < one.distance) {

@@ -1,0 +1,55 @@
+// What tables cost in memory once they are unpacked, for the reader's budget.
+#include "tflite/format.h"
+
+namespace litegap {
+namespace {
+
+template <class T>
+std::uint64_t size_of(const flatbuffers::Vector<T>* v) {
+  return v == nullptr ? 0 : v->size();
+}
+
+}  // namespace
+
+std::uint64_t unpacked_bytes(const fb::SparsityParameters& s) {
+  std::uint64_t n =
+      sizeof(fb::SparsityParametersT) + 4 * (size_of(s.traversal_order()) + size_of(s.block_map()));
+  const auto vector_bytes = [](fb::SparseIndexVector type, const void* v) -> std::uint64_t {
+    if (v == nullptr) return 0;
+    switch (type) {
+      case fb::SparseIndexVector::Int32Vector:
+        return 4 * size_of(static_cast<const fb::Int32Vector*>(v)->values());
+      case fb::SparseIndexVector::Uint16Vector:
+        return 2 * size_of(static_cast<const fb::Uint16Vector*>(v)->values());
+      case fb::SparseIndexVector::Uint8Vector:
+        return size_of(static_cast<const fb::Uint8Vector*>(v)->values());
+      default:
+        return 0;
+    }
+  };
+  for (std::size_t i = 0; i < size_of(s.dim_metadata()); ++i) {
+    const fb::DimensionMetadata* d = s.dim_metadata()->Get(static_cast<flatbuffers::uoffset_t>(i));
+    n += sizeof(fb::DimensionMetadataT) +
+         vector_bytes(d->array_segments_type(), d->array_segments()) +
+         vector_bytes(d->array_indices_type(), d->array_indices());
+  }
+  return n;
+}
+
+// Of the option tables outside Attrs, these hold vectors or strings.
+std::uint64_t unpacked_bytes(const fb::Operator& op) {
+  std::uint64_t n = 64;
+  if (const auto* b = op.builtin_options_as_BucketizeOptions()) n += 4 * size_of(b->boundaries());
+  if (const auto* c = op.builtin_options_as_ConcatEmbeddingsOptions()) {
+    n += 4 * (size_of(c->num_columns_per_channel()) + size_of(c->embedding_dim_per_channel()));
+  }
+  if (const auto* v = op.builtin_options_as_VarHandleOptions()) {
+    n += (v->container() ? v->container()->size() : 0) +
+         (v->shared_name() ? v->shared_name()->size() : 0);
+  }
+  if (const auto* r = op.builtin_options_as_ReshapeOptions()) n += 4 * size_of(r->new_shape());
+  if (const auto* s = op.builtin_options_as_SqueezeOptions()) n += 4 * size_of(s->squeeze_dims());
+  return n;
+}
+
+}  // namespace litegap
