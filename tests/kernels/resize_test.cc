@@ -17,24 +17,24 @@ using oracle::OpCase;
 
 constexpr Dialect kDialects[] = {Dialect::kReference, Dialect::kBuiltin, Dialect::kXnnpack};
 
-struct Setup {
+struct Resizing {
   Shape in;
   std::int32_t h = 0, w = 0;
   bool align = false, half = false;
 };
 
-Setup random_setup(std::mt19937& r) {
+Resizing random_resizing(std::mt19937& r) {
   const auto in = [&](int low, int high) {
     return low + static_cast<std::int32_t>(r() % static_cast<unsigned>(high - low + 1));
   };
-  Setup s{{in(1, 2), in(1, 6), in(1, 6), in(1, 3)}, in(1, 9), in(1, 9), false, false};
+  Resizing s{{in(1, 2), in(1, 6), in(1, 6), in(1, 3)}, in(1, 9), in(1, 9), false, false};
   const int mode = in(0, 2);
   s.align = mode == 1;
   s.half = mode == 2;
   return s;
 }
 
-Array run_resize(OpCode code, const Setup& s, const Array& x, Dialect dialect) {
+Array run_resize(OpCode code, const Resizing& s, const Array& x, Dialect dialect) {
   OpCase c(code, ResizeAttrs{s.align, s.half});
   return c.add(x, oracle::quant_of(0.1f, 0))
       .constant(Array::of<std::int32_t>({2}, {s.h, s.w}))
@@ -47,14 +47,15 @@ float scale_of(std::int32_t in, std::int32_t out, bool align) {
 }
 
 // Position of output v in the input, in real numbers.
-double exact_position(std::int32_t v, std::int32_t in, std::int32_t out, const Setup& s) {
+double exact_position(std::int32_t v, std::int32_t in, std::int32_t out, const Resizing& s) {
   const double scale =
       s.align && out > 1 ? double(in - 1) / double(out - 1) : double(in) / double(out);
   return std::clamp(s.half ? (v + 0.5) * scale - 0.5 : v * scale, 0.0, double(in - 1));
 }
 
-double exact_value(const Setup& s, const std::function<double(std::int32_t, std::int32_t)>& pixel,
-                   std::int32_t y, std::int32_t x) {
+double exact_value(const Resizing& s,
+                   const std::function<double(std::int32_t, std::int32_t)>& pixel, std::int32_t y,
+                   std::int32_t x) {
   const double py = exact_position(y, s.in[1], s.h, s), px = exact_position(x, s.in[2], s.w, s);
   const auto y0 = static_cast<std::int32_t>(py), x0 = static_cast<std::int32_t>(px);
   const std::int32_t y1 = std::min(y0 + 1, s.in[1] - 1), x1 = std::min(x0 + 1, s.in[2] - 1);
@@ -67,7 +68,7 @@ template <class T>
 void expect_near_exact(double tolerance, int low, int high) {
   std::mt19937 r(7);
   for (int n = 0; n < 300; ++n) {
-    const Setup s = random_setup(r);
+    const Resizing s = random_resizing(r);
     Array x = Array::zeros(dtype_of<T>, s.in);
     for (auto& v : x.mutable_span<T>())
       v = static_cast<T>(low + static_cast<int>(r() % static_cast<unsigned>(high - low + 1)));
@@ -97,7 +98,7 @@ TEST(ResizeBilinear, Int16IsNear) { expect_near_exact<std::int16_t>(600, -32768,
 TEST(ResizeBilinear, ConstantImagesStay) {
   std::mt19937 r(8);
   for (int n = 0; n < 200; ++n) {
-    const Setup s = random_setup(r);
+    const Resizing s = random_resizing(r);
     Array x = Array::zeros(DType::kInt8, s.in);
     const auto code = static_cast<std::int8_t>(r());
     for (auto& v : x.mutable_span<std::int8_t>()) v = code;
@@ -111,7 +112,7 @@ TEST(ResizeBilinear, ConstantImagesStay) {
 TEST(ResizeNearest, CopiesTheNearest) {
   std::mt19937 r(9);
   for (int n = 0; n < 300; ++n) {
-    const Setup s = random_setup(r);
+    const Resizing s = random_resizing(r);
     Array x = Array::zeros(DType::kInt16, s.in);
     std::int16_t next = 0;
     for (auto& v : x.mutable_span<std::int16_t>()) v = ++next;
