@@ -32,7 +32,8 @@ Scales scales_of(const OpSpec& spec) {
 }
 
 void expect_zero_points(const OpSpec& spec, const Scales& s) {
-  if (spec.inputs[0].dtype != DType::kInt16 || (s.a.zero == 0 && s.b.zero == 0 && s.y.zero == 0)) return;
+  if (spec.inputs[0].dtype != DType::kInt16 || (s.a.zero == 0 && s.b.zero == 0 && s.y.zero == 0))
+    return;
   refuse(spec, "zero points {}, {} and {}, expected 0 for int16", s.a.zero, s.b.zero, s.y.zero);
 }
 
@@ -42,27 +43,36 @@ bool xnn_takes(const OpSpec& spec) {
          fused_activation(spec.op->attrs) <= Activation::kRelu6;
 }
 
-// ---- plain numbers -------------------------------------------------------------------------------
+// ---- plain numbers
+// -------------------------------------------------------------------------------
 struct WrappingAdd {
   template <class T>
   T operator()(T x, T y) const {
-    if constexpr (std::is_floating_point_v<T>) return x + y;
-    else return static_cast<T>(static_cast<std::make_unsigned_t<T>>(x) + static_cast<std::make_unsigned_t<T>>(y));
+    if constexpr (std::is_floating_point_v<T>)
+      return x + y;
+    else
+      return static_cast<T>(static_cast<std::make_unsigned_t<T>>(x) +
+                            static_cast<std::make_unsigned_t<T>>(y));
   }
 };
 struct WrappingSub {
   template <class T>
   T operator()(T x, T y) const {
-    if constexpr (std::is_floating_point_v<T>) return x - y;
-    else return static_cast<T>(static_cast<std::make_unsigned_t<T>>(x) - static_cast<std::make_unsigned_t<T>>(y));
+    if constexpr (std::is_floating_point_v<T>)
+      return x - y;
+    else
+      return static_cast<T>(static_cast<std::make_unsigned_t<T>>(x) -
+                            static_cast<std::make_unsigned_t<T>>(y));
   }
 };
 struct WrappingMul {
   template <class T>
   T operator()(T x, T y) const {
     // Products of narrow types are widened first: int would overflow.
-    if constexpr (std::is_floating_point_v<T>) return x * y;
-    else return static_cast<T>(static_cast<std::uint64_t>(x) * static_cast<std::uint64_t>(y));
+    if constexpr (std::is_floating_point_v<T>)
+      return x * y;
+    else
+      return static_cast<T>(static_cast<std::uint64_t>(x) * static_cast<std::uint64_t>(y));
   }
 };
 struct SquaredDifference {
@@ -92,7 +102,8 @@ std::unique_ptr<Kernel> plain(OpSpec& spec, Broadcast b, F f) {
   Clamp<T> clamp{bounds.low, bounds.high};
   if constexpr (std::is_floating_point_v<T>) {
     if (xnn_takes(spec) && !bounds.set) return broadcast_kernel<T, T, T>(std::move(b), f);
-    if (xnn_takes(spec) && activation == Activation::kRelu) clamp.high = std::numeric_limits<T>::infinity();
+    if (xnn_takes(spec) && activation == Activation::kRelu)
+      clamp.high = std::numeric_limits<T>::infinity();
   }
   return broadcast_kernel<T, T, T>(std::move(b), [f, clamp](T x, T y) { return clamp(f(x, y)); });
 }
@@ -100,14 +111,19 @@ std::unique_ptr<Kernel> plain(OpSpec& spec, Broadcast b, F f) {
 template <class F>
 std::unique_ptr<Kernel> plain_by_type(OpSpec& spec, Broadcast b, F f) {
   switch (spec.inputs[0].dtype) {
-    case DType::kFloat32: return plain<float>(spec, std::move(b), f);
-    case DType::kInt32: return plain<std::int32_t>(spec, std::move(b), f);
-    case DType::kInt64: return plain<std::int64_t>(spec, std::move(b), f);
+    case DType::kFloat32:
+      return plain<float>(spec, std::move(b), f);
+    case DType::kInt32:
+      return plain<std::int32_t>(spec, std::move(b), f);
+    case DType::kInt64:
+      return plain<std::int64_t>(spec, std::move(b), f);
     case DType::kInt16:
       // Without scales: numbers, not codes.
-      if (spec.outputs[0].quant->empty()) return broadcast_kernel<std::int16_t, std::int16_t, std::int16_t>(std::move(b), f);
+      if (spec.outputs[0].quant->empty())
+        return broadcast_kernel<std::int16_t, std::int16_t, std::int16_t>(std::move(b), f);
       break;
-    default: break;
+    default:
+      break;
   }
   refuse_type(spec);
 }
@@ -115,25 +131,33 @@ std::unique_ptr<Kernel> plain_by_type(OpSpec& spec, Broadcast b, F f) {
 // Ties to even; the caller keeps |v| below 2^31.
 inline std::int32_t small_round_even(float v) { return static_cast<std::int32_t>(std::lrint(v)); }
 
-// ---- codes ---------------------------------------------------------------------------------------
+// ---- codes
+// ---------------------------------------------------------------------------------------
 template <class F>
 std::unique_ptr<Kernel> coded(const OpSpec& spec, Broadcast b, F f) {
-  const auto wide = [f](auto x, auto y) { return f(static_cast<std::int32_t>(x), static_cast<std::int32_t>(y)); };
+  const auto wide = [f](auto x, auto y) {
+    return f(static_cast<std::int32_t>(x), static_cast<std::int32_t>(y));
+  };
   switch (spec.inputs[0].dtype) {
-    case DType::kInt8: return broadcast_kernel<std::int8_t, std::int8_t, std::int8_t>(std::move(b), wide);
-    case DType::kUint8: return broadcast_kernel<std::uint8_t, std::uint8_t, std::uint8_t>(std::move(b), wide);
-    case DType::kInt16: return broadcast_kernel<std::int16_t, std::int16_t, std::int16_t>(std::move(b), wide);
-    default: refuse_type(spec);
+    case DType::kInt8:
+      return broadcast_kernel<std::int8_t, std::int8_t, std::int8_t>(std::move(b), wide);
+    case DType::kUint8:
+      return broadcast_kernel<std::uint8_t, std::uint8_t, std::uint8_t>(std::move(b), wide);
+    case DType::kInt16:
+      return broadcast_kernel<std::int16_t, std::int16_t, std::int16_t>(std::move(b), wide);
+    default:
+      refuse_type(spec);
   }
 }
 
-// The built-in vector code of ADD and MUL has 16-bit words that wrap, in whole blocks of operands of
-// one shape.  `most` is the largest magnitude of a result before the clamp.
+// The built-in vector code of ADD and MUL adds the zero point in 16-bit words that wrap, in whole
+// blocks of operands of one shape.  Before that ADD cuts the value off to 16 bits, MUL saturates
+// it. `most` is the largest magnitude of a value.
 bool wraps_in_blocks(const OpSpec& spec, const Broadcast& b, double most) {
   return spec.dialect != Dialect::kReference && b.equal && most > 32000.0;
 }
-std::int32_t narrow_finish(std::int32_t value, std::int32_t zero, Range32 r) {
-  const auto v = static_cast<std::int16_t>(static_cast<std::int16_t>(value) + zero);
+std::int32_t narrow_finish(std::int16_t value, std::int32_t zero, Range32 r) {
+  const auto v = static_cast<std::int16_t>(value + zero);
   return std::min(std::max<std::int32_t>(v, r.low), r.high);
 }
 template <class T, class Block, class Rest>
@@ -152,21 +176,25 @@ std::unique_ptr<Kernel> block_kernel(std::size_t n, Block block, Rest rest) {
 std::unique_ptr<Kernel> add_xnn(const OpSpec& spec, Broadcast b, const Scales& s, bool subtract) {
   const float ra = s.a.scale / s.y.scale, rb = s.b.scale / s.y.scale;
   const int shift = 20 - std::ilogb(std::max(ra, rb));
-  const auto code = [shift](float r) { return static_cast<std::int32_t>(std::nearbyint(std::ldexp(r, shift))); };
+  const auto code = [shift](float r) {
+    return static_cast<std::int32_t>(std::nearbyint(std::ldexp(r, shift)));
+  };
   const std::int32_t ma = code(ra), mb = subtract ? -code(rb) : code(rb);
-  const std::int64_t bias = (std::int64_t{1} << (shift - 1)) - std::int64_t{ma} * s.a.zero - std::int64_t{mb} * s.b.zero;
+  const std::int64_t bias =
+      (std::int64_t{1} << (shift - 1)) - std::int64_t{ma} * s.a.zero - std::int64_t{mb} * s.b.zero;
   const Range32 r = xnn_code_bounds(spec, s.y);
   const auto start = static_cast<std::uint32_t>(bias);
   return coded(spec, std::move(b), [=, zero = s.y.zero](std::int32_t x, std::int32_t y) {
     // Sums wrap modulo 2^32.
-    const auto sum = static_cast<std::int32_t>(start + static_cast<std::uint32_t>(x * ma) + static_cast<std::uint32_t>(y * mb));
+    const auto sum = static_cast<std::int32_t>(start + static_cast<std::uint32_t>(x * ma) +
+                                               static_cast<std::uint32_t>(y * mb));
     const std::int32_t v = std::min(std::max(sum >> shift, -32768), 32767) + zero;
     return std::min(std::max(v, r.low), r.high);
   });
 }
 
-// ADD and SUB of codes: each operand is scaled to a common scale of its own table (8-bit types), the
-// sum is scaled to the output.
+// ADD and SUB of codes: each operand is scaled to a common scale of its own table (8-bit types),
+// the sum is scaled to the output.
 struct AddCodes {
   int left = 20;
   bool subtract = false;
@@ -174,7 +202,9 @@ struct AddCodes {
   ScaleZero sa, sb, sy;
   Range32 range;
 
-  std::int32_t scaled_a(std::int32_t x) const { return scale_double(wrap_shift_left(x - sa.zero, left), a); }
+  std::int32_t scaled_a(std::int32_t x) const {
+    return scale_double(wrap_shift_left(x - sa.zero, left), a);
+  }
   std::int32_t scaled_b(std::int32_t y) const {
     const std::int32_t v = scale_double(wrap_shift_left(y - sb.zero, left), b);
     return subtract ? -v : v;
@@ -183,7 +213,7 @@ struct AddCodes {
     return std::min(std::max(scale_double(sum, out) + sy.zero, range.low), range.high);
   }
   std::int32_t finish_narrow(std::int32_t sum) const {
-    return narrow_finish(scale_double(sum, out), sy.zero, range);
+    return narrow_finish(static_cast<std::int16_t>(scale_double(sum, out)), sy.zero, range);
   }
 };
 
@@ -196,7 +226,9 @@ std::unique_ptr<Kernel> add_tables(const OpSpec& spec, Broadcast b, const AddCod
     ta[static_cast<std::uint8_t>(q)] = add.scaled_a(q);
     tb[static_cast<std::uint8_t>(q)] = add.scaled_b(q);
   }
-  const auto sum = [ta, tb](T x, T y) { return ta[static_cast<std::uint8_t>(x)] + tb[static_cast<std::uint8_t>(y)]; };
+  const auto sum = [ta, tb](T x, T y) {
+    return ta[static_cast<std::uint8_t>(x)] + tb[static_cast<std::uint8_t>(y)];
+  };
   const double most = 256.0 * (static_cast<double>(add.sa.scale) + add.sb.scale) / add.sy.scale;
   if (wraps_in_blocks(spec, b, most) && !add.subtract) {
     return block_kernel<T>(
@@ -215,16 +247,19 @@ std::unique_ptr<Kernel> add_codes(const OpSpec& spec, Broadcast b, const Scales&
   const double twice = 2.0f * std::max(s.a.scale, s.b.scale);
   add.a = make_multiplier(s.a.scale / twice);
   add.b = make_multiplier(s.b.scale / twice);
-  add.out = make_multiplier(twice / static_cast<double>(static_cast<float>(1 << add.left) * s.y.scale));
+  add.out =
+      make_multiplier(twice / static_cast<double>(static_cast<float>(1 << add.left) * s.y.scale));
   if (add.out.exponent > 0) {
-    refuse(spec, "output scale {} is too small for the inputs' scales {} and {}", s.y.scale, s.a.scale, s.b.scale);
+    refuse(spec, "output scale {} is too small for the inputs' scales {} and {}", s.y.scale,
+           s.a.scale, s.b.scale);
   }
   add.sa = s.a;
   add.sb = s.b;
   add.sy = s.y;
   add.range = code_bounds(spec, s.y);
   if (spec.inputs[0].dtype == DType::kInt8) return add_tables<std::int8_t>(spec, std::move(b), add);
-  if (spec.inputs[0].dtype == DType::kUint8) return add_tables<std::uint8_t>(spec, std::move(b), add);
+  if (spec.inputs[0].dtype == DType::kUint8)
+    return add_tables<std::uint8_t>(spec, std::move(b), add);
   return coded(spec, std::move(b), [add](std::int32_t x, std::int32_t y) {
     return add.finish(add.scaled_a(x) + add.scaled_b(y));
   });
@@ -237,7 +272,8 @@ bool exact_log2(float scale, int* log2) {
   return std::fabs(l - std::round(l)) < 1e-3f;
 }
 
-std::unique_ptr<Kernel> add_shifted(const OpSpec& spec, Broadcast b, const Scales& s, int shift_a, int shift_b, bool subtract) {
+std::unique_ptr<Kernel> add_shifted(const OpSpec& spec, Broadcast b, const Scales& s, int shift_a,
+                                    int shift_b, bool subtract) {
   const Range32 r = code_bounds(spec, s.y);
   return coded(spec, std::move(b), [=](std::int32_t x, std::int32_t y) {
     const std::int32_t va = shift_right_away(x, -shift_a), vb = shift_right_away(y, -shift_b);
@@ -249,10 +285,13 @@ std::unique_ptr<Kernel> add_shifted(const OpSpec& spec, Broadcast b, const Scale
 std::unique_ptr<Kernel> add_words(const OpSpec& spec, Broadcast b, const Scales& s, bool subtract) {
   int la = 0, lb = 0, ly = 0;
   const auto* attrs = std::get_if<AddAttrs>(&spec.op->attrs);
-  const bool powers = exact_log2(s.a.scale, &la) && exact_log2(s.b.scale, &lb) && exact_log2(s.y.scale, &ly);
-  if (!powers || (attrs != nullptr && !attrs->pot_scale_int16)) return add_codes(spec, std::move(b), s, subtract);
+  const bool powers =
+      exact_log2(s.a.scale, &la) && exact_log2(s.b.scale, &lb) && exact_log2(s.y.scale, &ly);
+  if (!powers || (attrs != nullptr && !attrs->pot_scale_int16))
+    return add_codes(spec, std::move(b), s, subtract);
   if (std::max(la, lb) != ly) {
-    refuse(spec, "scales 2^{}, 2^{} and 2^{}: the larger input scale must be the output's", la, lb, ly);
+    refuse(spec, "scales 2^{}, 2^{} and 2^{}: the larger input scale must be the output's", la, lb,
+           ly);
   }
   return add_shifted(spec, std::move(b), s, la - ly, lb - ly, subtract);
 }
@@ -260,9 +299,11 @@ std::unique_ptr<Kernel> add_words(const OpSpec& spec, Broadcast b, const Scales&
 std::unique_ptr<Kernel> prepare_add_sub(OpSpec& spec) {
   Broadcast b = prepare_two(spec);
   const bool subtract = spec.op->code == OpCode::kSub;
-  const bool codes = is_code_type(spec.inputs[0].dtype) && !(spec.inputs[0].dtype == DType::kInt16 && spec.outputs[0].quant->empty());
+  const bool codes = is_code_type(spec.inputs[0].dtype) &&
+                     !(spec.inputs[0].dtype == DType::kInt16 && spec.outputs[0].quant->empty());
   if (!codes) {
-    return subtract ? plain_by_type(spec, std::move(b), WrappingSub{}) : plain_by_type(spec, std::move(b), WrappingAdd{});
+    return subtract ? plain_by_type(spec, std::move(b), WrappingSub{})
+                    : plain_by_type(spec, std::move(b), WrappingAdd{});
   }
   const Scales s = scales_of(spec);
   expect_zero_points(spec, s);
@@ -299,7 +340,8 @@ std::unique_ptr<Kernel> prepare_mul(OpSpec& spec) {
     return std::min(std::max(wrap_add(scale_double((x - za) * (y - zb), m), zy), r.low), r.high);
   };
   const auto narrow = [=](std::int32_t x, std::int32_t y) {
-    return narrow_finish(scale_double((x - za) * (y - zb), m), zy, r);
+    const std::int32_t v = scale_double((x - za) * (y - zb), m);
+    return narrow_finish(static_cast<std::int16_t>(std::clamp(v, -32768, 32767)), zy, r);
   };
   if (is_8bit(t) && wraps_in_blocks(spec, b, 65536.0 * static_cast<double>(scale))) {
     if (t == DType::kInt8) return block_kernel<std::int8_t>(b.elements, narrow, wide);
@@ -313,45 +355,57 @@ std::unique_ptr<Kernel> prepare_max_min(OpSpec& spec) {
   const bool largest = spec.op->code == OpCode::kMaximum;
   const auto with = [&](auto zero) -> std::unique_ptr<Kernel> {
     using T = decltype(zero);
-    if (largest) return broadcast_kernel<T, T, T>(std::move(b), [](T x, T y) { return x > y ? x : y; });
+    if (largest)
+      return broadcast_kernel<T, T, T>(std::move(b), [](T x, T y) { return x > y ? x : y; });
     return broadcast_kernel<T, T, T>(std::move(b), [](T x, T y) { return x < y ? x : y; });
   };
   switch (spec.inputs[0].dtype) {
-    case DType::kFloat32: return with(float{});
-    case DType::kInt8: return with(std::int8_t{});
-    case DType::kUint8: return with(std::uint8_t{});
-    case DType::kInt16: return with(std::int16_t{});
-    case DType::kInt32: return with(std::int32_t{});
-    case DType::kInt64: return with(std::int64_t{});
-    default: refuse_type(spec);
+    case DType::kFloat32:
+      return with(float{});
+    case DType::kInt8:
+      return with(std::int8_t{});
+    case DType::kUint8:
+      return with(std::uint8_t{});
+    case DType::kInt16:
+      return with(std::int16_t{});
+    case DType::kInt32:
+      return with(std::int32_t{});
+    case DType::kInt64:
+      return with(std::int64_t{});
+    default:
+      refuse_type(spec);
   }
 }
 
 std::unique_ptr<Kernel> prepare_squared_difference(OpSpec& spec) {
   Broadcast b = prepare_two(spec);
   switch (spec.inputs[0].dtype) {
-    case DType::kFloat32: return broadcast_kernel<float, float, float>(std::move(b), SquaredDifference{});
-    case DType::kInt32: return broadcast_kernel<std::int32_t, std::int32_t, std::int32_t>(std::move(b), SquaredDifference{});
-    case DType::kInt8: break;
-    default: refuse_type(spec);
+    case DType::kFloat32:
+      return broadcast_kernel<float, float, float>(std::move(b), SquaredDifference{});
+    case DType::kInt32:
+      return broadcast_kernel<std::int32_t, std::int32_t, std::int32_t>(std::move(b),
+                                                                        SquaredDifference{});
+    case DType::kInt8:
+      break;
+    default:
+      refuse_type(spec);
   }
   const Scales s = scales_of(spec);
   const double twice = 2.0f * std::max(s.a.scale, s.b.scale);
   const Multiplier ma = make_multiplier(s.a.scale / twice), mb = make_multiplier(s.b.scale / twice);
-  const Multiplier mo = make_multiplier(twice * twice / static_cast<double>(static_cast<float>(1 << 14) * s.y.scale));
+  const Multiplier mo =
+      make_multiplier(twice * twice / static_cast<double>(static_cast<float>(1 << 14) * s.y.scale));
   return coded(spec, std::move(b), [=](std::int32_t x, std::int32_t y) {
-    const std::int32_t d = scale_double((x - s.a.zero) * 128, ma) - scale_double((y - s.b.zero) * 128, mb);
+    const std::int32_t d =
+        scale_double((x - s.a.zero) * 128, ma) - scale_double((y - s.b.zero) * 128, mb);
     return std::min(std::max(scale_double(d * d, mo) + s.y.zero, -128), 127);
   });
 }
 
 constexpr KernelRow kRows[] = {
-    {OpCode::kAdd, prepare_add_sub},
-    {OpCode::kSub, prepare_add_sub},
-    {OpCode::kMul, prepare_mul},
-    {OpCode::kMaximum, prepare_max_min},
-    {OpCode::kMinimum, prepare_max_min},
-    {OpCode::kSquaredDifference, prepare_squared_difference},
+    {OpCode::kAdd, prepare_add_sub},     {OpCode::kSub, prepare_add_sub},
+    {OpCode::kMul, prepare_mul},         {OpCode::kMaximum, prepare_max_min},
+    {OpCode::kMinimum, prepare_max_min}, {OpCode::kSquaredDifference, prepare_squared_difference},
 };
 
 }  // namespace
