@@ -58,10 +58,13 @@ Line prepare_line(OpSpec& spec) {
     const auto size = static_cast<std::size_t>(x[d]);
     if (d < axis) line.outer *= size;
     if (d > axis) line.inner *= size;
-    if (d == axis) line.size = size;
-    else out.push_back(x[d]);
+    if (d == axis)
+      line.size = size;
+    else
+      out.push_back(x[d]);
   }
-  if (line.size == 0) refuse(spec, "axis {} of an input of shape {} is empty", axes[0], shape_text(x));
+  if (line.size == 0)
+    refuse(spec, "axis {} of an input of shape {} is empty", axes[0], shape_text(x));
   spec.outputs[0].shape = out;
   return line;
 }
@@ -73,12 +76,17 @@ std::unique_ptr<Kernel> prepare_arg(OpSpec& spec) {
     refuse(spec, "output type {}, expected int32 or int64", dtype_name(to));
   }
   switch (spec.inputs[0].dtype) {
-    case DType::kFloat32: return arg_of<float>(spec, line);
-    case DType::kInt8: return arg_of<std::int8_t>(spec, line);
+    case DType::kFloat32:
+      return arg_of<float>(spec, line);
+    case DType::kInt8:
+      return arg_of<std::int8_t>(spec, line);
     case DType::kUint8:
-    case DType::kBool: return arg_of<std::uint8_t>(spec, line);
-    case DType::kInt32: return arg_of<std::int32_t>(spec, line);
-    default: refuse_type(spec);
+    case DType::kBool:
+      return arg_of<std::uint8_t>(spec, line);
+    case DType::kInt32:
+      return arg_of<std::int32_t>(spec, line);
+    default:
+      refuse_type(spec);
   }
 }
 

@@ -2,8 +2,8 @@
 //
 //   return broadcast_kernel<float, float, float>(broadcast(spec), [](float p, float q) { … });
 //
-// Neighbouring axes that move both operands in one stride are one axis: equal shapes are a single row,
-// and so are an array and a scalar.
+// Neighbouring axes that move both operands in one stride are one axis: equal shapes are a single
+// row, and so are an array and a scalar.
 #pragma once
 #include <array>
 
@@ -16,11 +16,11 @@ struct Broadcast {
   struct Axis {
     std::size_t size = 1, a = 0, b = 0;  // strides in elements, 0 where the operand is repeated
   };
-  std::array<Axis, kMaxRank> outer{};    // all but the last, slowest first
+  std::array<Axis, kMaxRank> outer{};  // all but the last, slowest first
   std::size_t outer_rank = 0;
   Axis inner;
   std::size_t elements = 0;
-  bool equal = false;                    // the two shapes are the same
+  bool equal = false;  // the two shapes are the same
 
   // f(first output element, first element of a, of b) for each row of inner.size elements.
   template <class F>

@@ -24,7 +24,8 @@ std::unique_ptr<Kernel> normalize_float(Rows rows) {
 template <class T>
 std::unique_ptr<Kernel> normalize_codes(Rows rows, std::int32_t zero) {
   return make_kernel([=](const Io& io) {
-    constexpr std::int32_t low = std::numeric_limits<T>::min(), high = std::numeric_limits<T>::max();
+    constexpr std::int32_t low = std::numeric_limits<T>::min(),
+                           high = std::numeric_limits<T>::max();
     const T* in = static_cast<const T*>(io.inputs[0]);
     T* out = static_cast<T*>(io.outputs[0]);
     for (std::size_t r = 0; r < rows.count; ++r, in += rows.depth, out += rows.depth) {

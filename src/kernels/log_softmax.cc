@@ -25,16 +25,18 @@ std::unique_ptr<Kernel> log_softmax_float(Rows rows) {
 template <class T>
 std::unique_ptr<Kernel> log_softmax_fixed(Rows rows, const ExpCodes& exps) {
   // From Q5.26 back to differences of codes.
-  const Multiplier back = make_multiplier(
-      std::ldexp(1.0, 31 - exps.m.exponent) / static_cast<double>(exps.m.mantissa));
+  const Multiplier back =
+      make_multiplier(std::ldexp(1.0, 31 - exps.m.exponent) / static_cast<double>(exps.m.mantissa));
   return make_kernel([=](const Io& io) {
-    constexpr std::int32_t low = std::numeric_limits<T>::min(), high = std::numeric_limits<T>::max();
+    constexpr std::int32_t low = std::numeric_limits<T>::min(),
+                           high = std::numeric_limits<T>::max();
     const T* in = static_cast<const T*>(io.inputs[0]);
     T* out = static_cast<T*>(io.outputs[0]);
     for (std::size_t r = 0; r < rows.count; ++r, in += rows.depth, out += rows.depth) {
       const std::int32_t peak = row_peak(in, rows.depth);
       const std::int32_t log_sum = fixed::log_raw(exps.sum(in, rows.depth, peak), 12, 5);
-      const auto past = static_cast<std::int32_t>(static_cast<std::uint32_t>(log_sum) - 0x80000000u);
+      const auto past =
+          static_cast<std::int32_t>(static_cast<std::uint32_t>(log_sum) - 0x80000000u);
       const std::int32_t least = std::max(exps.least - 1, scale_double(past, back));
       for (std::size_t i = 0; i < rows.depth; ++i) {
         const std::int32_t d = in[i] - peak;
@@ -49,7 +51,8 @@ std::unique_ptr<Kernel> log_softmax_fixed(Rows rows, const ExpCodes& exps) {
 template <class T>
 std::unique_ptr<Kernel> log_softmax_table(Rows rows, ScaleZero x, ScaleZero y) {
   return make_kernel([rows, x, y, table = exp_table(x.scale, 1.0f)](const Io& io) {
-    constexpr std::int32_t low = std::numeric_limits<T>::min(), high = std::numeric_limits<T>::max();
+    constexpr std::int32_t low = std::numeric_limits<T>::min(),
+                           high = std::numeric_limits<T>::max();
     const T* in = static_cast<const T*>(io.inputs[0]);
     T* out = static_cast<T*>(io.outputs[0]);
     const float ratio = x.scale / y.scale;
@@ -83,10 +86,14 @@ std::unique_ptr<Kernel> log_softmax_codes(const OpSpec& spec, Rows rows) {
 std::unique_ptr<Kernel> prepare_log_softmax(OpSpec& spec) {
   const Rows rows = prepare_rows(spec);
   switch (prepare_same(spec)) {
-    case DType::kFloat32: return log_softmax_float(rows);
-    case DType::kInt8: return log_softmax_codes<std::int8_t>(spec, rows);
-    case DType::kUint8: return log_softmax_codes<std::uint8_t>(spec, rows);
-    default: refuse_type(spec);
+    case DType::kFloat32:
+      return log_softmax_float(rows);
+    case DType::kInt8:
+      return log_softmax_codes<std::int8_t>(spec, rows);
+    case DType::kUint8:
+      return log_softmax_codes<std::uint8_t>(spec, rows);
+    default:
+      refuse_type(spec);
   }
 }
 

@@ -1,8 +1,8 @@
 // Reductions over axes: which input element goes to which output element.
 //
-// Neighbouring axes of one kind are one axis, so that the last one is a run of elements that all go to
-// one output, or a row that goes to a row of outputs.  Elements are visited in memory order: a float
-// sum is that of the runtime.
+// Neighbouring axes of one kind are one axis, so that the last one is a run of elements that all go
+// to one output, or a row that goes to a row of outputs.  Elements are visited in memory order: a
+// float sum is that of the runtime.
 #pragma once
 #include <array>
 

@@ -1,5 +1,5 @@
-// What SOFTMAX and LOG_SOFTMAX share: rows, their largest value, and the two forms of e^(x - peak) of
-// 8-bit codes (docs/numerics.md, sections 2.12 and 2.13).
+// What SOFTMAX and LOG_SOFTMAX share: rows, their largest value, and the two forms of e^(x - peak)
+// of 8-bit codes (docs/numerics.md, sections 2.12 and 2.13).
 #pragma once
 #include <array>
 
