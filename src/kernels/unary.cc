@@ -156,10 +156,12 @@ std::unique_ptr<Kernel> hard_swish_float(Dialect dialect, std::size_t n) {
     return map_values<float>(n, [ramp](float x) { return x * ramp(x) / 6.0f; });
   }
   if (dialect == Dialect::kXnnpack) {
+    // x / 6 + 0.5 with one rounding; clamping before it gives the same.
     return map_values<float>(n, [](float x) {
       constexpr double kSixth = 1.0f / 6.0f;
-      const auto r = static_cast<float>(static_cast<double>(x) * kSixth + 0.5);  // one rounding
-      return x * std::min(std::max(r, 0.0f), 1.0f);
+      const double ramp = static_cast<double>(x) * kSixth + 0.5;
+      const double low = ramp < 0.0 ? 0.0 : ramp;
+      return x * static_cast<float>(low > 1.0 ? 1.0 : low);
     });
   }
   // Whole blocks of four multiply in another order than the rest.
