@@ -1,7 +1,10 @@
 // The whole story without a single file from outside: data made by rule, two small models trained,
-// quantized and evaluated as the files that were written, one of them broken on purpose, explained and
-// healed.
+// quantized and evaluated as the files that were written, one of them broken on purpose, explained
+// and healed.
 #include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
 
 #include "base/file.h"
 #include "cli/cli.h"
@@ -9,6 +12,7 @@
 #include "diagnose/explain.h"
 #include "quant/quantize.h"
 #include "report/explain.h"
+#include "report/table.h"
 #include "tflite/tflite.h"
 #include "train/demo_data.h"
 #include "train/network.h"
@@ -21,127 +25,262 @@ struct DemoArguments {
   std::string out = "litegap-demo";
 };
 
-// What a demo step prints and the report remembers.
+// What the steps print and the JSON value remembers.
 struct Story {
+  bool color = false;
   std::string text;
-  Json json = Json::object();
+  Json json{{"schema", "litegap.demo/1"}, {"litegap", LITEGAP_VERSION}};
   template <class... A>
   void line(fmt::format_string<A...> f, A&&... a) {
     text += fmt::format(f, std::forward<A>(a)...) + "\n";
   }
+  void head(const std::string& title) { text += paint(color, "1", title) + "\n"; }
 };
 
-void save(const Dataset& d, const std::string& path) { write_npz(path, {{"x", d.inputs[0]}, {"y", *d.labels}}); }
+void save(const Dataset& d, const std::string& path) {
+  write_npz(path, {{"x", d.inputs[0]}, {"y", *d.labels}});
+}
 
-// Value of a metric of the file at `path`: read again and run in the integers it holds.
-double value_of_file(const std::string& path, const Dataset& data, const std::string& metric) {
-  Setup s;
-  s.model = read_model(path);
-  const Predictions p = predict(s, data);
-  return score(*find_metric(metric), {&p, &data, &p});
+// A written file, read again and run in the integers it holds.
+struct Measured {
+  std::string label, path, technique;
+  std::uint64_t bytes = 0;
+  Predictions predictions;
+  double loss = 0, top1 = 0;
+};
+
+// Mean of -log of the probability given to the right class; never above 16.1, as Keras clips it.
+double cross_entropy(const Predictions& p, const Dataset& data) {
+  const auto probability = p.outputs[0].span<float>();
+  const auto label = data.labels->span<std::int64_t>();
+  const std::size_t classes = probability.size() / label.size();
+  double sum = 0;
+  for (std::size_t i = 0; i < label.size(); ++i) {
+    const double right = probability[i * classes + static_cast<std::size_t>(label[i])];
+    sum -= std::log(std::max(right, 1e-7));
+  }
+  return sum / static_cast<double>(label.size());
+}
+
+Measured measure_file(const std::string& label, const std::string& path, const Dataset& data,
+                      bool classes) {
+  Setup setup;
+  setup.model = read_model(path);
+  Measured m{label, path, identify(*setup.model).name, file_size(path), predict(setup, data)};
+  const ScoreInput input{&m.predictions, &data, &m.predictions};
+  if (classes) {
+    m.loss = cross_entropy(m.predictions, data);
+    m.top1 = score(*find_metric("top1"), input);
+  } else {
+    m.loss = score(*find_metric("mse"), input);
+  }
+  return m;
 }
 
 Ranges calibrate(const std::string& path, const Dataset& data) {
-  Setup s;
-  s.model = read_model(path);
-  return observe_ranges(s, data);
+  Setup setup;
+  setup.model = read_model(path);
+  return observe_ranges(setup, data);
 }
 
-void write_twins(const std::string& folder, const std::string& name, const Dataset& calibration, Story& story) {
-  const std::string path = folder + "/" + name + "_float.tflite";
-  const ModelPtr model = read_model(path);
-  write_model(quantize_static(*model, calibrate(path, calibration)).model, folder + "/" + name + "_static_int8.tflite");
-  const WeightResult dynamic = quantize_dynamic_range(*model);
-  write_model(dynamic.model, folder + "/" + name + "_dynamic_range.tflite");
-  if (dynamic.quantized == 0) story.line("   (dynamic range changed nothing: no weight tensor has 1024 elements, so that file is the float file)");
+// Writes both quantized twins of NAME_float.tflite and measures all three files.
+std::vector<Measured> measure_twins(const std::string& name, const Dataset& calibration,
+                                    const Dataset& data, bool classes) {
+  const std::string fl = name + "_float.tflite", st = name + "_static_int8.tflite",
+                    dr = name + "_dynamic_range.tflite";
+  const ModelPtr model = read_model(fl);
+  write_model(quantize_static(*model, calibrate(fl, calibration)).model, st);
+  write_model(quantize_dynamic_range(*model).model, dr);
+  return {measure_file("FP32", fl, data, classes), measure_file("static int8", st, data, classes),
+          measure_file("dynamic range", dr, data, classes)};
+}
+
+void tell(const std::vector<Measured>& all, bool classes, const char* key, Story& story) {
+  std::vector<std::string> header = {
+      "", "file", "is", "bytes", classes ? "cross-entropy loss" : "MSE loss", "against FP32"};
+  if (classes) header.push_back("right");
+  TextTable table(header, "lllrrrr");
+  Json rows = Json::array();
+  for (const Measured& m : all) {
+    const bool first = &m == &all.front();
+    std::vector<std::string> row = {
+        m.label,
+        m.path.substr(m.path.rfind('/') + 1),
+        m.technique,
+        fmt::format("{}", m.bytes),
+        fmt::format("{:.6f}", m.loss),
+        first ? "" : fmt::format("{:+.2f} %", 100 * (m.loss / all[0].loss - 1))};
+    if (classes) row.push_back(fmt::format("{:.1f} %", 100 * m.top1));
+    table.row(row);
+    Json value{{"label", m.label},
+               {"path", m.path},
+               {"technique", m.technique},
+               {"bytes", m.bytes},
+               {"loss", json_number(m.loss)}};
+    if (classes) value["top1"] = json_number(m.top1);
+    rows.push_back(value);
+  }
+  story.text += table.text(story.color, 3);
+  story.json[key] = rows;
+}
+
+// Whether the difference of a twin is more than chance, and whether a technique did anything at
+// all.
+void judge(const std::vector<Measured>& all, const Dataset& data, const char* metric,
+           Story& story) {
+  const Metric m = *find_metric(metric);
+  const ScoreInput fl{&all[0].predictions, &data, &all[0].predictions};
+  for (std::size_t k = 1; k < all.size(); ++k) {
+    if (all[k].technique == "float32") {
+      story.line(
+          "   {} changed nothing: no weight tensor has the 1024 elements from which int8 "
+          "saves space,",
+          all[k].label);
+      story.line(
+          "   so the file still holds float32 weights. Its name does not make it quantized.");
+      continue;
+    }
+    const Paired p = compare(m, fl, {&all[k].predictions, &data, &all[0].predictions});
+    const char* what = m.fraction ? "right answers" : "errors";
+    if (p.p_value < 0.05) {
+      story.line("   {}: the {} differ from FP32 by more than chance (p = {:.2g}).", all[k].label,
+                 what, p.p_value);
+    } else {
+      story.line("   {}: no evidence that the {} suffer (paired over {} samples, p = {:.2g}).",
+                 all[k].label, what, data.count, p.p_value);
+    }
+  }
 }
 
 void line_step(const std::string& folder, Story& story) {
   const Dataset data = line_data(100, 1);
   save(data, folder + "/line.npz");
   Network<float> net({1, 1, 1}, {dense(1)}, 1);
-  fit(net, data.inputs[0], *data.labels, {.epochs = 100, .batch = 32, .rate = 0.01, .momentum = 0, .loss = Loss::kMeanSquared, .seed = 1, .progress = {}});
+  FitOptions options;
+  options.epochs = 100;
+  options.batch = 32;
+  options.rate = 0.01;
+  options.loss = Loss::kMeanSquared;
+  fit(net, data.inputs[0], *data.labels, options);
   write_model(to_model(net, Loss::kMeanSquared, "line"), folder + "/line_float.tflite");
-  story.line("1. Linear regression: y = 2x + 1 + noise, 100 samples, Dense(1), SGD, 100 epochs");
-  write_twins(folder, "line", data, story);
-  Json losses = Json::object();
-  for (const auto& [label, file] : {std::pair{"FP32", "float"}, {"static int8", "static_int8"}, {"dynamic range", "dynamic_range"}}) {
-    const double loss = value_of_file(fmt::format("{}/line_{}.tflite", folder, file), data, "mse");
-    losses[file] = json_number(loss);
-    story.line("   {:<14} loss {:.6f}", label, loss);
-  }
-  story.json["line"] = losses;
+  story.head("1. A straight line: y = 2x + 1 + noise");
+  story.line(
+      "   100 samples, one Dense(1) layer, SGD with rate 0.01, batches of 32, 100 epochs: "
+      "learned y = {:.2f}x + {:.2f}",
+      net.layers()[0].weights[0], net.layers()[0].bias[0]);
+  const auto all = measure_twins(folder + "/line", data, data, false);
+  tell(all, false, "line", story);
+  judge(all, data, "mse", story);
 }
 
-void picture_step(const std::string& folder, const Dataset& train, const Dataset& test, Context& context, Story& story) {
+void picture_step(const std::string& folder, const Dataset& train, const Dataset& test,
+                  Context& context, Story& story) {
   save(train, folder + "/pictures_train.npz");
   save(test, folder + "/pictures_test.npz");
-  Network<float> net({16, 16, 1}, {conv(12, 3), max_pool(2), conv(16, 3), max_pool(2), conv(24, 3), global_average(), dense(kPictureClasses)}, 3);
-  fit(net, train.inputs[0], *train.labels, {.epochs = 40, .batch = 16, .rate = 0.08, .momentum = 0.9, .loss = Loss::kCrossEntropy, .seed = 3, .progress = context.progress()});
+  Network<float> net({16, 16, 1},
+                     {conv(12, 3), max_pool(2), conv(16, 3), max_pool(2), conv(24, 3),
+                      global_average(), dense(kPictureClasses)},
+                     3);
+  FitOptions options;
+  options.epochs = 24;
+  options.batch = 16;
+  options.rate = 0.02;
+  options.momentum = 0.9;
+  options.seed = 3;
+  options.progress = context.progress();
+  const double start = seconds_now();
+  fit(net, train.inputs[0], *train.labels, options);
   context.clear_progress();
   write_model(to_model(net, Loss::kCrossEntropy, "pictures"), folder + "/pictures_float.tflite");
   story.line("");
-  story.line("2. Picture classifier: 16x16 disks that differ in shading, {} to train on, {} to test on", train.count, test.count);
-  write_twins(folder, "pictures", train, story);
-  Json values = Json::object();
-  for (const auto& [label, file] : {std::pair{"FP32", "float"}, {"static int8", "static_int8"}, {"dynamic range", "dynamic_range"}}) {
-    const std::string path = fmt::format("{}/pictures_{}.tflite", folder, file);
-    const double top1 = value_of_file(path, test, "top1");
-    values[file] = json_number(top1);
-    story.line("   {:<14} top-1 {:.1f} %   {:>6} bytes", label, 100 * top1, file_size(path));
-  }
-  story.json["pictures"] = values;
+  story.head("2. Pictures: which of four shadings has the disk?");
+  story.line(
+      "   {} pictures of 16x16 to learn from, {} to test, three convolutions, trained in "
+      "{:.0f} s",
+      train.count, test.count, seconds_now() - start);
+  const auto all = measure_twins(folder + "/pictures", train, test, true);
+  tell(all, true, "pictures", story);
+  judge(all, test, "top1", story);
 }
 
-// The darkest picture: a calibration set of it alone cuts off what every other picture needs.
-std::vector<std::size_t> faintest(const Dataset& d) {
+// The darkest picture: ranges of it alone cut off what every other picture needs.
+std::size_t faintest(const Dataset& d) {
   const auto v = d.inputs[0].span<float>();
   const std::size_t row = v.size() / d.count;
-  std::size_t best = 0;
-  float least = 1e9f;
-  for (std::size_t i = 0; i < d.count; ++i) {
-    float peak = 0;
-    for (std::size_t k = 0; k < row; ++k) peak = std::max(peak, std::fabs(v[i * row + k]));
-    if (peak < least) {
-      least = peak;
-      best = i;
-    }
-  }
-  return {best};
+  std::vector<float> peak(d.count, 0);
+  for (std::size_t i = 0; i < v.size(); ++i) peak[i / row] = std::max(peak[i / row], v[i]);
+  return static_cast<std::size_t>(std::min_element(peak.begin(), peak.end()) - peak.begin());
 }
 
-Explanation break_and_heal(const std::string& folder, const Dataset& train, const Dataset& test, const CommonOptions& common, Context& context, Story& story) {
-  const std::string fl = folder + "/pictures_float.tflite", broken = folder + "/pictures_broken_int8.tflite";
-  const Dataset one = train.subset(faintest(train));
-  write_model(quantize_static(*read_model(fl), calibrate(fl, one)).model, broken);
+// What a representative_dataset that yields the same sample again and again leaves behind.
+std::string break_step(const std::string& folder, const Dataset& train, const Dataset& test,
+                       Story& story) {
+  const std::string fl = folder + "/pictures_float.tflite";
+  const std::string broken = folder + "/pictures_broken_int8.tflite";
+  const Dataset same = train.subset(std::vector<std::size_t>(100, faintest(train)));
+  save(same, folder + "/calibration_one_sample.npz");
+  write_model(quantize_static(*read_model(fl), calibrate(fl, same)).model, broken);
+  const Measured m = measure_file("broken", broken, test, true);
   story.line("");
-  story.line("3. Broken on purpose: the same model, calibrated with one faint picture instead of {}", train.count);
-  story.line("   top-1 {:.1f} %", 100 * value_of_file(broken, test, "top1"));
-  story.line("");
-  story.line("4. $ litegap explain {} {} --data {}/pictures_test.npz --fix {}/pictures_healed_int8.tflite", fl, broken, folder, folder);
+  story.head("3. Broken on purpose");
+  story.line(
+      "   The same model, but its calibration yields one faint picture a hundred times: it "
+      "converts without a warning,");
+  story.line("   and gets {:.1f} % right with a loss of {:.4f}.", 100 * m.top1, m.loss);
+  story.json["broken"] =
+      Json{{"path", broken}, {"loss", json_number(m.loss)}, {"top1", json_number(m.top1)}};
+  return broken;
+}
+
+Explanation explain_step(const std::string& folder, const std::string& broken,
+                         const CommonOptions& common, Context& context, Story& story) {
+  const std::string fl = folder + "/pictures_float.tflite", data = folder + "/pictures_test.npz";
   ExplainOptions options;
   options.threads = common.threads;
-  options.seed = common.seed;
   options.fix_path = folder + "/pictures_healed_int8.tflite";
   options.progress = context.progress();
-  const Explanation e = explain(read_model(fl), read_model(broken), read_dataset(folder + "/pictures_test.npz"), options);
+  Explanation e = explain(read_model(fl), read_model(broken), read_dataset(data), options);
   context.clear_progress();
+  story.line("");
+  story.head("4. Why?");
+  story.line("   $ litegap explain {} {} --data {} --fix {}", fl, broken, data, options.fix_path);
   return e;
 }
 
+void indent_into(Story& story, const std::string& text) {
+  story.text += "\n   ";
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    story.text += text[i];
+    if (text[i] == '\n' && i + 1 < text.size() && text[i + 1] != '\n') story.text += "   ";
+  }
+}
+
 int run_demo(const DemoArguments& a, Context& context) {
+  const double start = seconds_now();
   make_directories(a.out);
   Story story;
+  story.color = context.color();
   line_step(a.out, story);
   const Dataset train = picture_data(800, 11), test = picture_data(600, 12);
   picture_step(a.out, train, test, context, story);
-  const Explanation e = break_and_heal(a.out, train, test, a.common, context, story);
+  const std::string broken = break_step(a.out, train, test, story);
+  const Explanation e = explain_step(a.out, broken, a.common, context, story);
   const Json report = explain_json(e, LITEGAP_VERSION, dialect_json(Dialect::kXnnpack));
-  story.text += "\n" + explain_text(report, context.color()) + "\n";
+  indent_into(story, explain_text(report, context.color()));
   write_text(a.out + "/report.html", explain_html(report));
   write_text(a.out + "/report.json", report.dump(1) + "\n");
-  if (e.fixed) story.line("5. Healed: top-1 {:.1f} % (float {:.1f} %, broken {:.1f} %)", 100 * e.fixed->value, 100 * e.gap.fl, 100 * e.gap.qt);
-  story.line("All files, the data and report.html are in {}/", a.out);
+  story.line("");
+  if (e.fixed && e.fixed->written) {
+    const Measured healed = measure_file("healed", e.fixed->path, test, true);
+    story.head("5. Healed, without converting again");
+    story.line("   {} gets {:.1f} % right with a loss of {:.4f}.", e.fixed->path, 100 * healed.top1,
+               healed.loss);
+    story.json["healed"] = Json{{"path", healed.path},
+                                {"loss", json_number(healed.loss)},
+                                {"top1", json_number(healed.top1)}};
+  }
+  story.line("   Models, data and {0}/report.html are in {0}/; done in {1:.0f} s.", a.out,
+             seconds_now() - start);
   story.json["explanation"] = report;
   context.result(story.json, story.text);
   return kDone;
@@ -151,9 +290,13 @@ int run_demo(const DemoArguments& a, Context& context) {
 
 void add_demo(CLI::App& app, Context& context) {
   auto a = std::make_shared<DemoArguments>();
-  CLI::App* verb = add_verb(app, "demo", "the whole story on data and models that the program makes itself", "litegap demo");
-  verb->add_option("-o,--out", a->out, "folder for all files")->capture_default_str();
-  add_common_flags(*verb, a->common, kOutputFlags);
+  CLI::App* verb =
+      add_verb(app, "demo", "the whole story on data and models that the program makes itself",
+               "litegap demo");
+  verb->add_option("-o,--out", a->out, "folder for all files")
+      ->type_name("FOLDER")
+      ->capture_default_str();
+  add_common_flags(*verb, a->common, kThreadFlags | kOutputFlags);
   on_run(*verb, context, [a](Context& c) { return run_demo(*a, c); });
 }
 

@@ -9,15 +9,20 @@ namespace {
 
 constexpr int kSize = 16;
 
-// Light of one disk at distance r from its centre (radius 1), x to the right: flat, with a bright rim,
-// with a bright core, lit from the left.  Which disk it is shows in shades only, not in the outline.
+// Light of one disk at distance r from its centre (radius 1), x to the right: flat, with a bright
+// rim, with a bright core, lit from the left.  Which disk it is shows in shades only, not in the
+// outline.
 double disk_light(int kind, double r, double x) {
   if (r > 1) return 0;
   switch (kind) {
-    case 0: return 0.7;
-    case 1: return r > 0.65 ? 1.0 : 0.45;
-    case 2: return r < 0.55 ? 1.0 : 0.45;
-    default: return x < 0 ? 1.0 : 0.45;
+    case 0:
+      return 0.7;
+    case 1:
+      return r > 0.65 ? 1.0 : 0.45;
+    case 2:
+      return r < 0.55 ? 1.0 : 0.45;
+    default:
+      return x < 0 ? 1.0 : 0.45;
   }
 }
 
@@ -29,7 +34,8 @@ Dataset line_data(std::size_t n, std::uint64_t seed) {
   d.path = "y = 2x + 1 + noise";
   d.count = n;
   d.names = {"x"};
-  Array x = Array::zeros(DType::kFloat32, {static_cast<std::int32_t>(n), 1}), y = Array::zeros(DType::kFloat32, {static_cast<std::int32_t>(n), 1});
+  Array x = Array::zeros(DType::kFloat32, {static_cast<std::int32_t>(n), 1}),
+        y = Array::zeros(DType::kFloat32, {static_cast<std::int32_t>(n), 1});
   for (std::size_t i = 0; i < n; ++i) {
     const double v = random.uniform();
     x.mutable_span<float>()[i] = static_cast<float>(v);
@@ -57,8 +63,10 @@ Dataset picture_data(std::size_t n, std::uint64_t seed) {
     for (int r = 0; r < kSize; ++r) {
       for (int c = 0; c < kSize; ++c) {
         const double x = (c - cx) / radius, y = (r - cy) / radius;
-        const double v = light * (disk_light(kind, std::sqrt(x * x + y * y), x) + 0.12 * random.normal());
-        pixels[(i * kSize + static_cast<std::size_t>(r)) * kSize + static_cast<std::size_t>(c)] = static_cast<float>(std::min(1.0, std::max(0.0, v)));
+        const double v =
+            light * (disk_light(kind, std::sqrt(x * x + y * y), x) + 0.12 * random.normal());
+        pixels[(i * kSize + static_cast<std::size_t>(r)) * kSize + static_cast<std::size_t>(c)] =
+            static_cast<float>(std::min(1.0, std::max(0.0, v)));
       }
     }
   }

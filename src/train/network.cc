@@ -8,8 +8,10 @@ namespace {
 std::vector<float> row_of(const Array& y, std::size_t i, std::size_t width) {
   std::vector<float> row(width);
   for (std::size_t k = 0; k < width; ++k) {
-    if (y.dtype() == DType::kInt64) row[k] = static_cast<float>(y.span<std::int64_t>()[i * width + k]);
-    else row[k] = y.span<float>()[i * width + k];
+    if (y.dtype() == DType::kInt64)
+      row[k] = static_cast<float>(y.span<std::int64_t>()[i * width + k]);
+    else
+      row[k] = y.span<float>()[i * width + k];
   }
   return row;
 }
@@ -68,27 +70,43 @@ Array output_first(const std::vector<float>& w, std::size_t rows, std::size_t ou
 int add_layer(Builder& b, const Layer3<float>& l, std::size_t index, int x, bool& flat) {
   const Activation act = l.spec.relu ? Activation::kRelu : Activation::kNone;
   const auto out = static_cast<std::size_t>(l.out_c);
-  const std::string name = fmt::format("{}_{}", l.spec.kind == LayerKind::kDense ? "dense" : l.spec.kind == LayerKind::kConv ? "conv2d" : l.spec.kind == LayerKind::kMaxPool ? "max_pooling2d" : "global_average_pooling2d", index);
+  const std::string name =
+      fmt::format("{}_{}",
+                  l.spec.kind == LayerKind::kDense     ? "dense"
+                  : l.spec.kind == LayerKind::kConv    ? "conv2d"
+                  : l.spec.kind == LayerKind::kMaxPool ? "max_pooling2d"
+                                                       : "global_average_pooling2d",
+                  index);
   switch (l.spec.kind) {
     case LayerKind::kConv: {
-      const int w = b.constant(name + "/kernel", output_first(l.weights, l.weights.size() / out, out, {l.out_c, l.spec.size, l.spec.size, l.in_c}));
+      const int w =
+          b.constant(name + "/kernel", output_first(l.weights, l.weights.size() / out, out,
+                                                    {l.out_c, l.spec.size, l.spec.size, l.in_c}));
       const int bias = b.constant(name + "/bias", Array::of<float>({l.out_c}, l.bias));
-      return b.op(OpCode::kConv2d, {x, w, bias}, b.activation(name, {1, l.out_h, l.out_w, l.out_c}), ConvAttrs{Padding::kSame, 1, 1, act});
+      return b.op(OpCode::kConv2d, {x, w, bias}, b.activation(name, {1, l.out_h, l.out_w, l.out_c}),
+                  ConvAttrs{Padding::kSame, 1, 1, act});
     }
     case LayerKind::kMaxPool:
-      return b.op(OpCode::kMaxPool2d, {x}, b.activation(name, {1, l.out_h, l.out_w, l.out_c}), PoolAttrs{Padding::kValid, l.spec.size, l.spec.size, l.spec.size, l.spec.size});
+      return b.op(OpCode::kMaxPool2d, {x}, b.activation(name, {1, l.out_h, l.out_w, l.out_c}),
+                  PoolAttrs{Padding::kValid, l.spec.size, l.spec.size, l.spec.size, l.spec.size});
     case LayerKind::kGlobalAverage:
       flat = true;
-      return b.op(OpCode::kMean, {x, b.constant(name + "/axes", Array::of<std::int32_t>({2}, {1, 2}))}, b.activation(name, {1, l.out_c}), ReducerAttrs{false});
+      return b.op(OpCode::kMean,
+                  {x, b.constant(name + "/axes", Array::of<std::int32_t>({2}, {1, 2}))},
+                  b.activation(name, {1, l.out_c}), ReducerAttrs{false});
     case LayerKind::kDense: {
       const auto in = static_cast<std::int32_t>(l.in_size());
       if (!flat) {
-        x = b.op(OpCode::kReshape, {x, b.constant(name + "/shape", Array::of<std::int32_t>({2}, {-1, in}))}, b.activation(name + "/flatten", {1, in}), ReshapeAttrs{{-1, in}});
+        x = b.op(OpCode::kReshape,
+                 {x, b.constant(name + "/shape", Array::of<std::int32_t>({2}, {-1, in}))},
+                 b.activation(name + "/flatten", {1, in}), ReshapeAttrs{{-1, in}});
         flat = true;
       }
-      const int w = b.constant(name + "/kernel", output_first(l.weights, l.in_size(), out, {l.out_c, in}));
+      const int w =
+          b.constant(name + "/kernel", output_first(l.weights, l.in_size(), out, {l.out_c, in}));
       const int bias = b.constant(name + "/bias", Array::of<float>({l.out_c}, l.bias));
-      return b.op(OpCode::kFullyConnected, {x, w, bias}, b.activation(name, {1, l.out_c}), FullyConnectedAttrs{act});
+      return b.op(OpCode::kFullyConnected, {x, w, bias}, b.activation(name, {1, l.out_c}),
+                  FullyConnectedAttrs{act});
     }
   }
   return x;
@@ -96,11 +114,15 @@ int add_layer(Builder& b, const Layer3<float>& l, std::size_t index, int x, bool
 
 }  // namespace
 
-std::vector<double> fit(Network<float>& net, const Array& x, const Array& y, const FitOptions& options) {
+std::vector<double> fit(Network<float>& net, const Array& x, const Array& y,
+                        const FitOptions& options) {
   const std::size_t n = static_cast<std::size_t>(x.shape().at(0));
   const std::size_t width = options.loss == Loss::kCrossEntropy ? 1 : net.output_size();
-  if (x.elements() != n * net.input_size()) fail("training data of shape {} do not fit an input of {} values", shape_text(x.shape()), net.input_size());
-  if (y.elements() != n * width) fail("{} targets for {} samples of {} values", y.elements(), n, width);
+  if (x.elements() != n * net.input_size())
+    fail("training data of shape {} do not fit an input of {} values", shape_text(x.shape()),
+         net.input_size());
+  if (y.elements() != n * width)
+    fail("{} targets for {} samples of {} values", y.elements(), n, width);
   Random random(options.seed);
   std::vector<std::size_t> order(n);
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -134,10 +156,15 @@ Model to_model(const Network<float>& net, Loss loss, const std::string& name) {
   bool flat = vector_input;
   int x = b.activation("input", vector_input ? Shape{1, in[2]} : Shape{1, in[0], in[1], in[2]});
   b.model.main().inputs = {x};
-  for (std::size_t i = 0; i < net.layers().size(); ++i) x = add_layer(b, net.layers()[i], i, x, flat);
-  if (loss == Loss::kCrossEntropy) x = b.op(OpCode::kSoftmax, {x}, b.activation("softmax", {1, static_cast<std::int32_t>(net.output_size())}), SoftmaxAttrs{1.0f});
+  for (std::size_t i = 0; i < net.layers().size(); ++i)
+    x = add_layer(b, net.layers()[i], i, x, flat);
+  if (loss == Loss::kCrossEntropy)
+    x = b.op(OpCode::kSoftmax, {x},
+             b.activation("softmax", {1, static_cast<std::int32_t>(net.output_size())}),
+             SoftmaxAttrs{1.0f});
   b.model.main().outputs = {x};
-  b.model.signatures.push_back({"serving_default", {{"input", b.model.main().inputs[0]}}, {{"output", x}}, 0});
+  b.model.signatures.push_back(
+      {"serving_default", {{"input", b.model.main().inputs[0]}}, {{"output", x}}, 0});
   return std::move(b.model);
 }
 

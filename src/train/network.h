@@ -1,9 +1,9 @@
-// A small trainer: stacks of Dense, Conv2D, max pooling and global average pooling, trained by plain
-// stochastic gradient descent with momentum through reverse-mode gradients.
+// A small trainer: stacks of Dense, Conv2D, max pooling and global average pooling, trained by
+// plain stochastic gradient descent with momentum through reverse-mode gradients.
 //
 // Numbers are a template parameter: float for training, double for checking gradients by finite
-// differences.  Layout is NHWC; one sample at a time flows through the stack, gradients are averaged
-// over the mini-batch.
+// differences.  Layout is NHWC; one sample at a time flows through the stack, gradients are
+// averaged over the mini-batch.
 //
 //   Network<float> net({16, 16, 1}, {conv(8, 3), max_pool(2), global_average(), dense(3)}, seed);
 //   fit(net, x, y, {.epochs = 10, .loss = Loss::kCrossEntropy});
@@ -23,13 +23,17 @@ enum class LayerKind : std::uint8_t { kDense, kConv, kMaxPool, kGlobalAverage };
 
 struct LayerSpec {
   LayerKind kind = LayerKind::kDense;
-  int units = 0;        // output channels
-  int size = 0;         // kernel height and width; pool size and stride
+  int units = 0;  // output channels
+  int size = 0;   // kernel height and width; pool size and stride
   bool relu = false;
 };
 inline LayerSpec dense(int units, bool relu = false) { return {LayerKind::kDense, units, 0, relu}; }
-inline LayerSpec conv(int units, int size, bool relu = true) { return {LayerKind::kConv, units, size, relu}; }  // stride 1, SAME
-inline LayerSpec max_pool(int size) { return {LayerKind::kMaxPool, 0, size, false}; }                          // stride = size, VALID
+inline LayerSpec conv(int units, int size, bool relu = true) {
+  return {LayerKind::kConv, units, size, relu};
+}  // stride 1, SAME
+inline LayerSpec max_pool(int size) {
+  return {LayerKind::kMaxPool, 0, size, false};
+}  // stride = size, VALID
 inline LayerSpec global_average() { return {LayerKind::kGlobalAverage, 0, 0, false}; }
 
 enum class Loss : std::uint8_t { kMeanSquared, kCrossEntropy };  // cross-entropy takes logits
@@ -38,7 +42,7 @@ template <class T>
 struct Layer3 {
   LayerSpec spec;
   int in_h = 1, in_w = 1, in_c = 1, out_h = 1, out_w = 1, out_c = 1;
-  std::vector<T> weights, bias;            // conv: [kh, kw, in, out]; dense: [in, out]
+  std::vector<T> weights, bias;  // conv: [kh, kw, in, out]; dense: [in, out]
   std::vector<T> grad_weights, grad_bias, speed_weights, speed_bias;
   std::size_t in_size() const { return static_cast<std::size_t>(in_h) * in_w * in_c; }
   std::size_t out_size() const { return static_cast<std::size_t>(out_h) * out_w * out_c; }
@@ -48,7 +52,8 @@ template <class T>
 class Network {
  public:
   // input: {height, width, channels}.  Weights: Glorot uniform, biases zero.
-  Network(std::vector<int> input, const std::vector<LayerSpec>& specs, std::uint64_t seed) : input_(input) {
+  Network(std::vector<int> input, const std::vector<LayerSpec>& specs, std::uint64_t seed)
+      : input_(input) {
     Random random(seed);
     int h = input[0], w = input[1], c = input[2];
     for (const LayerSpec& s : specs) {
@@ -62,7 +67,8 @@ class Network {
         h = w = 1;
         c = s.units;
       } else if (s.kind == LayerKind::kConv) {
-        init(l, random, static_cast<std::size_t>(c), static_cast<std::size_t>(s.size * s.size), s.units);
+        init(l, random, static_cast<std::size_t>(c), static_cast<std::size_t>(s.size * s.size),
+             s.units);
         c = s.units;
       } else if (s.kind == LayerKind::kMaxPool) {
         h /= s.size;
@@ -121,7 +127,8 @@ class Network {
 
  private:
   static void init(Layer3<T>& l, Random& random, std::size_t in, std::size_t taps, int out) {
-    const double limit = std::sqrt(6.0 / static_cast<double>(taps * (in + static_cast<std::size_t>(out))));
+    const double limit =
+        std::sqrt(6.0 / static_cast<double>(taps * (in + static_cast<std::size_t>(out))));
     l.weights.resize(taps * in * static_cast<std::size_t>(out));
     for (T& w : l.weights) w = static_cast<T>(random.uniform(-limit, limit));
     l.bias.assign(static_cast<std::size_t>(out), T(0));
@@ -130,7 +137,8 @@ class Network {
     l.grad_bias.assign(l.bias.size(), T(0));
     l.speed_bias = l.grad_bias;
   }
-  static void update(std::vector<T>& w, std::vector<T>& v, const std::vector<T>& g, T scale, T momentum) {
+  static void update(std::vector<T>& w, std::vector<T>& v, const std::vector<T>& g, T scale,
+                     T momentum) {
     for (std::size_t i = 0; i < w.size(); ++i) {
       v[i] = momentum * v[i] - scale * g[i];
       w[i] += v[i];
@@ -149,20 +157,24 @@ class Network {
           for (int dx = 0; dx < k; ++dx) {
             const int ix = x + dx - before;
             if (ix < 0 || ix >= l.in_w) continue;
-            f(static_cast<std::size_t>(y * l.out_w + x) * l.out_c, static_cast<std::size_t>(iy * l.in_w + ix) * l.in_c, static_cast<std::size_t>(dy * k + dx) * l.in_c * l.out_c);
+            f(static_cast<std::size_t>(y * l.out_w + x) * l.out_c,
+              static_cast<std::size_t>(iy * l.in_w + ix) * l.in_c,
+              static_cast<std::size_t>(dy * k + dx) * l.in_c * l.out_c);
           }
         }
       }
     }
   }
-  static void forward_product(const Layer3<T>& l, const T* in, const T* weights, std::size_t n_in, T* out) {
+  static void forward_product(const Layer3<T>& l, const T* in, const T* weights, std::size_t n_in,
+                              T* out) {
     const std::size_t n_out = static_cast<std::size_t>(l.out_c);
     for (std::size_t i = 0; i < n_in; ++i) {
       const T v = in[i];
       for (std::size_t o = 0; o < n_out; ++o) out[o] += v * weights[i * n_out + o];
     }
   }
-  static void backward_product(Layer3<T>& l, const T* in, std::size_t w, std::size_t n_in, const T* up, T* down) {
+  static void backward_product(Layer3<T>& l, const T* in, std::size_t w, std::size_t n_in,
+                               const T* up, T* down) {
     const std::size_t n_out = static_cast<std::size_t>(l.out_c);
     for (std::size_t i = 0; i < n_in; ++i) {
       T sum = 0;
@@ -183,7 +195,8 @@ class Network {
           std::size_t best = static_cast<std::size_t>((y * k * l.in_w + x * k) * l.in_c + c);
           for (int dy = 0; dy < k; ++dy) {
             for (int dx = 0; dx < k; ++dx) {
-              const auto at = static_cast<std::size_t>(((y * k + dy) * l.in_w + x * k + dx) * l.in_c + c);
+              const auto at =
+                  static_cast<std::size_t>(((y * k + dy) * l.in_w + x * k + dx) * l.in_c + c);
               if (in[at] > in[best]) best = at;
             }
           }
@@ -200,7 +213,9 @@ class Network {
         forward_product(l, in.data(), l.weights.data(), l.in_size(), out.data());
         break;
       case LayerKind::kConv:
-        each_tap(l, [&](std::size_t o, std::size_t i, std::size_t w) { forward_product(l, &in[i], &l.weights[w], static_cast<std::size_t>(l.in_c), &out[o]); });
+        each_tap(l, [&](std::size_t o, std::size_t i, std::size_t w) {
+          forward_product(l, &in[i], &l.weights[w], static_cast<std::size_t>(l.in_c), &out[o]);
+        });
         break;
       case LayerKind::kMaxPool:
         each_window(l, in, [&](std::size_t o, std::size_t best) { out[o] = in[best]; });
@@ -218,7 +233,8 @@ class Network {
     }
   }
 
-  static void backward_layer(Layer3<T>& l, const std::vector<T>& in, const std::vector<T>& out, std::vector<T>& up, std::vector<T>& down) {
+  static void backward_layer(Layer3<T>& l, const std::vector<T>& in, const std::vector<T>& out,
+                             std::vector<T>& up, std::vector<T>& down) {
     const std::size_t channels = static_cast<std::size_t>(l.out_c);
     if (l.spec.kind == LayerKind::kMaxPool) {
       each_window(l, in, [&](std::size_t o, std::size_t best) { down[best] += up[o]; });
@@ -236,7 +252,9 @@ class Network {
     if (l.spec.kind == LayerKind::kDense) {
       backward_product(l, in.data(), 0, l.in_size(), up.data(), down.data());
     } else {
-      each_tap(l, [&](std::size_t o, std::size_t i, std::size_t w) { backward_product(l, &in[i], w, static_cast<std::size_t>(l.in_c), &up[o], &down[i]); });
+      each_tap(l, [&](std::size_t o, std::size_t i, std::size_t w) {
+        backward_product(l, &in[i], w, static_cast<std::size_t>(l.in_c), &up[o], &down[i]);
+      });
     }
   }
 
@@ -246,7 +264,8 @@ class Network {
 
 // Loss of one sample and its gradient.  `target`: class number for cross-entropy, else values.
 template <class T>
-T loss_and_gradient(Loss loss, const std::vector<T>& output, const T* target, std::vector<T>& gradient) {
+T loss_and_gradient(Loss loss, const std::vector<T>& output, const T* target,
+                    std::vector<T>& gradient) {
   gradient.assign(output.size(), T(0));
   if (loss == Loss::kMeanSquared) {
     T sum = 0;
@@ -261,7 +280,8 @@ T loss_and_gradient(Loss loss, const std::vector<T>& output, const T* target, st
   T sum = 0;
   for (const T v : output) sum += std::exp(v - peak);
   const auto right = static_cast<std::size_t>(target[0]);
-  for (std::size_t i = 0; i < output.size(); ++i) gradient[i] = std::exp(output[i] - peak) / sum - (i == right ? T(1) : T(0));
+  for (std::size_t i = 0; i < output.size(); ++i)
+    gradient[i] = std::exp(output[i] - peak) / sum - (i == right ? T(1) : T(0));
   return std::log(sum) + peak - output[right];
 }
 
@@ -276,7 +296,8 @@ struct FitOptions {
 
 // Trains in place; x is [n, height, width, channels] float32, y [n] class numbers or [n, outputs]
 // values.  Returns the mean loss of each epoch.
-std::vector<double> fit(Network<float>& net, const Array& x, const Array& y, const FitOptions& options);
+std::vector<double> fit(Network<float>& net, const Array& x, const Array& y,
+                        const FitOptions& options);
 
 // The float .tflite operators of the network; SOFTMAX at the end for cross-entropy.
 Model to_model(const Network<float>& net, Loss loss, const std::string& name);

@@ -6,7 +6,8 @@
 namespace litegap {
 namespace {
 
-double loss_of(const Network<double>& net, Loss loss, const std::vector<double>& x, const std::vector<double>& target) {
+double loss_of(const Network<double>& net, Loss loss, const std::vector<double>& x,
+               const std::vector<double>& target) {
   Network<double>::Values values;
   std::vector<double> gradient;
   net.forward(x.data(), values);
@@ -16,7 +17,8 @@ double loss_of(const Network<double>& net, Loss loss, const std::vector<double>&
 void check(const std::vector<int>& input, const std::vector<LayerSpec>& specs, Loss loss) {
   Network<double> net(input, specs, 11);
   Random random(5);
-  std::vector<double> x(net.input_size()), target(loss == Loss::kCrossEntropy ? 1 : net.output_size(), 1.0);
+  std::vector<double> x(net.input_size()),
+      target(loss == Loss::kCrossEntropy ? 1 : net.output_size(), 1.0);
   for (double& v : x) v = random.normal();
   for (auto& l : net.layers()) {
     for (double& b : l.bias) b = 0.1 * random.normal();
@@ -29,7 +31,8 @@ void check(const std::vector<int>& input, const std::vector<LayerSpec>& specs, L
   net.backward(values, gradient);
   for (std::size_t i = 0; i < net.layers().size(); ++i) {
     auto& l = net.layers()[i];
-    for (auto [parameters, gradients] : {std::pair{&l.weights, &l.grad_weights}, std::pair{&l.bias, &l.grad_bias}}) {
+    for (auto [parameters, gradients] :
+         {std::pair{&l.weights, &l.grad_weights}, std::pair{&l.bias, &l.grad_bias}}) {
       for (std::size_t k = 0; k < parameters->size(); k += 1 + parameters->size() / 20) {
         double& p = (*parameters)[k];
         const double keep = p, h = 1e-6;
@@ -38,15 +41,21 @@ void check(const std::vector<int>& input, const std::vector<LayerSpec>& specs, L
         p = keep - h;
         const double down = loss_of(net, loss, x, target);
         p = keep;
-        EXPECT_NEAR((*gradients)[k], (up - down) / (2 * h), 1e-6 * (1 + std::fabs((*gradients)[k]))) << "layer " << i << " parameter " << k;
+        EXPECT_NEAR((*gradients)[k], (up - down) / (2 * h), 1e-6 * (1 + std::fabs((*gradients)[k])))
+            << "layer " << i << " parameter " << k;
       }
     }
   }
 }
 
 TEST(Gradient, Dense) { check({1, 1, 5}, {dense(4, true), dense(3)}, Loss::kMeanSquared); }
-TEST(Gradient, Conv) { check({6, 5, 2}, {conv(3, 3), conv(2, 3, false), dense(3)}, Loss::kCrossEntropy); }
-TEST(Gradient, Pools) { check({8, 8, 1}, {conv(4, 3), max_pool(2), conv(3, 3), global_average(), dense(3)}, Loss::kCrossEntropy); }
+TEST(Gradient, Conv) {
+  check({6, 5, 2}, {conv(3, 3), conv(2, 3, false), dense(3)}, Loss::kCrossEntropy);
+}
+TEST(Gradient, Pools) {
+  check({8, 8, 1}, {conv(4, 3), max_pool(2), conv(3, 3), global_average(), dense(3)},
+        Loss::kCrossEntropy);
+}
 
 TEST(Fit, LearnsALine) {
   Random random(3);
@@ -66,7 +75,8 @@ TEST(Fit, SameSeedSameWeights) {
   Array x = Array::zeros(DType::kFloat32, {8, 4, 4, 1}), y = Array::zeros(DType::kInt64, {8});
   Random random(3);
   for (float& v : x.mutable_span<float>()) v = static_cast<float>(random.normal());
-  for (std::size_t i = 0; i < 8; ++i) y.mutable_span<std::int64_t>()[i] = static_cast<std::int64_t>(i % 2);
+  for (std::size_t i = 0; i < 8; ++i)
+    y.mutable_span<std::int64_t>()[i] = static_cast<std::int64_t>(i % 2);
   Network<float> a({4, 4, 1}, {conv(2, 3), global_average(), dense(2)}, 9), b = a;
   fit(a, x, y, {.epochs = 3});
   fit(b, x, y, {.epochs = 3});

@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Written files under the stock runtime: `litegap quantize` on the shared float models, each file loaded
+by ai-edge-litert, its outputs compared with those that the TensorFlow converter's file of the same
+model gave there.  Needs numpy, ai-edge-litert and the shared models; exit code 77 without them."""
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+try:
+    import numpy as np
+    from ai_edge_litert.interpreter import Interpreter
+except ImportError:
+    sys.exit(77)
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SHARED = pathlib.Path(os.environ.get("LITEGAP_SHARED", ROOT.parent / "shared")) / "quantized"
+LITEGAP = os.environ.get("LITEGAP", str(ROOT / "build/release/litegap"))
+
+# Our option, the converter's file, and the largest difference: codes for integer outputs, else a
+# share of the output range.  Ranges come from our own kernels here, so a scale may differ in its last
+# bits and a code by a few; the scales themselves are compared in converter_test.cc.
+KINDS = [
+    (["--technique", "static"], "static_int8", 4),
+    (["--technique", "static", "--io", "float"], "static_floatio", 0.04),
+    (["--technique", "static", "--granularity", "per-tensor"], "static_per_tensor", 4),
+    (["--technique", "static", "--io", "uint8"], None, 0),
+    (["--technique", "dynamic-range"], "dynamic_range", 0.001),
+    (["--technique", "float16"], "float16", 1e-4),
+]
+
+
+def feeds(interpreter, folder, kind):
+    """One array a file input: as the converter's file was fed, else quantized by the formula."""
+    recorded, test = np.load(folder / "out.npz"), np.load(folder / "test.npz")
+    arrays = []
+    for k, d in enumerate(interpreter.get_input_details()):
+        key = next((n for n in test.files if n in d["name"]), "x") if len(test.files) > 1 else "x"
+        x = recorded[f"{kind}.in.{k}"] if f"{kind}.in.{k}" in recorded else test[key if key in test else "x"]
+        if d["dtype"] != np.float32 and x.dtype == np.float32:
+            scale, zero = d["quantization"]
+            info = np.iinfo(d["dtype"])
+            x = np.clip(np.rint(x.astype(np.float64) / scale) + zero, info.min, info.max)
+        arrays.append((d, x.astype(d["dtype"])))
+    return arrays
+
+
+def difference(path, folder, kind):
+    interpreter = Interpreter(str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    arrays = feeds(interpreter, folder, kind)
+    recorded, worst = np.load(folder / "out.npz"), 0.0
+    rows = [[] for _ in interpreter.get_output_details()]
+    for i in range(len(arrays[0][1])):
+        for d, x in arrays:
+            interpreter.set_tensor(d["index"], x[i].reshape(d["shape"]))
+        interpreter.invoke()
+        for k, d in enumerate(interpreter.get_output_details()):
+            rows[k].append(interpreter.get_tensor(d["index"]).ravel())
+    for k, got in enumerate(rows):
+        if kind is None:
+            continue
+        want = recorded[f"{kind}.default.{k}"]
+        got = np.stack(got).reshape(want.shape)
+        delta = np.abs(got.astype(np.float64) - want.astype(np.float64)).max()
+        if want.dtype == np.float32:
+            delta /= max(1e-30, float(np.abs(want).max()))
+        worst = max(worst, float(delta))
+    return worst
+
+
+def check(folder, options, kind, limit):
+    with tempfile.TemporaryDirectory() as tmp:
+        out, report = pathlib.Path(tmp) / "q.tflite", pathlib.Path(tmp) / "q.json"
+        done = subprocess.run(
+            [LITEGAP, "quantize", str(folder / "float.tflite"), *options, "--calibration",
+             str(folder / "calib.npz"), "-o", str(out), "--json", str(report), "--quiet"],
+            capture_output=True, text=True)
+        if done.returncode != 0:
+            return done.stderr.strip()
+        if not json.loads(report.read_text())["verified"]["loads"]:
+            return "not verified"
+        d = difference(out, folder, kind)
+        return "" if d <= limit else f"differs by {d:.4g}, allowed {limit}"
+
+
+def main():
+    if not SHARED.is_dir():
+        return 77
+    passed = failed = 0
+    for folder in sorted(p.parent for p in SHARED.glob("*/float.tflite")):
+        for options, kind, limit in KINDS:
+            if "lstm" in folder.name and "static" in options:
+                continue  # refused by name: converter_test.cc
+            fault = check(folder, options, kind, limit)
+            if fault:
+                failed += 1
+                print(f"{folder.name} {' '.join(options)}: {fault}")
+            else:
+                passed += 1
+    print(f"{passed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+sys.exit(main())
