@@ -36,9 +36,10 @@ def feeds(interpreter, folder, kind):
     """One array a file input: as the converter's file was fed, else quantized by the formula."""
     recorded, test = np.load(folder / "out.npz"), np.load(folder / "test.npz")
     arrays = []
-    for k, d in enumerate(interpreter.get_input_details()):
-        key = next((n for n in test.files if n in d["name"]), "x") if len(test.files) > 1 else "x"
-        x = recorded[f"{kind}.in.{k}"] if f"{kind}.in.{k}" in recorded else test[key if key in test else "x"]
+    for d in interpreter.get_input_details():
+        key = next((n for n in ("x0", "x1") if n in test and n in d["name"]), "x")
+        fed = f"{kind}.in.{key[1:] or 0}"
+        x = recorded[fed] if fed in recorded else test[key]
         if d["dtype"] != np.float32 and x.dtype == np.float32:
             scale, zero = d["quantization"]
             info = np.iinfo(d["dtype"])
@@ -47,11 +48,19 @@ def feeds(interpreter, folder, kind):
     return arrays
 
 
+def real(values, detail):
+    if detail["dtype"] == np.float32:
+        return values.astype(np.float64)
+    scale, zero = detail["quantization"]
+    return (values.astype(np.float64) - zero) * scale
+
+
 def difference(path, folder, kind):
+    """Largest difference from the converter's outputs, and from the float file's (share of range)."""
     interpreter = Interpreter(str(path), num_threads=1)
     interpreter.allocate_tensors()
     arrays = feeds(interpreter, folder, kind)
-    recorded, worst = np.load(folder / "out.npz"), 0.0
+    recorded, worst, loss = np.load(folder / "out.npz"), 0.0, 0.0
     rows = [[] for _ in interpreter.get_output_details()]
     for i in range(len(arrays[0][1])):
         for d, x in arrays:
@@ -68,7 +77,28 @@ def difference(path, folder, kind):
         if want.dtype == np.float32:
             delta /= max(1e-30, float(np.abs(want).max()))
         worst = max(worst, float(delta))
-    return worst
+        exact = recorded[f"float.default.{k}"].astype(np.float64)
+        off = np.abs(real(got, interpreter.get_output_details()[k]) - exact).max()
+        loss = max(loss, float(off / max(1e-30, np.abs(exact).max())))
+    return worst, loss
+
+
+def named_calibration(folder, tmp):
+    """x0, x1 are input names here, and the file may have them in another order: unmistakable names."""
+    data = np.load(folder / "calib.npz")
+    keys = [k for k in data.files if k != "y"]
+    if keys == ["x"]:
+        return folder / "calib.npz"
+    path = pathlib.Path(tmp) / "calib.npz"
+    np.savez(path, **{f"serving_default_{k}:0": data[k] for k in keys})
+    return path
+
+
+def artefact(folder, kind, loss):
+    """The converter's calibrator misread a tensor of this model: ours must be as near to float."""
+    notes = json.loads((folder / "notes.json").read_text())["reasons"].get(kind, {})
+    theirs = max(json.loads((folder / "meta.json").read_text())["max_error_to_float"][f"{kind}.default"])
+    return "calibrator_artefact" in notes and loss <= 1.25 * theirs + 0.01
 
 
 def check(folder, options, kind, limit):
@@ -76,14 +106,16 @@ def check(folder, options, kind, limit):
         out, report = pathlib.Path(tmp) / "q.tflite", pathlib.Path(tmp) / "q.json"
         done = subprocess.run(
             [LITEGAP, "quantize", str(folder / "float.tflite"), *options, "--calibration",
-             str(folder / "calib.npz"), "-o", str(out), "--json", str(report), "--quiet"],
+             str(named_calibration(folder, tmp)), "-o", str(out), "--json", str(report), "--quiet"],
             capture_output=True, text=True)
         if done.returncode != 0:
             return done.stderr.strip()
         if not json.loads(report.read_text())["verified"]["loads"]:
             return "not verified"
-        d = difference(out, folder, kind)
-        return "" if d <= limit else f"differs by {d:.4g}, allowed {limit}"
+        d, loss = difference(out, folder, kind)
+        if d <= limit or artefact(folder, kind, loss):
+            return ""
+        return f"differs by {d:.4g}, allowed {limit}"
 
 
 def main():
