@@ -141,13 +141,12 @@ void judge(const std::vector<Measured>& all, const Dataset& data, const char* me
       continue;
     }
     const Paired p = compare(m, fl, {&all[k].predictions, &data, &all[0].predictions});
-    const char* what = m.fraction ? "right answers" : "errors";
     if (p.p_value < 0.05) {
-      story.line("   {}: the {} differ from FP32 by more than chance (p = {:.2g}).", all[k].label,
-                 what, p.p_value);
+      story.line("   {}: differs from FP32 by more than chance (p = {:.2g}).", all[k].label,
+                 p.p_value);
     } else {
-      story.line("   {}: no evidence that the {} suffer (paired over {} samples, p = {:.2g}).",
-                 all[k].label, what, data.count, p.p_value);
+      story.line("   {}: no evidence of {} (paired over {} samples, p = {:.2g}).", all[k].label,
+                 m.fraction ? "fewer right answers" : "a larger error", data.count, p.p_value);
     }
   }
 }

@@ -1,4 +1,7 @@
-// What tables cost in memory once they are unpacked, for the reader's budget.
+// Questions about tables that the reader asks before it keeps them: what they cost in memory once
+// they are unpacked, and whether a piece of a file holds all of one.
+#include <cstring>
+
 #include "tflite/format.h"
 
 namespace litegap {
@@ -50,6 +53,21 @@ std::uint64_t unpacked_bytes(const fb::Operator& op) {
   if (const auto* r = op.builtin_options_as_ReshapeOptions()) n += 4 * size_of(r->new_shape());
   if (const auto* s = op.builtin_options_as_SqueezeOptions()) n += 4 * size_of(s->squeeze_dims());
   return n;
+}
+
+bool holds_table(std::span<const std::byte> blob, const std::byte* table) {
+  const auto begin = reinterpret_cast<std::uintptr_t>(blob.data());
+  const auto at = reinterpret_cast<std::uintptr_t>(table);
+  if (at < begin || at - begin > blob.size() || blob.size() - (at - begin) < 4) return false;
+  const auto position = static_cast<std::int64_t>(at - begin);
+  const auto size = static_cast<std::int64_t>(blob.size());
+  std::int32_t back;  // from the table to its vtable
+  std::memcpy(&back, table, 4);
+  const std::int64_t vtable = position - back;
+  if (vtable < 0 || vtable > size - 4) return false;
+  std::uint16_t length;
+  std::memcpy(&length, blob.data() + vtable, 2);
+  return vtable + length <= size;
 }
 
 }  // namespace litegap

@@ -80,6 +80,9 @@ bool is_empty_options(int tag);
 std::uint64_t unpacked_bytes(const fb::SparsityParameters& sparsity);
 std::uint64_t unpacked_bytes(const fb::Operator& op);
 
+// Whether a (verified) table and its vtable lie in the blob.
+bool holds_table(std::span<const std::byte> blob, const std::byte* table);
+
 // A ZIP archive at the end of a file (archive.cc): where it starts, or bytes.size() if there is
 // none.
 std::size_t find_archive(std::span<const std::byte> bytes);

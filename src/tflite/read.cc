@@ -12,6 +12,7 @@
 // are findings, not errors.  Constants are views of the mapping where they are aligned for their
 // type.
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "base/error.h"
@@ -101,7 +102,9 @@ class Reader {
     if (v == nullptr) return {};
     charge(static_cast<std::uint64_t>(v->size()) * sizeof(T));
     std::vector<T> out(v->size());
-    for (flatbuffers::uoffset_t i = 0; i < v->size(); ++i) out[i] = static_cast<T>(v->Get(i));
+    // Byte by byte: the verifier lets vectors of 8-byte numbers start on a multiple of 4.
+    static_assert(sizeof(T) == sizeof(F) && std::endian::native == std::endian::little);
+    if (v->size() > 0) std::memcpy(out.data(), v->Data(), out.size() * sizeof(T));
     return out;
   }
 
@@ -168,7 +171,8 @@ class Reader {
       const std::string name = name_of(m->name());
       const Array data = raw_array(buffer(m->buffer(), "metadata " + name).bytes);
       if (name == kCarriedName) {
-        carried_ = data;
+        const auto at = static_cast<std::size_t>(data.data() - bytes_.data());
+        if (data.byte_size() > 0 && at % 16 == 0) carried_.push_back(data);
         continue;
       }
       model_->metadata.push_back({name, data});
@@ -485,17 +489,19 @@ class Reader {
     }
   }
 
-  // The table with its surroundings: a fresh copy of the file's FlatBuffer, or the blob that an
-  // earlier write carried along.
+  // The table with its surroundings: a blob that an earlier write carried along, or the FlatBuffer.
   Carried carry(const void* table, int tag) {
     const auto* p = static_cast<const std::byte*>(table);
-    const std::byte* start = carried_.data();
-    if (start == nullptr || p < start || p >= start + carried_.byte_size()) {
-      carried_ = raw_array(flatbuffer_.first(
-          find_archive(bytes_) < flatbuffer_.size() ? find_archive(bytes_) : flatbuffer_.size()));
-      start = carried_.data();
+    for (const Array& blob : carried_) {
+      if (holds_table(blob.bytes(), p)) {
+        return {blob, static_cast<std::uint32_t>(p - blob.data()), tag};
+      }
     }
-    return {carried_, static_cast<std::uint32_t>(p - start), tag};
+    const std::size_t archive = find_archive(bytes_);
+    auto whole = flatbuffer_.first(std::min(archive, flatbuffer_.size()));
+    if (!holds_table(whole, p)) whole = flatbuffer_;
+    carried_.push_back(raw_array(whole));
+    return {carried_.back(), static_cast<std::uint32_t>(p - whole.data()), tag};
   }
 
   void read_op_foreign(const fb::Operator& from, Op& op, const std::string& where) {
@@ -503,11 +509,12 @@ class Reader {
     bool needed = false;
     const int tag = static_cast<int>(from.builtin_options_type());
     const void* options = from.builtin_options();
-    if (tag > static_cast<int>(fb::BuiltinOptions::MAX)) {
-      if (options != nullptr) foreign->carried = carry(options, tag);
-      needed |= options != nullptr;
-    } else if (tag != 0 && options != nullptr && !has_attrs(op.code) &&
-               !(is_empty_options(tag) && empty_options_tag(op.code) == tag)) {
+    if (has_attrs(op.code) || options == nullptr) {
+      // Modelled, or nothing there; a table of another operator's kind counts as absent.
+    } else if (tag > static_cast<int>(fb::BuiltinOptions::MAX)) {
+      foreign->carried = carry(options, tag);
+      needed = true;
+    } else if (tag != 0 && !(is_empty_options(tag) && empty_options_tag(op.code) == tag)) {
       charge(unpacked_bytes(from));
       foreign->options.type = from.builtin_options_type();
       foreign->options.value =
@@ -553,7 +560,7 @@ class Reader {
   std::shared_ptr<Model> model_;
   const fb::Model* root_ = nullptr;
   std::vector<Code> codes_;
-  Array carried_;
+  std::vector<Array> carried_;
   std::uint64_t budget_ = 0;
 };
 

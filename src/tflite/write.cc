@@ -151,9 +151,11 @@ class Writer {
       code_list_.push_back(key);
     const auto* f = foreign_of<OpForeign>(op.foreign);
     if (f == nullptr) return;
-    for (const auto* c : {&f->carried, &f->carried_2}) {
-      if (*c) carried_.emplace((*c)->blob.data(), pool_.add((*c)->blob.bytes()));
-    }
+    const auto embed = [&](const Carried& c) {
+      carried_.emplace(c.blob.data(), pool_.add(c.blob.bytes()));
+    };
+    if (f->carried && std::holds_alternative<NoAttrs>(op.attrs)) embed(*f->carried);
+    if (f->carried_2) embed(*f->carried_2);
   }
 
   // ---- the FlatBuffer --------------------------------------------------------------------------
