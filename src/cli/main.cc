@@ -97,6 +97,10 @@ int run_main(int argc, char** argv) {
     std::fputs(app.help().c_str(), stderr);
     return kWrong;
   }
+  const std::string verb = argv[1];
+  if (verb.rfind("-", 0) != 0 && app.get_subcommands([&](const CLI::App* a) { return a->get_name() == verb; }).empty()) {
+    return complain("no verb named " + verb + " (litegap --help lists them)");
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& e) {  // --help, --version

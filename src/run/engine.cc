@@ -45,7 +45,7 @@ void place_inputs(const Plan::State& plan, Workspace::Buffers& b, std::span<cons
     const Slot& slot = plan.slot(port.slot);
     const Array& given = inputs[i];
     const DType file_type = slot.dtype;
-    const bool real = given.dtype() == DType::kFloat32 && file_type != DType::kFloat32 && port.real_slot >= 0;
+    const bool real = given.dtype() == DType::kFloat32 && file_type != DType::kFloat32 && !port.quant->empty();
     if ((given.dtype() != file_type && !real) || given.elements() != shape_elements(slot.shape)) {
       fail("{}: input {} ({}) is {} {}, expected {} {}", model.path, i, input_name(model, i), dtype_name(given.dtype()),
            shape_text(given.shape()), dtype_name(file_type), shape_text(slot.shape));
@@ -61,6 +61,7 @@ void place_inputs(const Plan::State& plan, Workspace::Buffers& b, std::span<cons
     }
     const Array codes = quantize(given, *port.quant, file_type);
     std::memcpy(file_at, codes.data(), codes.byte_size());
+    if (port.real_slot < 0) continue;
     const Array value = port.fake ? dequantize(codes, *port.quant) : given;
     std::memcpy(b.slot[static_cast<std::size_t>(port.real_slot)], value.data(), value.byte_size());
   }

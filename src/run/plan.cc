@@ -142,6 +142,7 @@ class Planner {
         fail("{}: input {} ({}) is of type {}: not supported", state_->model->path, i, info.name, dtype_name(info.dtype));
       }
       const Shape shape = options_.input_shapes.empty() ? info.shape : options_.input_shapes[i];
+      resized_ = resized_ || shape != info.shape;
       if (file_slot_[static_cast<std::size_t>(t)] < 0) {
         const int s = new_slot(t, Form::kFile, info.dtype, shape);
         state_->slots[static_cast<std::size_t>(s)].persistent = true;
@@ -244,7 +245,11 @@ class Planner {
   }
   Dialect dialect_of(std::size_t op) const {
     const auto found = state_->numerics.kernels.find(static_cast<int>(op));
-    return found == state_->numerics.kernels.end() ? state_->numerics.dialect : found->second;
+    if (found != state_->numerics.kernels.end()) return found->second;
+    // In a model whose inputs were resized XNNPACK leaves convolutions to the built-in kernels.
+    const OpCode code = state_->model->main().ops[op].code;
+    const bool convolution = code == OpCode::kConv2d || code == OpCode::kDepthwiseConv2d || code == OpCode::kTransposeConv;
+    return resized_ && convolution && state_->numerics.dialect == Dialect::kXnnpack ? Dialect::kBuiltin : state_->numerics.dialect;
   }
 
   Operand operand(int slot_index, const Quant* quant) const {
@@ -436,6 +441,7 @@ class Planner {
   inline static const Quant kNoQuant{};
   std::shared_ptr<Plan::State> state_;
   PlanOptions options_;
+  bool resized_ = false;  // an input has another shape than the file says
   std::vector<int> file_slot_, real_slot_;
   std::map<int, Quant> bias_quant_;
 };

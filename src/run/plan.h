@@ -92,8 +92,8 @@ class Workspace {
   std::shared_ptr<Buffers> buffers;
 };
 
-// `inputs[i]` has the plan's input type and shape; for an input whose quantized tensor is computed in
-// kReal/kFake a float32 array of the same shape is accepted too and taken as the real value.
+// `inputs[i]` has the plan's input type and shape; for a quantized input a float32 array of the same
+// shape is accepted too and taken as the real value.
 // Throws Error only for inputs of the wrong type or shape.
 void run(const Plan& plan, Workspace& workspace, std::span<const Array> inputs, Observer* observer = nullptr);
 

@@ -36,7 +36,7 @@ TEST(Accuracy, IsTheMeasuredOne) {
     for (const std::string& a : data_arguments(row["dataset"])) arguments.push_back(a);
     for (const std::string& a :
          {std::string("--input-map"), input_map(row["input"]), std::string("--json"),
-          std::string("-"), std::string("--no-latency"), std::string("--budget"), std::string("1h"),
+          std::string("-"), std::string("--dialect"), std::string("builtin"), std::string("--no-latency"), std::string("--budget"), std::string("1h"),
           std::string("--metric"), std::string("top1")}) {
       arguments.push_back(a);
     }
