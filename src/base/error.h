@@ -1,8 +1,8 @@
 // The one exception type of the project.
 //
 // Content errors (a broken file, data of the wrong shape, a command that makes no sense) are thrown
-// as Error at five borders: reading a file, reading data, making a plan, applying an edit, parsing a
-// command.  Past those borders code holds values that are proved valid and does not throw.
+// as Error at five borders: reading a file, reading data, making a plan, applying an edit, parsing
+// a command.  Past those borders code holds values that are proved valid and does not throw.
 //
 //   fail("{}: tensor {} has shape {}, expected {}", path, name, found, expected);
 //

@@ -35,10 +35,10 @@ void write_file(const std::string& path, std::span<const std::byte> bytes);  // 
 void write_text(const std::string& path, const std::string& text);           // throws Error
 void make_directories(const std::string& path);                              // throws Error
 
-std::uint64_t peak_memory_bytes();   // of this process
-double seconds_now();                // monotonic clock
+std::uint64_t peak_memory_bytes();  // of this process
+double seconds_now();               // monotonic clock
 bool is_terminal(int file_descriptor);
 int hardware_threads();
-std::string instruction_set();       // "avx512vnni", "avx2", "neon", "scalar"
+std::string instruction_set();  // "avx512vnni", "avx2", "neon", "scalar"
 
 }  // namespace litegap

@@ -1,9 +1,8 @@
 // JSON with the project's number rule: non-finite numbers are the strings "NaN", "Infinity",
 // "-Infinity" (JSON has no spelling for them), and keys keep the order they were written in.
 #pragma once
-#include <nlohmann/json.hpp>
-
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 namespace litegap {
 

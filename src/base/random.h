@@ -1,4 +1,5 @@
-// Seeded random numbers, the same on every machine and compiler (the standard distributions are not).
+// Seeded random numbers, the same on every machine and compiler (the standard distributions are
+// not).
 #pragma once
 #include <cmath>
 #include <cstddef>

@@ -98,7 +98,8 @@ int run_main(int argc, char** argv) {
     return kWrong;
   }
   const std::string verb = argv[1];
-  if (verb.rfind("-", 0) != 0 && app.get_subcommands([&](const CLI::App* a) { return a->get_name() == verb; }).empty()) {
+  if (verb.rfind("-", 0) != 0 &&
+      app.get_subcommands([&](const CLI::App* a) { return a->get_name() == verb; }).empty()) {
     return complain("no verb named " + verb + " (litegap --help lists them)");
   }
   try {

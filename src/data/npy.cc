@@ -19,10 +19,10 @@ struct TypeRow {
   DType dtype;
 };
 constexpr TypeRow kTypes[] = {
-    {"b1", DType::kBool},    {"i1", DType::kInt8},    {"u1", DType::kUint8},
-    {"i2", DType::kInt16},   {"u2", DType::kUint16},  {"i4", DType::kInt32},
-    {"u4", DType::kUint32},  {"i8", DType::kInt64},   {"u8", DType::kUint64},
-    {"f2", DType::kFloat16}, {"f4", DType::kFloat32}, {"f8", DType::kFloat64},
+    {"b1", DType::kBool},      {"i1", DType::kInt8},    {"u1", DType::kUint8},
+    {"i2", DType::kInt16},     {"u2", DType::kUint16},  {"i4", DType::kInt32},
+    {"u4", DType::kUint32},    {"i8", DType::kInt64},   {"u8", DType::kUint64},
+    {"f2", DType::kFloat16},   {"f4", DType::kFloat32}, {"f8", DType::kFloat64},
     {"c8", DType::kComplex64},
 };
 
@@ -96,7 +96,8 @@ class Literal {
     }
     for (const TypeRow& row : kTypes) {
       if (row.code != code) continue;
-      if (row.dtype == DType::kComplex64 && header.big_endian) break;  // two numbers, not one to swap
+      if (row.dtype == DType::kComplex64 && header.big_endian)
+        break;  // two numbers, not one to swap
       header.dtype = row.dtype;
       return;
     }

@@ -1,9 +1,11 @@
-// A cause of a loss: how it is nominated from evidence, what edit heals it, and how to put it, alone,
-// into a healed world.  One file in causes/ holds one family; causes/table.cc lists them in the order
-// in which they mask each other: input and output handling first, then calibration, then weights.
+// A cause of a loss: how it is nominated from evidence, what edit heals it, and how to put it,
+// alone, into a healed world.  One file in causes/ holds one family; causes/table.cc lists them in
+// the order in which they mask each other: input and output handling first, then calibration, then
+// weights.
 //
-// Evidence only nominates.  A suspect is convicted by experiment (convict.h): its edit must bring back
-// a good part of the loss on the task metric, and injecting it must make the healed world sick.
+// Evidence only nominates.  A suspect is convicted by experiment (convict.h): its edit must bring
+// back a good part of the loss on the task metric, and injecting it must make the healed world
+// sick.
 #pragma once
 #include <functional>
 #include <optional>
@@ -22,8 +24,8 @@ struct Place {
 };
 
 struct Fix {
-  std::string kind = "advice";   // file, input-map, output-map, advice
-  std::string text;              // the exact formula or converter call, with this model's numbers
+  std::string kind = "advice";  // file, input-map, output-map, advice
+  std::string text;             // the exact formula or converter call, with this model's numbers
 };
 
 struct Finding {
@@ -45,7 +47,7 @@ struct Bench {
   Outcome measured;                      // of `now`
   const Dataset* calibration = nullptr;  // --calibration, bound to the quantized model
   Technique float_technique, quant_technique;
-  const Match* match = nullptr;          // from here on only for causes in the file
+  const Match* match = nullptr;  // from here on only for causes in the file
   const std::map<int, Array>* weights = nullptr;
   std::vector<Decision>* decisions = nullptr;
 
@@ -61,18 +63,18 @@ struct Suspect {
   // One sentence from the metric of the judged answers before and after healing.
   std::function<std::string(double before, double after)> says;
   Fix fix;
-  bool harness = false;                  // judged by what both models gain
+  bool harness = false;  // judged by what both models gain
 };
 
 using Nominate = std::vector<Suspect> (*)(Bench&);
 
-std::vector<Suspect> nominate_input_codes(Bench& bench);   // A08, A10
-std::vector<Suspect> nominate_answers(Bench& bench);       // A09
-std::vector<Suspect> nominate_input_map(Bench& bench);     // A01, A02, A03
-std::vector<Suspect> nominate_labels(Bench& bench);        // A11
-std::vector<Suspect> nominate_bias(Bench& bench);          // D05
-std::vector<Suspect> nominate_ranges(Bench& bench);        // B03, B04, C01
-std::vector<Suspect> nominate_weights(Bench& bench);       // D01, B11
+std::vector<Suspect> nominate_input_codes(Bench& bench);  // A08, A10
+std::vector<Suspect> nominate_answers(Bench& bench);      // A09
+std::vector<Suspect> nominate_input_map(Bench& bench);    // A01, A02, A03
+std::vector<Suspect> nominate_labels(Bench& bench);       // A11
+std::vector<Suspect> nominate_bias(Bench& bench);         // D05
+std::vector<Suspect> nominate_ranges(Bench& bench);       // B03, B04, C01
+std::vector<Suspect> nominate_weights(Bench& bench);      // D01, B11
 
 struct CauseRow {
   const char* ids;

@@ -9,9 +9,9 @@ namespace {
 struct Trial {
   World world;
   Outcome outcome;
-  double gain = 0;      // of the judged answers
+  double gain = 0;  // of the judged answers
   double float_gain = 0;
-  Paired paired;        // of what the decision is taken on
+  Paired paired;  // of what the decision is taken on
 };
 
 Trial try_heal(Bench& bench, const Suspect& s) {
@@ -23,7 +23,8 @@ Trial try_heal(Bench& bench, const Suspect& s) {
   const bool by_float = s.harness && std::fabs(t.float_gain) > std::fabs(t.gain);
   const auto& before = by_float ? bench.measured.fl_predictions : bench.measured.qt_predictions;
   const auto& after = by_float ? t.outcome.fl_predictions : t.outcome.qt_predictions;
-  t.paired = bench.lab.paired(after, t.world.data, before, bench.now.data, t.outcome.fl_predictions);
+  t.paired =
+      bench.lab.paired(after, t.world.data, before, bench.now.data, t.outcome.fl_predictions);
   return t;
 }
 
@@ -46,21 +47,31 @@ double normal_loss(const Metric& metric, double reference) {
   return metric.fraction ? 0.02 : 0.25 * std::fabs(reference);
 }
 
-std::vector<std::pair<Suspect, Finding>> convict_all(Bench& bench, const std::vector<CauseRow>& rows) {
+std::vector<std::pair<Suspect, Finding>> convict_all(Bench& bench,
+                                                     const std::vector<CauseRow>& rows) {
   std::vector<std::pair<Suspect, Finding>> convicted;
   for (int round = 0; round < 6; ++round) {
     std::optional<std::pair<Suspect, Trial>> best;
     for (const CauseRow& row : rows) {
       for (Suspect& s : row.nominate(bench)) {
-        const bool known = std::any_of(convicted.begin(), convicted.end(), [&](const auto& c) { return c.first.cause == s.cause; });
+        const bool known = std::any_of(convicted.begin(), convicted.end(),
+                                       [&](const auto& c) { return c.first.cause == s.cause; });
         if (known) continue;
         Trial t = try_heal(bench, s);
         if (!convicts(bench, s, t)) {
-          bench.decisions->push_back({"suspect " + s.cause, "acquitted", fmt::format("{}: removing it moves {} by {:.4g}, p = {:.3g}", s.title, bench.lab.metric().name, t.gain, t.paired.p_value), {}});
+          bench.decisions->push_back(
+              {"suspect " + s.cause,
+               "acquitted",
+               fmt::format("{}: removing it moves {} by {:.4g}, p = {:.3g}", s.title,
+                           bench.lab.metric().name, t.gain, t.paired.p_value),
+               {}});
           continue;
         }
         const double strength = std::max(t.gain, s.harness ? t.float_gain : t.gain);
-        if (!best || strength > std::max(best->second.gain, best->first.harness ? best->second.float_gain : best->second.gain)) best.emplace(std::move(s), std::move(t));
+        if (!best ||
+            strength > std::max(best->second.gain,
+                                best->first.harness ? best->second.float_gain : best->second.gain))
+          best.emplace(std::move(s), std::move(t));
       }
     }
     if (!best) break;
@@ -73,7 +84,10 @@ std::vector<std::pair<Suspect, Finding>> convict_all(Bench& bench, const std::ve
     f.fix = s.fix;
     f.edits = {s.heal};
     f.recovers = t.gain;
-    f.interval = bench.lab.paired(t.outcome.qt_predictions, t.world.data, bench.measured.qt_predictions, bench.now.data, t.outcome.fl_predictions).interval;
+    f.interval = bench.lab
+                     .paired(t.outcome.qt_predictions, t.world.data, bench.measured.qt_predictions,
+                             bench.now.data, t.outcome.fl_predictions)
+                     .interval;
     f.says = s.says(bench.measured.qt, t.outcome.qt);
     bench.now = t.world;
     bench.measured = t.outcome;
@@ -91,7 +105,8 @@ void inject_all(Bench& bench, std::vector<std::pair<Suspect, Finding>>& convicte
     const double injected_float = s.harness ? bench.lab.loss(bench.measured.fl, sick.fl) : injected;
     f.injects = injected;
     const double wanted = 0.25 * std::max(0.0, f.recovers);
-    f.proved = std::isfinite(injected) && std::max(injected, injected_float) >= std::max(wanted, 1e-9);
+    f.proved =
+        std::isfinite(injected) && std::max(injected, injected_float) >= std::max(wanted, 1e-9);
   }
 }
 

@@ -46,7 +46,8 @@ Recorded read_recorded(const std::string& path, const Model& model, std::size_t 
   return r;
 }
 
-World make_world(const ModelPtr& fl, const ModelPtr& qt, const Dataset& bound, const ExplainOptions& options) {
+World make_world(const ModelPtr& fl, const ModelPtr& qt, const Dataset& bound,
+                 const ExplainOptions& options) {
   World w;
   w.fl.model = fl;
   w.fl.numerics = {.arith = Arith::kInteger, .dialect = options.dialect};
@@ -78,8 +79,11 @@ void measure_alone(Bench& bench, const World& user, const Outcome& before, Convi
   }
 }
 
-void write_fix(const Bench& bench, const Convicted& convicted, const ExplainOptions& options, Explanation& e) {
-  const bool changed = std::any_of(convicted.begin(), convicted.end(), [](const auto& c) { return std::holds_alternative<EditModel>(c.first.heal); });
+void write_fix(const Bench& bench, const Convicted& convicted, const ExplainOptions& options,
+               Explanation& e) {
+  const bool changed = std::any_of(convicted.begin(), convicted.end(), [](const auto& c) {
+    return std::holds_alternative<EditModel>(c.first.heal);
+  });
   if (!changed) return;
   Fixed fixed;
   const std::vector<std::byte> bytes = serialize_model(*bench.now.qt.model);
@@ -108,7 +112,9 @@ void check_sums(const Explanation& e) {
     alone += f.alone;
   }
   const double scale = std::max({1.0, std::fabs(e.gap.total), std::fabs(recovers)});
-  if (std::isfinite(e.gap.total) && (std::fabs(recovers + e.unexplained - e.gap.total) > 1e-9 * scale || std::fabs(alone + e.interaction - recovers) > 1e-9 * scale)) {
+  if (std::isfinite(e.gap.total) &&
+      (std::fabs(recovers + e.unexplained - e.gap.total) > 1e-9 * scale ||
+       std::fabs(alone + e.interaction - recovers) > 1e-9 * scale)) {
     throw std::logic_error("an explanation does not add up");
   }
 }
@@ -121,7 +127,9 @@ void describe(Explanation& e, const Bench& bench, const World& user, const Datas
   e.data_path = data.path;
   e.samples = user.data.count;
   e.labels = user.data.labels.has_value();
-  for (std::size_t i = 0; i < user.data.inputs.size(); ++i) e.inputs.push_back(fmt::format("{} {}", input_name(*user.qt.model, i), shape_text(user.data.inputs[i].shape())));
+  for (std::size_t i = 0; i < user.data.inputs.size(); ++i)
+    e.inputs.push_back(fmt::format("{} {}", input_name(*user.qt.model, i),
+                                   shape_text(user.data.inputs[i].shape())));
   e.dialect = dialect_name(user.qt.numerics.dialect);
 }
 
@@ -131,16 +139,19 @@ void attribute(Bench& bench, Explanation& e) {
   const auto weights = float_constants(bench.now, match);
   e.tensors = match.activations;
   e.aligned = match.activations - match.unaligned.size();
-  for (const int t : match.unaligned) e.unaligned.push_back(bench.now.qt.model->main().tensors[static_cast<std::size_t>(t)].name);
+  for (const int t : match.unaligned)
+    e.unaligned.push_back(bench.now.qt.model->main().tensors[static_cast<std::size_t>(t)].name);
   e.ladder = climb(bench.lab, bench.now, weights);
   std::vector<std::size_t> rows;
-  const std::size_t n = bench.now.data.count, want = std::min(n, std::clamp<std::size_t>(n / 5, 48, 200));
+  const std::size_t n = bench.now.data.count,
+                    want = std::min(n, std::clamp<std::size_t>(n / 5, 48, 200));
   for (std::size_t k = 0; k < want; ++k) rows.push_back(k * n / want);
   e.layers = blame(bench.lab, bench.now, match, weights, rows);
 }
 
 Paired judged_gap(Bench& bench, const Outcome& user_outcome, const World& user) {
-  return bench.lab.paired(bench.measured.fl_predictions, bench.now.data, user_outcome.qt_predictions, user.data, bench.measured.fl_predictions);
+  return bench.lab.paired(bench.measured.fl_predictions, bench.now.data,
+                          user_outcome.qt_predictions, user.data, bench.measured.fl_predictions);
 }
 
 void set_gap(Explanation& e, Bench& bench, const World& user, const Outcome& first, bool harness) {
@@ -159,7 +170,8 @@ void set_gap(Explanation& e, Bench& bench, const World& user, const Outcome& fir
 
 }  // namespace
 
-Explanation explain(ModelPtr float_model, ModelPtr quant_model, const Dataset& data, const ExplainOptions& options) {
+Explanation explain(ModelPtr float_model, ModelPtr quant_model, const Dataset& data,
+                    const ExplainOptions& options) {
   Explanation e;
   e.claimed = options.claimed;
   const Dataset bound = bind_dataset(data, *float_model);
@@ -169,7 +181,8 @@ Explanation explain(ModelPtr float_model, ModelPtr quant_model, const Dataset& d
   const World user = [&] {
     World w = make_world(float_model, quant_model, bound, options);
     if (!options.user_outputs_path.empty()) {
-      w.recorded = read_recorded(options.user_outputs_path, *quant_model, bound.count, false).as_values;
+      w.recorded =
+          read_recorded(options.user_outputs_path, *quant_model, bound.count, false).as_values;
       w.answers = Answers::kUserOutputs;
     }
     return w;
@@ -182,10 +195,20 @@ Explanation explain(ModelPtr float_model, ModelPtr quant_model, const Dataset& d
     judged.answers = Answers::kDump;
   }
   std::optional<Dataset> calibration;
-  if (!options.calibration_path.empty()) calibration = bind_dataset(read_dataset(options.calibration_path), *float_model);
+  if (!options.calibration_path.empty())
+    calibration = bind_dataset(read_dataset(options.calibration_path), *float_model);
 
   report_progress(options.progress, "measuring both models", 0);
-  Bench bench{lab, judged, judged, {}, calibration ? &*calibration : nullptr, identify(*float_model), identify(*quant_model), nullptr, nullptr, &e.decisions};
+  Bench bench{lab,
+              judged,
+              judged,
+              {},
+              calibration ? &*calibration : nullptr,
+              identify(*float_model),
+              identify(*quant_model),
+              nullptr,
+              nullptr,
+              &e.decisions};
   bench.measured = lab.measure(judged);
   const Outcome first = bench.measured;
   describe(e, bench, judged, data);
@@ -206,8 +229,11 @@ Explanation explain(ModelPtr float_model, ModelPtr quant_model, const Dataset& d
   report_progress(options.progress, "climbing the ladder", 0);
   attribute(bench, e);
 
-  const Paired left = lab.paired(bench.measured.fl_predictions, bench.now.data, bench.measured.qt_predictions, bench.now.data, bench.measured.fl_predictions);
-  const bool in_file = bench.remaining() > normal_loss(e.metric, bench.measured.fl) && left.p_value < 0.05 && bench.now.answers == Answers::kModel;
+  const Paired left =
+      lab.paired(bench.measured.fl_predictions, bench.now.data, bench.measured.qt_predictions,
+                 bench.now.data, bench.measured.fl_predictions);
+  const bool in_file = bench.remaining() > normal_loss(e.metric, bench.measured.fl) &&
+                       left.p_value < 0.05 && bench.now.answers == Answers::kModel;
   if (in_file) {
     report_progress(options.progress, "testing causes in the file", 0);
     const Match match = match_models(lab, bench.now);
@@ -223,7 +249,9 @@ Explanation explain(ModelPtr float_model, ModelPtr quant_model, const Dataset& d
 
   e.findings = by_equality;
   for (auto& [s, f] : convicted) e.findings.push_back(f);
-  std::stable_sort(e.findings.begin(), e.findings.end(), [](const Finding& a, const Finding& b) { return (a.cause == "A00") > (b.cause == "A00"); });
+  std::stable_sort(e.findings.begin(), e.findings.end(), [](const Finding& a, const Finding& b) {
+    return (a.cause == "A00") > (b.cause == "A00");
+  });
   double recovers = 0, alone = 0;
   for (Finding& f : e.findings) {
     recovers += f.recovers;

@@ -1,7 +1,8 @@
 // Why two models differ: the sequence of a diagnosis.
 //
-//   read both · harness (inputs, outputs, labels) · is there a gap? · match · ladder · blame · causes in
-//   the file, strongest first, what remains measured again after each · the fix, measured · report
+//   read both · harness (inputs, outputs, labels) · is there a gap? · match · ladder · blame ·
+//   causes in the file, strongest first, what remains measured again after each · the fix, measured
+//   · report
 //
 // All numbers of an Explanation add up:
 //   sum of recovers + unexplained = total,   sum of alone + interaction = sum of recovers
@@ -23,7 +24,7 @@ struct ExplainOptions {
   Dialect dialect = Dialect::kXnnpack;
   int threads = 0;
   std::uint64_t seed = 1;
-  std::string fix_path;              // --fix: where the healed file goes; empty = not written
+  std::string fix_path;  // --fix: where the healed file goes; empty = not written
   std::string user_outputs_path, dump_path, calibration_path;
   Progress progress;
 };
@@ -31,12 +32,12 @@ struct ExplainOptions {
 struct Gap {
   double fl = 0, qt = 0, reference = 0, total = 0, p_value = 1;
   Interval interval;
-  std::string verdict;               // none, normal, loss, undecided
+  std::string verdict;  // none, normal, loss, undecided
 };
 
 struct Fixed {
   std::string path;
-  double value = 0, delta = 0;       // delta: against the reference, positive = still worse
+  double value = 0, delta = 0;  // delta: against the reference, positive = still worse
   std::uint64_t bytes = 0;
   bool written = false;
 };
@@ -66,6 +67,7 @@ struct Explanation {
 };
 
 // Throws Error on files or data that do not fit.  `data` is as read, not yet bound to a model.
-Explanation explain(ModelPtr float_model, ModelPtr quant_model, const Dataset& data, const ExplainOptions& options);
+Explanation explain(ModelPtr float_model, ModelPtr quant_model, const Dataset& data,
+                    const ExplainOptions& options);
 
 }  // namespace litegap

@@ -6,7 +6,9 @@
 namespace litegap {
 namespace {
 
-bool is_conversion(const Op& op) { return op.code == OpCode::kQuantize || op.code == OpCode::kDequantize; }
+bool is_conversion(const Op& op) {
+  return op.code == OpCode::kQuantize || op.code == OpCode::kDequantize;
+}
 
 bool has_codes(const Model& model) {
   return std::any_of(model.main().ops.begin(), model.main().ops.end(), [&](const Op& op) {
@@ -26,7 +28,9 @@ struct ErrorSums {
 class Values : public Observer {
  public:
   explicit Values(std::size_t tensors) : at(tensors) {}
-  void on_value(int, int tensor, const Array& value) override { at[static_cast<std::size_t>(tensor)] = value.clone(); }
+  void on_value(int, int tensor, const Array& value) override {
+    at[static_cast<std::size_t>(tensor)] = value.clone();
+  }
   std::vector<Array> at;
 };
 
@@ -45,7 +49,9 @@ void add_error(const Array& exact, const Array& found, double& signal, double& e
   }
 }
 
-double relative(double signal, double error) { return signal > 0 ? std::sqrt(error / signal) : (error > 0 ? 1.0 : 0.0); }
+double relative(double signal, double error) {
+  return signal > 0 ? std::sqrt(error / signal) : (error > 0 ? 1.0 : 0.0);
+}
 
 // A model of one operator, its activations as graph inputs.
 std::shared_ptr<Model> single_op(const Model& model, int op) {
@@ -56,8 +62,11 @@ std::shared_ptr<Model> single_op(const Model& model, int op) {
   graph.ops = {model.main().ops[static_cast<std::size_t>(op)]};
   graph.outputs = graph.ops[0].outputs;
   for (const int t : graph.ops[0].inputs) {
-    if (t < 0 || graph.tensors[static_cast<std::size_t>(t)].constant || graph.tensors[static_cast<std::size_t>(t)].is_variable) continue;
-    if (std::find(graph.inputs.begin(), graph.inputs.end(), t) == graph.inputs.end()) graph.inputs.push_back(t);
+    if (t < 0 || graph.tensors[static_cast<std::size_t>(t)].constant ||
+        graph.tensors[static_cast<std::size_t>(t)].is_variable)
+      continue;
+    if (std::find(graph.inputs.begin(), graph.inputs.end(), t) == graph.inputs.end())
+      graph.inputs.push_back(t);
   }
   one->graphs.push_back(std::move(graph));
   return one;
@@ -68,10 +77,16 @@ struct LocalProbe {
   Plan exact, rounded;
   Workspace exact_space, rounded_space;
   std::vector<int> inputs;
-  LocalProbe(Plan a, Plan b, std::vector<int> in) : exact(std::move(a)), rounded(std::move(b)), exact_space(exact), rounded_space(rounded), inputs(std::move(in)) {}
+  LocalProbe(Plan a, Plan b, std::vector<int> in)
+      : exact(std::move(a)),
+        rounded(std::move(b)),
+        exact_space(exact),
+        rounded_space(rounded),
+        inputs(std::move(in)) {}
 };
 
-std::unique_ptr<LocalProbe> local_probe(const Model& model, int op, const std::map<int, Array>& weights) {
+std::unique_ptr<LocalProbe> local_probe(const Model& model, int op,
+                                        const std::map<int, Array>& weights) {
   const auto one = single_op(model, op);
   if (one->main().inputs.empty()) return nullptr;
   Numerics exact{.arith = Arith::kReal};
@@ -80,7 +95,8 @@ std::unique_ptr<LocalProbe> local_probe(const Model& model, int op, const std::m
     if (t >= 0 && w != weights.end()) exact.constants[t] = w->second;
   }
   try {
-    return std::make_unique<LocalProbe>(make_plan(one, exact), make_plan(one, {.arith = Arith::kFake}), one->main().inputs);
+    return std::make_unique<LocalProbe>(
+        make_plan(one, exact), make_plan(one, {.arith = Arith::kFake}), one->main().inputs);
   } catch (const Error&) {
     return nullptr;
   }
@@ -97,24 +113,36 @@ void probe_once(LocalProbe& probe, const Values& float_values, std::vector<doubl
   probe.rounded_space.reset();
   run(probe.exact, probe.exact_space, inputs);
   run(probe.rounded, probe.rounded_space, inputs);
-  if (probe.exact.output_type(0) != DType::kFloat32 || probe.rounded.output_type(0) != DType::kFloat32) return;
+  if (probe.exact.output_type(0) != DType::kFloat32 ||
+      probe.rounded.output_type(0) != DType::kFloat32)
+    return;
   add_error(probe.exact_space.output(0), probe.rounded_space.output(0), sums[0], sums[1]);
 }
 
-void measure_errors(Lab& lab, const World& world, const std::map<int, Array>& weights, std::vector<Layer>& layers) {
+void measure_errors(Lab& lab, const World& world, const std::map<int, Array>& weights,
+                    std::vector<Layer>& layers) {
   const Model& model = *world.qt.model;
   const Graph& graph = model.main();
   Setup real = world.qt;
   real.feed = Feed::kQuantize;
-  real.numerics = {.arith = Arith::kReal, .dialect = world.qt.numerics.dialect, .overrides = {}, .kernels = {}, .unquantized = {}, .constants = weights};
+  real.numerics = {.arith = Arith::kReal,
+                   .dialect = world.qt.numerics.dialect,
+                   .overrides = {},
+                   .kernels = {},
+                   .unquantized = {},
+                   .constants = weights};
   Setup integer = world.qt;
   integer.feed = Feed::kQuantize;
-  const Plan real_plan = make_plan(real.model, real.numerics), integer_plan = make_plan(integer.model, integer.numerics);
+  const Plan real_plan = make_plan(real.model, real.numerics),
+             integer_plan = make_plan(integer.model, integer.numerics);
   Workspace real_space(real_plan), integer_space(integer_plan);
-  ErrorSums sums{std::vector<double>(graph.tensors.size()), std::vector<double>(graph.tensors.size())};
+  ErrorSums sums{std::vector<double>(graph.tensors.size()),
+                 std::vector<double>(graph.tensors.size())};
   std::vector<std::unique_ptr<LocalProbe>> probes;
   std::vector<std::vector<double>> local(graph.ops.size(), std::vector<double>(2));
-  for (std::size_t op = 0; op < graph.ops.size(); ++op) probes.push_back(is_conversion(graph.ops[op]) ? nullptr : local_probe(model, static_cast<int>(op), weights));
+  for (std::size_t op = 0; op < graph.ops.size(); ++op)
+    probes.push_back(
+        is_conversion(graph.ops[op]) ? nullptr : local_probe(model, static_cast<int>(op), weights));
   const std::size_t samples = std::min<std::size_t>(8, world.data.count);
   for (std::size_t k = 0; k < samples; ++k) {
     const std::size_t row = k * world.data.count / samples;
@@ -136,16 +164,19 @@ void measure_errors(Lab& lab, const World& world, const std::map<int, Array>& we
       if (probes[op]) probe_once(*probes[op], a, local[op]);
     }
   }
-  lab.stats().passes += 4.0 * static_cast<double>(samples) / static_cast<double>(std::max<std::size_t>(1, world.data.count));
+  lab.stats().passes += 4.0 * static_cast<double>(samples) /
+                        static_cast<double>(std::max<std::size_t>(1, world.data.count));
   for (Layer& layer : layers) {
     const Op& op = graph.ops[static_cast<std::size_t>(layer.op)];
     const auto t = static_cast<std::size_t>(op.outputs[0]);
-    layer.local_error = relative(local[static_cast<std::size_t>(layer.op)][0], local[static_cast<std::size_t>(layer.op)][1]);
+    layer.local_error = relative(local[static_cast<std::size_t>(layer.op)][0],
+                                 local[static_cast<std::size_t>(layer.op)][1]);
     layer.accumulated_error = relative(sums.signal[t], sums.error[t]);
     double entering = layer.local_error * layer.local_error;
     for (const int in : op.inputs) {
       if (in >= 0 && !graph.tensors[static_cast<std::size_t>(in)].constant) {
-        const double e = relative(sums.signal[static_cast<std::size_t>(in)], sums.error[static_cast<std::size_t>(in)]);
+        const double e = relative(sums.signal[static_cast<std::size_t>(in)],
+                                  sums.error[static_cast<std::size_t>(in)]);
         entering += e * e;
       }
     }
@@ -159,7 +190,8 @@ std::vector<Rung> climb(Lab& lab, const World& world, const std::map<int, Array>
   std::vector<Rung> rungs;
   const Predictions reference = lab.predict_float(world);
   double above = 0;
-  const auto add = [&](const std::string& name, const std::string& what, const Predictions& p, bool moves) {
+  const auto add = [&](const std::string& name, const std::string& what, const Predictions& p,
+                       bool moves) {
     const double v = lab.value(p, world.data, &reference);
     rungs.push_back({name, what, v, rungs.empty() ? 0.0 : lab.loss(above, v)});
     if (moves) above = v;
@@ -172,12 +204,18 @@ std::vector<Rung> climb(Lab& lab, const World& world, const std::map<int, Array>
   w.qt.numerics = {.arith = Arith::kReal, .dialect = dialect};
   const Predictions r2 = lab.predict_quant(w);
   if (has_codes(*world.qt.model)) {
-    // R2 and R3 are two ways from R1; R4 joins them.  Steps: R2 and R3 are losses against R1, the step
-    // of R4 is what is left of R1 -> R4 after both, so the steps still add up.
+    // R2 and R3 are two ways from R1; R4 joins them.  Steps: R2 and R3 are losses against R1, the
+    // step of R4 is what is left of R1 -> R4 after both, so the steps still add up.
     const double r1 = above;
     add("R2", "weights as stored, activations float", r2, false);
-    w.qt.numerics = {.arith = Arith::kFake, .dialect = dialect, .overrides = {}, .kernels = {}, .unquantized = {}, .constants = weights};
-    add("R3", "float weights, activations rounded to the file's scales", lab.predict_quant(w), false);
+    w.qt.numerics = {.arith = Arith::kFake,
+                     .dialect = dialect,
+                     .overrides = {},
+                     .kernels = {},
+                     .unquantized = {},
+                     .constants = weights};
+    add("R3", "float weights, activations rounded to the file's scales", lab.predict_quant(w),
+        false);
     w.qt.numerics = {.arith = Arith::kFake, .dialect = dialect};
     const Predictions r4 = lab.predict_quant(w);
     add("R4", "weights and activations rounded, real arithmetic", r4, true);
@@ -196,11 +234,13 @@ std::vector<Rung> climb(Lab& lab, const World& world, const std::map<int, Array>
   }();
   (void)runs_reference;
   w.qt.numerics = world.qt.numerics;
-  add("R6", fmt::format("the kernels the user runs ({})", dialect_name(dialect)), lab.predict_quant(w), true);
+  add("R6", fmt::format("the kernels the user runs ({})", dialect_name(dialect)),
+      lab.predict_quant(w), true);
   return rungs;
 }
 
-std::vector<Layer> blame(Lab& lab, const World& world, const Match& match, const std::map<int, Array>& weights,
+std::vector<Layer> blame(Lab& lab, const World& world, const Match& match,
+                         const std::map<int, Array>& weights,
                          const std::vector<std::size_t>& rows) {
   const Graph& graph = world.qt.model->main();
   std::vector<Layer> layers;
@@ -229,14 +269,19 @@ std::vector<Layer> blame(Lab& lab, const World& world, const Match& match, const
     return score(lab.metric(), {&p, &part, &reference});
   };
   const Dialect dialect = world.qt.numerics.dialect;
-  const Numerics none{.arith = Arith::kReal, .dialect = dialect, .overrides = {}, .kernels = {}, .unquantized = {}, .constants = weights};
+  const Numerics none{.arith = Arith::kReal,
+                      .dialect = dialect,
+                      .overrides = {},
+                      .kernels = {},
+                      .unquantized = {},
+                      .constants = weights};
   const double clean = price(none);
   const double all = price({.arith = Arith::kFake, .dialect = dialect});
   double total = 0;
   for (std::size_t i = 0; i < layers.size(); ++i) {
     Layer& layer = layers[i];
     const Op& op = graph.ops[static_cast<std::size_t>(layer.op)];
-    Numerics alone = none;                     // only this operator as the file has it
+    Numerics alone = none;  // only this operator as the file has it
     alone.overrides[layer.op] = Arith::kFake;
     Numerics without{.arith = Arith::kFake, .dialect = dialect};  // all but this one
     without.overrides[layer.op] = Arith::kReal;
@@ -248,9 +293,11 @@ std::vector<Layer> blame(Lab& lab, const World& world, const Match& match, const
     layer.alone = lab.loss(clean, price(alone));
     layer.without = lab.loss(price(without), all);
     total += std::max(0.0, (layer.alone + layer.without) / 2);
-    report_progress(lab.progress(), "pricing operators", static_cast<double>(i + 1) / static_cast<double>(layers.size()));
+    report_progress(lab.progress(), "pricing operators",
+                    static_cast<double>(i + 1) / static_cast<double>(layers.size()));
   }
-  for (Layer& layer : layers) layer.share = total > 0 ? std::max(0.0, (layer.alone + layer.without) / 2) / total : 0;
+  for (Layer& layer : layers)
+    layer.share = total > 0 ? std::max(0.0, (layer.alone + layer.without) / 2) / total : 0;
   return layers;
 }
 

@@ -1,14 +1,16 @@
 #include "diagnose/match.h"
 
-#include "run/stats.h"
-
 #include <algorithm>
 #include <cmath>
+
+#include "run/stats.h"
 
 namespace litegap {
 namespace {
 
-bool is_conversion(const Op& op) { return op.code == OpCode::kQuantize || op.code == OpCode::kDequantize; }
+bool is_conversion(const Op& op) {
+  return op.code == OpCode::kQuantize || op.code == OpCode::kDequantize;
+}
 
 std::vector<int> working_ops(const Graph& graph) {
   std::vector<int> ops;
@@ -37,8 +39,11 @@ bool match_structure(const Graph& fl, const Graph& qt, Match& match) {
   const auto a = working_ops(fl), b = working_ops(qt);
   if (a.size() != b.size()) return false;
   for (std::size_t i = 0; i < a.size(); ++i) {
-    if (fl.ops[static_cast<std::size_t>(a[i])].code != qt.ops[static_cast<std::size_t>(b[i])].code) return false;
-    if (fl.ops[static_cast<std::size_t>(a[i])].outputs.size() != qt.ops[static_cast<std::size_t>(b[i])].outputs.size()) return false;
+    if (fl.ops[static_cast<std::size_t>(a[i])].code != qt.ops[static_cast<std::size_t>(b[i])].code)
+      return false;
+    if (fl.ops[static_cast<std::size_t>(a[i])].outputs.size() !=
+        qt.ops[static_cast<std::size_t>(b[i])].outputs.size())
+      return false;
   }
   for (std::size_t i = 0; i < a.size(); ++i) {
     const Op& x = fl.ops[static_cast<std::size_t>(a[i])];
@@ -53,9 +58,11 @@ bool match_structure(const Graph& fl, const Graph& qt, Match& match) {
     const Op& x = fl.ops[static_cast<std::size_t>(a[i])];
     const Op& y = qt.ops[static_cast<std::size_t>(b[i])];
     match.float_op[static_cast<std::size_t>(b[i])] = a[i];
-    for (std::size_t o = 0; o < y.outputs.size(); ++o) match.float_tensor[static_cast<std::size_t>(y.outputs[o])] = x.outputs[o];
+    for (std::size_t o = 0; o < y.outputs.size(); ++o)
+      match.float_tensor[static_cast<std::size_t>(y.outputs[o])] = x.outputs[o];
   }
-  for (std::size_t i = 0; i < std::min(fl.inputs.size(), qt.inputs.size()); ++i) match.float_tensor[static_cast<std::size_t>(qt.inputs[i])] = fl.inputs[i];
+  for (std::size_t i = 0; i < std::min(fl.inputs.size(), qt.inputs.size()); ++i)
+    match.float_tensor[static_cast<std::size_t>(qt.inputs[i])] = fl.inputs[i];
   match.method = "structure";
   return true;
 }
@@ -73,12 +80,16 @@ class Trace : public BlockObserver {
   std::vector<std::vector<float>> values;
 };
 
-std::vector<std::vector<float>> trace(Lab& lab, Setup setup, const Dataset& data, std::size_t samples) {
+std::vector<std::vector<float>> trace(Lab& lab, Setup setup, const Dataset& data,
+                                      std::size_t samples) {
   std::vector<std::size_t> rows;
-  for (std::size_t i = 0; i < std::min(samples, data.count); ++i) rows.push_back(i * data.count / std::min(samples, data.count));
+  for (std::size_t i = 0; i < std::min(samples, data.count); ++i)
+    rows.push_back(i * data.count / std::min(samples, data.count));
   std::vector<std::vector<float>> result;
-  observe(setup, data, lab.options(rows), [&](std::size_t) { return std::make_unique<Trace>(setup.model->main().tensors.size()); },
-          [&](BlockObserver& b) { result = std::move(static_cast<Trace&>(b).values); });
+  observe(
+      setup, data, lab.options(rows),
+      [&](std::size_t) { return std::make_unique<Trace>(setup.model->main().tensors.size()); },
+      [&](BlockObserver& b) { result = std::move(static_cast<Trace&>(b).values); });
   return result;
 }
 
@@ -91,7 +102,8 @@ void match_values(Lab& lab, const World& world, Match& match) {
   const auto b = trace(lab, quant_real, world.data, 4);
   std::vector<bool> taken(fl.tensors.size(), false);
   const auto ops = working_ops(qt);
-  for (std::size_t i = 0; i < std::min(fl.inputs.size(), qt.inputs.size()); ++i) match.float_tensor[static_cast<std::size_t>(qt.inputs[i])] = fl.inputs[i];
+  for (std::size_t i = 0; i < std::min(fl.inputs.size(), qt.inputs.size()); ++i)
+    match.float_tensor[static_cast<std::size_t>(qt.inputs[i])] = fl.inputs[i];
   for (const int op : ops) {
     for (const int t : qt.ops[static_cast<std::size_t>(op)].outputs) {
       const auto& mine = b[static_cast<std::size_t>(t)];
@@ -100,9 +112,12 @@ void match_values(Lab& lab, const World& world, Match& match) {
       for (std::size_t fo = 0; fo < fl.ops.size(); ++fo) {
         for (const int ft : fl.ops[fo].outputs) {
           const auto& theirs = a[static_cast<std::size_t>(ft)];
-          if (taken[static_cast<std::size_t>(ft)] || theirs.size() != mine.size() || mine.empty()) continue;
+          if (taken[static_cast<std::size_t>(ft)] || theirs.size() != mine.size() || mine.empty())
+            continue;
           double score = correlation(theirs, mine);
-          if (fl.tensors[static_cast<std::size_t>(ft)].name == qt.tensors[static_cast<std::size_t>(t)].name) score += 0.5;
+          if (fl.tensors[static_cast<std::size_t>(ft)].name ==
+              qt.tensors[static_cast<std::size_t>(t)].name)
+            score += 0.5;
           if (fl.ops[fo].code == qt.ops[static_cast<std::size_t>(op)].code) score += 0.02;
           if (score > best_score + 1e-6) {
             best_score = score;

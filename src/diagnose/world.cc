@@ -17,11 +17,17 @@ Array relabel(const Array& labels, const std::vector<int>& to) {
   const auto mapped = out.mutable_span<std::int64_t>();
   for (std::size_t i = 0; i < labels.elements(); ++i) {
     std::int64_t label = 0;
-    if (labels.dtype() == DType::kInt64) label = labels.span<std::int64_t>()[i];
-    else if (labels.dtype() == DType::kInt32) label = labels.span<std::int32_t>()[i];
-    else if (labels.dtype() == DType::kFloat32) label = static_cast<std::int64_t>(labels.span<float>()[i]);
-    else fail("labels of type {} cannot be renamed", dtype_name(labels.dtype()));
-    mapped[i] = label >= 0 && static_cast<std::size_t>(label) < to.size() ? to[static_cast<std::size_t>(label)] : label;
+    if (labels.dtype() == DType::kInt64)
+      label = labels.span<std::int64_t>()[i];
+    else if (labels.dtype() == DType::kInt32)
+      label = labels.span<std::int32_t>()[i];
+    else if (labels.dtype() == DType::kFloat32)
+      label = static_cast<std::int64_t>(labels.span<float>()[i]);
+    else
+      fail("labels of type {} cannot be renamed", dtype_name(labels.dtype()));
+    mapped[i] = label >= 0 && static_cast<std::size_t>(label) < to.size()
+                    ? to[static_cast<std::size_t>(label)]
+                    : label;
   }
   return out;
 }
@@ -31,7 +37,8 @@ std::string numerics_key(const Numerics& n) {
   for (const auto& [op, a] : n.overrides) key += fmt::format(" o{}={}", op, arith_name(a));
   for (const auto& [op, d] : n.kernels) key += fmt::format(" k{}={}", op, dialect_name(d));
   for (const int t : n.unquantized) key += fmt::format(" u{}", t);
-  for (const auto& [t, a] : n.constants) key += fmt::format(" c{}@{}", t, static_cast<const void*>(a.data()));
+  for (const auto& [t, a] : n.constants)
+    key += fmt::format(" c{}@{}", t, static_cast<const void*>(a.data()));
   return key;
 }
 
@@ -41,7 +48,8 @@ World apply(World world, const Edit& edit) {
   std::visit(Overloaded{
                  [&](const EditInput& e) { world.fl.input_map = world.qt.input_map = e.map; },
                  [&](const EditFeed& e) {
-                   if (e.feed == Feed::kAsGiven && world.data.quant_inputs.empty()) fail("{}: the data hold no x_quant", world.data.path);
+                   if (e.feed == Feed::kAsGiven && world.data.quant_inputs.empty())
+                     fail("{}: the data hold no x_quant", world.data.path);
                    world.qt.feed = e.feed;
                  },
                  [&](const EditAnswers& e) { world.answers = e.answers; },
@@ -56,18 +64,30 @@ World apply(World world, const Edit& edit) {
 }
 
 Json to_json(const Edit& edit) {
-  return std::visit(Overloaded{
-                        [](const EditInput& e) { return Json{{"edit", "input-map"}, {"map", to_text(e.map)}}; },
-                        [](const EditFeed& e) {
-                          return Json{{"edit", "input-codes"}, {"feed", e.feed == Feed::kQuantize ? "round(x / scale) + zero_point" : "as given"}};
-                        },
-                        [](const EditAnswers& e) {
-                          return Json{{"edit", "answers"}, {"from", e.answers == Answers::kModel ? "dequantized outputs of the file" : e.answers == Answers::kDump ? "device dump" : "user outputs"}};
-                        },
-                        [](const EditLabels& e) { return Json{{"edit", "labels"}, {"to", e.to}}; },
-                        [](const EditModel& e) { return Json{{"edit", "file"}, {"what", e.what}}; },
-                    },
-                    edit);
+  return std::visit(
+      Overloaded{
+          [](const EditInput& e) {
+            return Json{{"edit", "input-map"}, {"map", to_text(e.map)}};
+          },
+          [](const EditFeed& e) {
+            return Json{
+                {"edit", "input-codes"},
+                {"feed", e.feed == Feed::kQuantize ? "round(x / scale) + zero_point" : "as given"}};
+          },
+          [](const EditAnswers& e) {
+            return Json{{"edit", "answers"},
+                        {"from", e.answers == Answers::kModel  ? "dequantized outputs of the file"
+                                 : e.answers == Answers::kDump ? "device dump"
+                                                               : "user outputs"}};
+          },
+          [](const EditLabels& e) {
+            return Json{{"edit", "labels"}, {"to", e.to}};
+          },
+          [](const EditModel& e) {
+            return Json{{"edit", "file"}, {"what", e.what}};
+          },
+      },
+      edit);
 }
 
 PredictOptions Lab::options(const std::vector<std::size_t>& rows) {
@@ -78,7 +98,8 @@ PredictOptions Lab::options(const std::vector<std::size_t>& rows) {
   return o;
 }
 
-Predictions Lab::cached(const std::string& key, const Setup& setup, const Dataset& data, const std::vector<std::size_t>& rows) {
+Predictions Lab::cached(const std::string& key, const Setup& setup, const Dataset& data,
+                        const std::vector<std::size_t>& rows) {
   const auto found = cache_.find(key);
   if (found != cache_.end()) return found->second;
   keep_.push_back(setup.model);
@@ -86,17 +107,19 @@ Predictions Lab::cached(const std::string& key, const Setup& setup, const Datase
 }
 
 Predictions Lab::predict_float(const World& world, const std::vector<std::size_t>& rows) {
-  const std::string key = fmt::format("{} {} {} {} rows{:x}", static_cast<const void*>(world.fl.model.get()), numerics_key(world.fl.numerics),
-                                      to_text(world.fl.input_map), static_cast<int>(world.fl.feed),
-                                      hash_bytes(std::as_bytes(std::span(rows))));
+  const std::string key =
+      fmt::format("{} {} {} {} rows{:x}", static_cast<const void*>(world.fl.model.get()),
+                  numerics_key(world.fl.numerics), to_text(world.fl.input_map),
+                  static_cast<int>(world.fl.feed), hash_bytes(std::as_bytes(std::span(rows))));
   return cached(key, world.fl, world.data, rows);
 }
 
 Predictions Lab::predict_quant(const World& world, const std::vector<std::size_t>& rows) {
   if (world.answers != Answers::kModel && rows.empty()) return world.recorded;
-  const std::string key = fmt::format("{} {} {} {} rows{:x}", static_cast<const void*>(world.qt.model.get()), numerics_key(world.qt.numerics),
-                                      to_text(world.qt.input_map), static_cast<int>(world.qt.feed),
-                                      hash_bytes(std::as_bytes(std::span(rows))));
+  const std::string key =
+      fmt::format("{} {} {} {} rows{:x}", static_cast<const void*>(world.qt.model.get()),
+                  numerics_key(world.qt.numerics), to_text(world.qt.input_map),
+                  static_cast<int>(world.qt.feed), hash_bytes(std::as_bytes(std::span(rows))));
   return cached(key, world.qt, world.data, rows);
 }
 
@@ -113,8 +136,8 @@ double Lab::value(const Predictions& p, const Dataset& data, const Predictions* 
   return score(metric_, {&p, &data, reference});
 }
 
-Paired Lab::paired(const Predictions& a, const Dataset& a_data, const Predictions& b, const Dataset& b_data,
-                   const Predictions& reference) const {
+Paired Lab::paired(const Predictions& a, const Dataset& a_data, const Predictions& b,
+                   const Dataset& b_data, const Predictions& reference) const {
   return compare(metric_, {&a, &a_data, &reference}, {&b, &b_data, &reference}, seed_);
 }
 

@@ -15,8 +15,8 @@
 namespace litegap {
 
 struct Multiplier {
-  std::int32_t mantissa = 0;   // 0, or in [2^30, 2^31)
-  int exponent = 0;            // value = mantissa * 2^(exponent - 31)
+  std::int32_t mantissa = 0;  // 0, or in [2^30, 2^31)
+  int exponent = 0;           // value = mantissa * 2^(exponent - 31)
 };
 
 // Section 1.1.
@@ -39,8 +39,10 @@ inline std::int32_t wrap_shift_left(std::int32_t x, int n) {
 
 // HM: rounding doubling high multiply.
 inline std::int32_t high_multiply(std::int32_t a, std::int32_t b) {
-  if (a == std::numeric_limits<std::int32_t>::min() && a == b) return std::numeric_limits<std::int32_t>::max();
-  return static_cast<std::int32_t>((static_cast<std::int64_t>(a) * b + (std::int64_t{1} << 30)) >> 31);
+  if (a == std::numeric_limits<std::int32_t>::min() && a == b)
+    return std::numeric_limits<std::int32_t>::max();
+  return static_cast<std::int32_t>((static_cast<std::int64_t>(a) * b + (std::int64_t{1} << 30)) >>
+                                   31);
 }
 inline std::int32_t shift_right_away(std::int32_t x, int n) {
   if (n == 0) return x;
@@ -48,12 +50,14 @@ inline std::int32_t shift_right_away(std::int32_t x, int n) {
   const std::int64_t mask = (std::int64_t{1} << n) - 1;
   const std::int64_t rest = static_cast<std::int64_t>(x) & mask;
   const std::int64_t threshold = (mask >> 1) + (x < 0 ? 1 : 0);
-  return static_cast<std::int32_t>((static_cast<std::int64_t>(x) >> n) + (rest > threshold ? 1 : 0));
+  return static_cast<std::int32_t>((static_cast<std::int64_t>(x) >> n) +
+                                   (rest > threshold ? 1 : 0));
 }
 inline std::int32_t shift_right_up(std::int32_t x, int n) {
   if (n == 0) return x;
   if (n >= 32) return 0;
-  return static_cast<std::int32_t>((static_cast<std::int64_t>(x) + (std::int64_t{1} << (n - 1))) >> n);
+  return static_cast<std::int32_t>((static_cast<std::int64_t>(x) + (std::int64_t{1} << (n - 1))) >>
+                                   n);
 }
 
 // The "double" profile: reference kernels and scalar tails.
@@ -70,26 +74,34 @@ inline std::int32_t scale_up(std::int32_t x, Multiplier m) {
 inline std::int32_t scale_16x8(std::int64_t x, Multiplier m) {
   const std::int32_t reduced = m.mantissa < 0x7FFF0000 ? (m.mantissa + (1 << 15)) >> 16 : 0x7FFF;
   const int shift = 15 - m.exponent;
-  if (shift <= 0) return static_cast<std::int32_t>(static_cast<std::uint64_t>(x * reduced) << -shift);
+  if (shift <= 0)
+    return static_cast<std::int32_t>(static_cast<std::uint64_t>(x * reduced) << -shift);
   if (shift > 62) return 0;
   return static_cast<std::int32_t>((x * reduced + (std::int64_t{1} << (shift - 1))) >> shift);
 }
 
-inline std::int32_t round_away(float x) {   // rha to int32; out of range gives INT32_MIN like x86
+inline std::int32_t round_away(float x) {  // rha to int32; out of range gives INT32_MIN like x86
   const float r = std::round(x);
-  return r >= 2147483648.0f || r < -2147483648.0f || std::isnan(r) ? std::numeric_limits<std::int32_t>::min() : static_cast<std::int32_t>(r);
+  return r >= 2147483648.0f || r < -2147483648.0f || std::isnan(r)
+             ? std::numeric_limits<std::int32_t>::min()
+             : static_cast<std::int32_t>(r);
 }
 inline std::int32_t round_away(double x) {
   const double r = std::round(x);
-  return r >= 2147483648.0 || r < -2147483648.0 || std::isnan(r) ? std::numeric_limits<std::int32_t>::min() : static_cast<std::int32_t>(r);
+  return r >= 2147483648.0 || r < -2147483648.0 || std::isnan(r)
+             ? std::numeric_limits<std::int32_t>::min()
+             : static_cast<std::int32_t>(r);
 }
 inline std::int32_t round_even(float x) {
   const float r = std::nearbyint(x);
-  return r >= 2147483648.0f || r < -2147483648.0f || std::isnan(r) ? std::numeric_limits<std::int32_t>::min() : static_cast<std::int32_t>(r);
+  return r >= 2147483648.0f || r < -2147483648.0f || std::isnan(r)
+             ? std::numeric_limits<std::int32_t>::min()
+             : static_cast<std::int32_t>(r);
 }
 
 // Section 1.5: XNNPACK's float32 requantization of a 32-bit sum.
-inline std::int32_t requantize_xnn(std::int32_t sum, float scale, std::int32_t zero_point, std::int32_t low, std::int32_t high) {
+inline std::int32_t requantize_xnn(std::int32_t sum, float scale, std::int32_t zero_point,
+                                   std::int32_t low, std::int32_t high) {
   float v = static_cast<float>(sum) * scale;
   v = std::min(v, static_cast<float>(high - zero_point));
   const std::int32_t i = std::clamp(round_even(v), -65536, 65536);
@@ -97,6 +109,8 @@ inline std::int32_t requantize_xnn(std::int32_t sum, float scale, std::int32_t z
   return std::max(std::min(shifted, high), low);
 }
 
-struct Range32 { std::int32_t low = 0, high = 0; };
+struct Range32 {
+  std::int32_t low = 0, high = 0;
+};
 
 }  // namespace litegap

@@ -6,18 +6,18 @@
 
 namespace litegap {
 
-std::span<const KernelRow> elementwise_kernel_rows();  // ADD, SUB, MUL, MAXIMUM, MINIMUM, …
-std::span<const KernelRow> divide_kernel_rows();       // DIV, FLOOR_DIV, FLOOR_MOD, POW
-std::span<const KernelRow> unary_kernel_rows();        // RELU and relatives, PRELU, HARD_SWISH
-std::span<const KernelRow> curve_kernel_rows();        // LOGISTIC, TANH, ELU, GELU, EXP, LOG
-std::span<const KernelRow> math_kernel_rows();         // ABS, NEG, SQRT, RSQRT, FLOOR, SIN, …
-std::span<const KernelRow> softmax_kernel_rows();      // SOFTMAX
-std::span<const KernelRow> log_softmax_kernel_rows();  // LOG_SOFTMAX
-std::span<const KernelRow> pool_kernel_rows();         // AVERAGE_POOL_2D, MAX_POOL_2D
-std::span<const KernelRow> reduce_kernel_rows();       // MEAN, SUM, REDUCE_MAX, REDUCE_MIN
-std::span<const KernelRow> quantize_kernel_rows();     // QUANTIZE, DEQUANTIZE
-std::span<const KernelRow> l2norm_kernel_rows();       // L2_NORMALIZATION
-std::span<const KernelRow> arg_kernel_rows();          // ARG_MAX, ARG_MIN
+std::span<const KernelRow> elementwise_kernel_rows();   // ADD, SUB, MUL, MAXIMUM, MINIMUM, …
+std::span<const KernelRow> divide_kernel_rows();        // DIV, FLOOR_DIV, FLOOR_MOD, POW
+std::span<const KernelRow> unary_kernel_rows();         // RELU and relatives, PRELU, HARD_SWISH
+std::span<const KernelRow> curve_kernel_rows();         // LOGISTIC, TANH, ELU, GELU, EXP, LOG
+std::span<const KernelRow> math_kernel_rows();          // ABS, NEG, SQRT, RSQRT, FLOOR, SIN, …
+std::span<const KernelRow> softmax_kernel_rows();       // SOFTMAX
+std::span<const KernelRow> log_softmax_kernel_rows();   // LOG_SOFTMAX
+std::span<const KernelRow> pool_kernel_rows();          // AVERAGE_POOL_2D, MAX_POOL_2D
+std::span<const KernelRow> reduce_kernel_rows();        // MEAN, SUM, REDUCE_MAX, REDUCE_MIN
+std::span<const KernelRow> quantize_kernel_rows();      // QUANTIZE, DEQUANTIZE
+std::span<const KernelRow> l2norm_kernel_rows();        // L2_NORMALIZATION
+std::span<const KernelRow> arg_kernel_rows();           // ARG_MAX, ARG_MIN
 std::span<const KernelRow> batch_matmul_kernel_rows();  // BATCH_MATMUL
 
 }  // namespace litegap

@@ -19,10 +19,14 @@ template <class T>
 RealBounds<T> real_bounds(Activation activation) {
   constexpr T kMost = std::numeric_limits<T>::max();
   switch (activation) {
-    case Activation::kRelu: return {T(0), kMost, true};
-    case Activation::kRelu6: return {T(0), T(6), true};
-    case Activation::kReluN1To1: return {T(-1), T(1), true};
-    default: return {};
+    case Activation::kRelu:
+      return {T(0), kMost, true};
+    case Activation::kRelu6:
+      return {T(0), T(6), true};
+    case Activation::kReluN1To1:
+      return {T(-1), T(1), true};
+    default:
+      return {};
   }
 }
 
@@ -31,11 +35,14 @@ template <class Code>
 Range32 bounds_by(const OpSpec& spec, Code code) {
   const Range32 all = code_range(spec.outputs[0].dtype);
   switch (fused_activation(spec.op->attrs)) {
-    case Activation::kRelu: return {std::max(all.low, code(0.0f)), all.high};
-    case Activation::kRelu6: return {std::max(all.low, code(0.0f)), std::min(all.high, code(6.0f))};
+    case Activation::kRelu:
+      return {std::max(all.low, code(0.0f)), all.high};
+    case Activation::kRelu6:
+      return {std::max(all.low, code(0.0f)), std::min(all.high, code(6.0f))};
     case Activation::kReluN1To1:
       return {std::max(all.low, code(-1.0f)), std::min(all.high, code(1.0f))};
-    default: return all;
+    default:
+      return all;
   }
 }
 }  // namespace detail

@@ -272,7 +272,10 @@ void set_integer(const OpSpec& spec, std::size_t x, std::size_t bias, DType bias
     refuse(spec, "int16 activations with a zero point, expected 0");
   out.wide = bias_type != DType::kInt32;
   if (out.wide && spec.has(bias) && spec.inputs[bias].dtype == DType::kInt32) {
-    refuse(spec, "bias {} is int32 but quantized_bias_type does not say so: the runtime reads 64-bit numbers past its end", spec.inputs[bias].name);
+    refuse(spec,
+           "bias {} is int32 but quantized_bias_type does not say so: the runtime reads 64-bit "
+           "numbers past its end",
+           spec.inputs[bias].name);
   }
   if (spec.has(bias) && spec.inputs[bias].dtype != (out.wide ? DType::kInt64 : DType::kInt32)) {
     refuse(spec, "bias {}: expected {}, found {}", spec.inputs[bias].name,

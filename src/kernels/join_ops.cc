@@ -27,7 +27,8 @@ class JoinKernel final : public Kernel {
       if (p.bytes == 0) continue;
       const auto* in = static_cast<const std::byte*>(io.inputs[i]);
       for (std::int64_t b = 0; b < p.count; ++b) {
-        std::memcpy(out + b * p.step + p.offset, in + b * p.bytes, static_cast<std::size_t>(p.bytes));
+        std::memcpy(out + b * p.step + p.offset, in + b * p.bytes,
+                    static_cast<std::size_t>(p.bytes));
       }
     }
   }
@@ -38,7 +39,8 @@ class JoinKernel final : public Kernel {
 
 class PartKernel final : public Kernel {
  public:
-  PartKernel(std::size_t input, std::vector<Blocks> parts) : input_(input), parts_(std::move(parts)) {}
+  PartKernel(std::size_t input, std::vector<Blocks> parts)
+      : input_(input), parts_(std::move(parts)) {}
   void run(const Io& io) const noexcept override {
     const auto* in = static_cast<const std::byte*>(io.inputs[input_]);
     for (std::size_t i = 0; i < parts_.size(); ++i) {
@@ -46,7 +48,8 @@ class PartKernel final : public Kernel {
       if (p.bytes == 0) continue;
       auto* out = static_cast<std::byte*>(io.outputs[i]);
       for (std::int64_t b = 0; b < p.count; ++b) {
-        std::memcpy(out + b * p.bytes, in + b * p.step + p.offset, static_cast<std::size_t>(p.bytes));
+        std::memcpy(out + b * p.bytes, in + b * p.step + p.offset,
+                    static_cast<std::size_t>(p.bytes));
       }
     }
   }
@@ -57,8 +60,8 @@ class PartKernel final : public Kernel {
 };
 
 // Parts of the given sizes along `axis` of `wide`.
-std::vector<Blocks> parts_of(const Shape& wide, std::size_t axis, const std::vector<std::int64_t>& sizes,
-                             std::size_t unit) {
+std::vector<Blocks> parts_of(const Shape& wide, std::size_t axis,
+                             const std::vector<std::int64_t>& sizes, std::size_t unit) {
   const std::int64_t inner = product(wide, axis + 1, wide.size()) * static_cast<std::int64_t>(unit);
   const std::int64_t count = product(wide, 0, axis), step = wide[axis] * inner;
   std::vector<Blocks> parts;
@@ -88,12 +91,14 @@ std::unique_ptr<Kernel> prepare_pack(OpSpec& spec) {
   for (std::size_t i = 1; i < n; ++i) {
     expect_same_type(spec, i);
     if (spec.inputs[i].shape != in) {
-      refuse(spec, "input {} has shape {}, input 0 {}", i, shape_text(spec.inputs[i].shape), shape_text(in));
+      refuse(spec, "input {} has shape {}, input 0 {}", i, shape_text(spec.inputs[i].shape),
+             shape_text(in));
     }
   }
   const std::size_t axis = checked_axis(spec, attrs.axis, in.size() + 1);
   Shape out = in;
-  out.insert(out.begin() + static_cast<std::ptrdiff_t>(axis), checked_dim(spec, static_cast<std::int64_t>(n)));
+  out.insert(out.begin() + static_cast<std::ptrdiff_t>(axis),
+             checked_dim(spec, static_cast<std::int64_t>(n)));
   spec.outputs[0].shape = out;
   return std::make_unique<JoinKernel>(parts_of(out, axis, std::vector<std::int64_t>(n, 1), unit));
 }
@@ -113,19 +118,23 @@ std::unique_ptr<Kernel> prepare_unpack(OpSpec& spec) {
   Shape out = in;
   out.erase(out.begin() + static_cast<std::ptrdiff_t>(axis));
   for (Operand& o : spec.outputs) {
-    if (o.dtype != spec.inputs[0].dtype) refuse(spec, "an output is {}, the input {}", dtype_name(o.dtype), dtype_name(spec.inputs[0].dtype));
+    if (o.dtype != spec.inputs[0].dtype)
+      refuse(spec, "an output is {}, the input {}", dtype_name(o.dtype),
+             dtype_name(spec.inputs[0].dtype));
     o.shape = out;
   }
   return std::make_unique<PartKernel>(0, parts_of(in, axis, std::vector<std::int64_t>(n, 1), unit));
 }
 
-std::unique_ptr<Kernel> split_into(OpSpec& spec, std::size_t input, std::size_t axis, const std::vector<std::int64_t>& sizes) {
+std::unique_ptr<Kernel> split_into(OpSpec& spec, std::size_t input, std::size_t axis,
+                                   const std::vector<std::int64_t>& sizes) {
   const Operand& in = spec.inputs[input];
   const std::size_t unit = expect_same_type(spec, input);
   if (in.dtype == DType::kBool) refuse_type(spec, in);
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     Operand& o = spec.outputs[i];
-    if (o.dtype != in.dtype) refuse(spec, "output {} is {}, the input {}", i, dtype_name(o.dtype), dtype_name(in.dtype));
+    if (o.dtype != in.dtype)
+      refuse(spec, "output {} is {}, the input {}", i, dtype_name(o.dtype), dtype_name(in.dtype));
     o.shape = in.shape;
     o.shape[axis] = checked_dim(spec, sizes[i]);
   }
@@ -190,7 +199,8 @@ class RescaleJoinKernel final : public Kernel {
       const Blocks& p = parts_[i];
       const auto* in = static_cast<const std::uint8_t*>(io.inputs[i]);
       for (std::int64_t b = 0; b < p.count; ++b) {
-        for (std::int64_t k = 0; k < p.bytes; ++k) out[b * p.step + p.offset + k] = tables_[i][in[b * p.bytes + k]];
+        for (std::int64_t k = 0; k < p.bytes; ++k)
+          out[b * p.step + p.offset + k] = tables_[i][in[b * p.bytes + k]];
       }
     }
   }
@@ -209,22 +219,25 @@ std::array<std::uint8_t, 256> rescale_table(const Quant& from, const Quant& to) 
   for (int x = 0; x < 256; ++x) {
     std::int64_t y = x;
     if (!same) y = round_away(static_cast<float>(x) * k + b) + to.zero_point[0];
-    table[static_cast<std::size_t>(x)] = static_cast<std::uint8_t>(std::clamp<std::int64_t>(y, 0, 255));
+    table[static_cast<std::size_t>(x)] =
+        static_cast<std::uint8_t>(std::clamp<std::int64_t>(y, 0, 255));
   }
   return table;
 }
 
 void check_join_scales(const OpSpec& spec, bool* rescale) {
   const Operand& out = spec.outputs[0];
-  const bool integer = out.dtype == DType::kInt8 || out.dtype == DType::kInt16 || out.dtype == DType::kUint8;
+  const bool integer =
+      out.dtype == DType::kInt8 || out.dtype == DType::kInt16 || out.dtype == DType::kUint8;
   if (!integer || out.quant == nullptr || out.quant->empty()) return;
   for (std::size_t i = 0; i < spec.inputs.size(); ++i) {
     const Quant& q = *spec.inputs[i].quant;
     if (q.empty()) continue;
     if (q.scale[0] == out.quant->scale[0] && q.zero_point[0] == out.quant->zero_point[0]) continue;
     if (out.dtype != DType::kUint8) {
-      refuse(spec, "input {} has scale {} and zero point {}, the output {} and {}: expected the same", i, q.scale[0],
-             q.zero_point[0], out.quant->scale[0], out.quant->zero_point[0]);
+      refuse(spec,
+             "input {} has scale {} and zero point {}, the output {} and {}: expected the same", i,
+             q.scale[0], q.zero_point[0], out.quant->scale[0], out.quant->zero_point[0]);
     }
     *rescale = true;
   }
@@ -242,11 +255,14 @@ std::unique_ptr<Kernel> prepare_concatenation(OpSpec& spec) {
   for (std::size_t i = 0; i < spec.inputs.size(); ++i) {
     expect_same_type(spec, i);
     Shape rest = spec.inputs[i].shape;
-    if (rest.size() != out.size()) refuse(spec, "input {} has {} dimensions, input 0 {}", i, rest.size(), out.size());
+    if (rest.size() != out.size())
+      refuse(spec, "input {} has {} dimensions, input 0 {}", i, rest.size(), out.size());
     sizes.push_back(rest[axis]);
     total += rest[axis];
     rest[axis] = out[axis];
-    if (rest != out) refuse(spec, "input {} has shape {}, which does not go with {} along axis {}", i, shape_text(spec.inputs[i].shape), shape_text(out), axis);
+    if (rest != out)
+      refuse(spec, "input {} has shape {}, which does not go with {} along axis {}", i,
+             shape_text(spec.inputs[i].shape), shape_text(out), axis);
   }
   out[axis] = checked_dim(spec, total);
   shape_elements(out);
@@ -254,8 +270,9 @@ std::unique_ptr<Kernel> prepare_concatenation(OpSpec& spec) {
   auto parts = parts_of(out, axis, sizes, unit);
   if (attrs.activation != Activation::kNone) {
     // The kernels refuse it; XNNPACK takes the node and leaves the activation out.
-    const bool takes = spec.dialect == Dialect::kXnnpack && spec.outputs[0].dtype == DType::kFloat32 &&
-                       spec.inputs.size() >= 2 && attrs.activation <= Activation::kRelu6;
+    const bool takes = spec.dialect == Dialect::kXnnpack &&
+                       spec.outputs[0].dtype == DType::kFloat32 && spec.inputs.size() >= 2 &&
+                       attrs.activation <= Activation::kRelu6;
     if (!takes) refuse(spec, "a fused activation is not supported");
     return std::make_unique<JoinKernel>(std::move(parts));
   }
@@ -263,7 +280,9 @@ std::unique_ptr<Kernel> prepare_concatenation(OpSpec& spec) {
   check_join_scales(spec, &rescale);
   if (!rescale) return std::make_unique<JoinKernel>(std::move(parts));
   std::vector<std::array<std::uint8_t, 256>> tables;
-  for (const Operand& in : spec.inputs) tables.push_back(rescale_table(in.quant->empty() ? *spec.outputs[0].quant : *in.quant, *spec.outputs[0].quant));
+  for (const Operand& in : spec.inputs)
+    tables.push_back(rescale_table(in.quant->empty() ? *spec.outputs[0].quant : *in.quant,
+                                   *spec.outputs[0].quant));
   return std::make_unique<RescaleJoinKernel>(std::move(parts), std::move(tables));
 }
 
@@ -280,8 +299,10 @@ struct Gather {
       for (std::int64_t o = 0; o < outer; ++o, in += axis * bytes) {
         for (std::int64_t i = 0; i < picks; ++i, out += bytes) {
           const std::int64_t at = index[b * picks + i];
-          if (at >= 0 && at < axis) std::memcpy(out, in + at * bytes, n);
-          else std::memset(out, 0, n);
+          if (at >= 0 && at < axis)
+            std::memcpy(out, in + at * bytes, n);
+          else
+            std::memset(out, 0, n);
         }
       }
     }
@@ -292,7 +313,8 @@ template <class I>
 std::unique_ptr<Kernel> gather_kernel(const OpSpec& spec, Gather<I> gather) {
   if (const Array* constant = spec.inputs[1].constant) {
     for (const I at : constant->span<I>()) {
-      if (at < 0 || at >= gather.axis) refuse(spec, "index {} outside of {} elements", at, gather.axis);
+      if (at < 0 || at >= gather.axis)
+        refuse(spec, "index {} outside of {} elements", at, gather.axis);
     }
   }
   return make_kernel(gather);
@@ -306,26 +328,35 @@ std::unique_ptr<Kernel> prepare_gather(OpSpec& spec) {
   if (!spec.has(1)) refuse(spec, "its indices are missing");
   const Shape &in = spec.inputs[0].shape, &index = spec.inputs[1].shape;
   const std::size_t axis = checked_axis(spec, attrs.axis, in.size());
-  const std::int64_t batch_dims = attrs.batch_dims < 0 ? attrs.batch_dims + static_cast<std::int64_t>(index.size()) : attrs.batch_dims;
+  const std::int64_t batch_dims = attrs.batch_dims < 0
+                                      ? attrs.batch_dims + static_cast<std::int64_t>(index.size())
+                                      : attrs.batch_dims;
   if (batch_dims < 0 || batch_dims > static_cast<std::int64_t>(std::min(axis, index.size()))) {
-    refuse(spec, "has {} batch dimensions with axis {} and indices {}", attrs.batch_dims, axis, shape_text(index));
+    refuse(spec, "has {} batch dimensions with axis {} and indices {}", attrs.batch_dims, axis,
+           shape_text(index));
   }
   const auto batches = static_cast<std::size_t>(batch_dims);
   for (std::size_t d = 0; d < batches; ++d) {
-    if (in[d] != index[d]) refuse(spec, "batch dimension {} of {} and {} differs", d, shape_text(in), shape_text(index));
+    if (in[d] != index[d])
+      refuse(spec, "batch dimension {} of {} and {} differs", d, shape_text(in), shape_text(index));
   }
   Shape out(in.begin(), in.begin() + static_cast<std::ptrdiff_t>(axis));
   out.insert(out.end(), index.begin() + batch_dims, index.end());
   out.insert(out.end(), in.begin() + static_cast<std::ptrdiff_t>(axis) + 1, in.end());
   shape_elements(out);
   spec.outputs[0].shape = out;
-  const std::int64_t batch = product(in, 0, batches), outer = product(in, batches, axis), picks = product(index, batches, index.size());
+  const std::int64_t batch = product(in, 0, batches), outer = product(in, batches, axis),
+                     picks = product(index, batches, index.size());
   const std::int64_t bytes = product(in, axis + 1, in.size()) * static_cast<std::int64_t>(unit);
   switch (spec.inputs[1].dtype) {
-    case DType::kInt16: return gather_kernel(spec, Gather<std::int16_t>{batch, outer, in[axis], picks, bytes});
-    case DType::kInt32: return gather_kernel(spec, Gather<std::int32_t>{batch, outer, in[axis], picks, bytes});
-    case DType::kInt64: return gather_kernel(spec, Gather<std::int64_t>{batch, outer, in[axis], picks, bytes});
-    default: refuse(spec, "its indices are of type {}", dtype_name(spec.inputs[1].dtype));
+    case DType::kInt16:
+      return gather_kernel(spec, Gather<std::int16_t>{batch, outer, in[axis], picks, bytes});
+    case DType::kInt32:
+      return gather_kernel(spec, Gather<std::int32_t>{batch, outer, in[axis], picks, bytes});
+    case DType::kInt64:
+      return gather_kernel(spec, Gather<std::int64_t>{batch, outer, in[axis], picks, bytes});
+    default:
+      refuse(spec, "its indices are of type {}", dtype_name(spec.inputs[1].dtype));
   }
 }
 

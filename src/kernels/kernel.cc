@@ -4,16 +4,20 @@ namespace litegap {
 
 const char* dialect_name(Dialect dialect) {
   switch (dialect) {
-    case Dialect::kReference: return "reference";
-    case Dialect::kBuiltin: return "builtin";
-    case Dialect::kXnnpack: return "xnnpack";
+    case Dialect::kReference:
+      return "reference";
+    case Dialect::kBuiltin:
+      return "builtin";
+    case Dialect::kXnnpack:
+      return "xnnpack";
   }
   return "?";
 }
 
 void expect_inputs(const OpSpec& spec, std::size_t least, std::size_t most) {
   if (spec.inputs.size() < least || spec.inputs.size() > most) {
-    refuse(spec, "has {} inputs, expected {}", spec.inputs.size(), least == most ? fmt::format("{}", least) : fmt::format("{} to {}", least, most));
+    refuse(spec, "has {} inputs, expected {}", spec.inputs.size(),
+           least == most ? fmt::format("{}", least) : fmt::format("{} to {}", least, most));
   }
   for (std::size_t i = 0; i < least; ++i) {
     if (!spec.inputs[i].present) refuse(spec, "input {} is absent", i);
@@ -21,7 +25,8 @@ void expect_inputs(const OpSpec& spec, std::size_t least, std::size_t most) {
 }
 
 void expect_outputs(const OpSpec& spec, std::size_t count) {
-  if (spec.outputs.size() != count) refuse(spec, "has {} outputs, expected {}", spec.outputs.size(), count);
+  if (spec.outputs.size() != count)
+    refuse(spec, "has {} outputs, expected {}", spec.outputs.size(), count);
 }
 
 std::vector<std::int64_t> constant_integers(const OpSpec& spec, std::size_t input) {

@@ -1,9 +1,9 @@
 // What a kernel is, and the table of all kernels.
 //
-// A kernel is made in two steps.  prepare() sees an OpSpec: types, shapes, quantization and constants
-// of the operands.  It checks everything that can be wrong (throws Error naming operator, tensor,
-// expected and found), sets the output shapes, packs weights and computes multipliers.  run() sees
-// bare pointers and cannot fail.
+// A kernel is made in two steps.  prepare() sees an OpSpec: types, shapes, quantization and
+// constants of the operands.  It checks everything that can be wrong (throws Error naming operator,
+// tensor, expected and found), sets the output shapes, packs weights and computes multipliers.
+// run() sees bare pointers and cannot fail.
 //
 //   OpSpec spec = …;                                 // one CONV_2D with its operands
 //   auto kernel = kernel_row(spec.op->code)->prepare(spec);   // shapes of spec.outputs are now set
@@ -13,9 +13,9 @@
 // (XNNPACK takes the nodes it supports, the rest run as built-in).  A kernel prepared for kXnnpack
 // decides itself, from the spec, whether XNNPACK would take the node.
 //
-// Float operands mean float arithmetic (a float file, or an operator of a quantized file computed in
-// real arithmetic: run/ passes dequantized operands); integer operands mean integer arithmetic; float
-// activations with int8 weights mean the dynamic-range (hybrid) kernel.
+// Float operands mean float arithmetic (a float file, or an operator of a quantized file computed
+// in real arithmetic: run/ passes dequantized operands); integer operands mean integer arithmetic;
+// float activations with int8 weights mean the dynamic-range (hybrid) kernel.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -31,7 +31,7 @@ enum class Dialect : std::uint8_t { kReference, kBuiltin, kXnnpack };
 const char* dialect_name(Dialect dialect);  // "reference", "builtin", "xnnpack"
 
 struct Operand {
-  bool present = false;             // false: index -1 in the file
+  bool present = false;  // false: index -1 in the file
   DType dtype = DType::kFloat32;
   Shape shape;
   const Quant* quant = nullptr;     // never null when present; may be empty()
@@ -45,16 +45,16 @@ struct OpSpec {
   const Op* op = nullptr;
   std::vector<Operand> inputs, outputs, intermediates;  // prepare() sets outputs[i].shape
   Dialect dialect = Dialect::kXnnpack;
-  std::string label;                // for messages: "#3 CONV_2D (name)"
+  std::string label;  // for messages: "#3 CONV_2D (name)"
 
   bool has(std::size_t i) const { return i < inputs.size() && inputs[i].present; }
 };
 
 struct Io {
-  void* const* inputs;              // null where absent
+  void* const* inputs;  // null where absent
   void* const* outputs;
-  std::byte* scratch;               // scratch_bytes() bytes, 64-byte aligned, content undefined
-  void* accumulators;               // null, or room for one accumulator per element of output 0
+  std::byte* scratch;  // scratch_bytes() bytes, 64-byte aligned, content undefined
+  void* accumulators;  // null, or room for one accumulator per element of output 0
 };
 
 class Kernel {
@@ -78,8 +78,9 @@ struct KernelRow {
 const KernelRow* kernel_row(OpCode code);
 std::span<const KernelRow> kernel_table();
 
-// ---- help for prepare() --------------------------------------------------------------------------
-// Throws Error "LABEL: WHAT".
+// ---- help for prepare()
+// -------------------------------------------------------------------------- Throws Error "LABEL:
+// WHAT".
 template <class... Args>
 [[noreturn]] void refuse(const OpSpec& spec, fmt::format_string<Args...> format, Args&&... args) {
   fail("{}: {}", spec.label, fmt::format(format, std::forward<Args>(args)...));
@@ -110,6 +111,5 @@ std::unique_ptr<Kernel> make_kernel(F body, std::size_t scratch = 0) {
   };
   return std::make_unique<Closure>(std::move(body), scratch);
 }
-
 
 }  // namespace litegap

@@ -7,10 +7,12 @@
 
 namespace litegap {
 
-// Places of the operands (the file format's order).  Gates are numbered input, forget, cell, output.
+// Places of the operands (the file format's order).  Gates are numbered input, forget, cell,
+// output.
 struct LstmInputs {
   static constexpr std::size_t kInput = 0, kWeights = 1, kRecurrent = 5, kBias = 12;
-  static constexpr std::size_t kProjection = 16, kProjectionBias = 17, kOutputState = 18, kCellState = 19;
+  static constexpr std::size_t kProjection = 16, kProjectionBias = 17, kOutputState = 18,
+                               kCellState = 19;
   static constexpr std::size_t kLayerNorm = 20;
   static constexpr std::size_t peephole(int gate) { return gate == 0 ? 9 : gate == 1 ? 10 : 11; }
 };
@@ -29,10 +31,12 @@ struct LstmShape {
     return (copies_output ? n * static_cast<std::size_t>(output) * output_unit : 0) +
            (copies_cell ? n * static_cast<std::size_t>(cell) * cell_unit : 0);
   }
-  void* state(const Io& io, std::size_t input_index, std::size_t unit, std::byte** spare) const noexcept {
+  void* state(const Io& io, std::size_t input_index, std::size_t unit,
+              std::byte** spare) const noexcept {
     const bool is_output = input_index == LstmInputs::kOutputState;
     if (!(is_output ? copies_output : copies_cell)) return io.inputs[input_index];
-    const std::size_t bytes = static_cast<std::size_t>(batch) * static_cast<std::size_t>(is_output ? output : cell) * unit;
+    const std::size_t bytes = static_cast<std::size_t>(batch) *
+                              static_cast<std::size_t>(is_output ? output : cell) * unit;
     std::byte* copy = *spare;
     std::memcpy(copy, io.inputs[input_index], bytes);
     *spare += bytes;

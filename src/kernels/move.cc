@@ -19,7 +19,8 @@ void strided_row(const MoveLoop& loop, const std::byte* from, std::byte* to) noe
 
 }  // namespace
 
-Move::Move(std::size_t element_bytes, std::vector<MoveLoop> loops, std::int64_t at_from, std::int64_t at_to)
+Move::Move(std::size_t element_bytes, std::vector<MoveLoop> loops, std::int64_t at_from,
+           std::int64_t at_to)
     : bytes_(element_bytes), at_from_(at_from), at_to_(at_to) {
   empty_ = false;
   for (const MoveLoop& loop : loops) empty_ = empty_ || loop.count <= 0;
@@ -50,11 +51,16 @@ Move::Move(std::size_t element_bytes, std::vector<MoveLoop> loops, std::int64_t 
 
 void Move::row(const std::byte* from, std::byte* to) const noexcept {
   switch (bytes_) {
-    case 1: return strided_row<std::uint8_t>(inner_, from, to);
-    case 2: return strided_row<std::uint16_t>(inner_, from, to);
-    case 4: return strided_row<std::uint32_t>(inner_, from, to);
-    case 8: return strided_row<std::uint64_t>(inner_, from, to);
-    default: break;
+    case 1:
+      return strided_row<std::uint8_t>(inner_, from, to);
+    case 2:
+      return strided_row<std::uint16_t>(inner_, from, to);
+    case 4:
+      return strided_row<std::uint32_t>(inner_, from, to);
+    case 8:
+      return strided_row<std::uint64_t>(inner_, from, to);
+    default:
+      break;
   }
   for (std::int64_t i = 0; i < inner_.count; ++i) {
     std::memcpy(to + i * inner_.to, from + i * inner_.from, bytes_);
@@ -115,7 +121,8 @@ std::vector<std::int64_t> plan_integers(const OpSpec& spec, std::size_t input, c
   if (!spec.has(input)) refuse(spec, "its {} (input {}) is missing", what, input);
   const Operand& operand = spec.inputs[input];
   if (operand.dtype != DType::kInt32 && operand.dtype != DType::kInt64) {
-    refuse(spec, "its {} (input {}) is of type {}, expected int32 or int64", what, input, dtype_name(operand.dtype));
+    refuse(spec, "its {} (input {}) is of type {}, expected int32 or int64", what, input,
+           dtype_name(operand.dtype));
   }
   if (operand.constant == nullptr && shape_elements(operand.shape) == 0) return {};
   if (operand.constant == nullptr) {
@@ -131,7 +138,8 @@ std::size_t checked_axis(const OpSpec& spec, std::int64_t axis, std::size_t rank
 }
 
 std::int32_t checked_dim(const OpSpec& spec, std::int64_t dim) {
-  if (dim < 0 || dim > std::numeric_limits<std::int32_t>::max()) refuse(spec, "a dimension of {}", dim);
+  if (dim < 0 || dim > std::numeric_limits<std::int32_t>::max())
+    refuse(spec, "a dimension of {}", dim);
   return static_cast<std::int32_t>(dim);
 }
 

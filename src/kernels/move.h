@@ -32,7 +32,7 @@ class Move {
 
  private:
   void row(const std::byte* from, std::byte* to) const noexcept;
-  std::size_t bytes_ = 1;         // of one element, after joining contiguous loops
+  std::size_t bytes_ = 1;  // of one element, after joining contiguous loops
   std::vector<MoveLoop> outer_;
   MoveLoop inner_;
   std::int64_t at_from_ = 0, at_to_ = 0;
@@ -42,8 +42,9 @@ class Move {
 // Bytes of one step along every axis of a dense array.
 std::vector<std::int64_t> dense_steps(const Shape& shape, std::size_t element_bytes);
 
-// ---- help for prepare() --------------------------------------------------------------------------
-// Bytes of one element; refuses packed types and types without a fixed width.
+// ---- help for prepare()
+// -------------------------------------------------------------------------- Bytes of one element;
+// refuses packed types and types without a fixed width.
 std::size_t element_bytes(const OpSpec& spec, const Operand& operand);
 // Input `i` and output 0 have one type; returns the bytes of an element.
 std::size_t expect_same_type(const OpSpec& spec, std::size_t input);

@@ -33,7 +33,8 @@ Taps float_taps(std::int32_t in, std::int32_t out, const Geometry& g) {
   const float scale = axis_scale(in, out, g.align);
   Taps taps(static_cast<std::size_t>(out));
   for (std::int32_t v = 0; v < out; ++v) {
-    const float p = g.half ? (static_cast<float>(v) + 0.5f) * scale - 0.5f : static_cast<float>(v) * scale;
+    const float p =
+        g.half ? (static_cast<float>(v) + 0.5f) * scale - 0.5f : static_cast<float>(v) * scale;
     Tap& t = taps[static_cast<std::size_t>(v)];
     t.lower = std::max(static_cast<std::int32_t>(std::floor(p)), 0);
     t.upper = std::min(static_cast<std::int32_t>(std::ceil(p)), in - 1);
@@ -44,7 +45,8 @@ Taps float_taps(std::int32_t in, std::int32_t out, const Geometry& g) {
 
 // int8 and int16 of the reference and built-in kernels: 10 fractional bits.
 Taps fixed_taps(std::int64_t in, std::int64_t out, const Geometry& g) {
-  const std::int64_t scale = g.align && out > 1 ? (1024 * (in - 1) + (out - 1) / 2) / (out - 1) : (1024 * in + out / 2) / out;
+  const std::int64_t scale = g.align && out > 1 ? (1024 * (in - 1) + (out - 1) / 2) / (out - 1)
+                                                : (1024 * in + out / 2) / out;
   Taps taps(static_cast<std::size_t>(out));
   for (std::int64_t v = 0; v < out; ++v) {
     const std::int64_t p = v * scale + (g.half ? scale / 2 - 512 : 0);
@@ -81,7 +83,8 @@ struct ReferenceFloat {  // x00, x10, x01, x11; products left to right
   float fy, fx;
   ReferenceFloat(const Tap& y, const Tap& x) : fy(y.fraction), fx(x.fraction) {}
   T operator()(T tl, T tr, T bl, T br) const {
-    float v = static_cast<float>(tl) * (1.0f - fy) * (1.0f - fx) + static_cast<float>(bl) * fy * (1.0f - fx);
+    float v = static_cast<float>(tl) * (1.0f - fy) * (1.0f - fx) +
+              static_cast<float>(bl) * fy * (1.0f - fx);
     v = v + static_cast<float>(tr) * (1.0f - fy) * fx;
     v = v + static_cast<float>(br) * fy * fx;
     return static_cast<T>(std::is_integral_v<T> ? v + 0.5f : v);
@@ -91,8 +94,10 @@ template <class T>
 struct BuiltinFloat {  // the weights first
   float w00, w01, w10, w11;
   BuiltinFloat(const Tap& y, const Tap& x)
-      : w00((1.0f - y.fraction) * (1.0f - x.fraction)), w01((1.0f - y.fraction) * x.fraction),
-        w10(y.fraction * (1.0f - x.fraction)), w11(y.fraction * x.fraction) {}
+      : w00((1.0f - y.fraction) * (1.0f - x.fraction)),
+        w01((1.0f - y.fraction) * x.fraction),
+        w10(y.fraction * (1.0f - x.fraction)),
+        w11(y.fraction * x.fraction) {}
   T operator()(T tl, T tr, T bl, T br) const {
     float v = static_cast<float>(tl) * w00 + static_cast<float>(tr) * w01;
     v = v + static_cast<float>(bl) * w10;
@@ -104,8 +109,10 @@ template <class T>
 struct Fixed10 {
   std::int64_t w00, w01, w10, w11;
   Fixed10(const Tap& y, const Tap& x)
-      : w00(std::int64_t{1024 - y.weight} * (1024 - x.weight)), w01(std::int64_t{1024 - y.weight} * x.weight),
-        w10(std::int64_t{y.weight} * (1024 - x.weight)), w11(std::int64_t{y.weight} * x.weight) {}
+      : w00(std::int64_t{1024 - y.weight} * (1024 - x.weight)),
+        w01(std::int64_t{1024 - y.weight} * x.weight),
+        w10(std::int64_t{y.weight} * (1024 - x.weight)),
+        w11(std::int64_t{y.weight} * x.weight) {}
   T operator()(T tl, T tr, T bl, T br) const {
     const std::int64_t v = tl * w00 + bl * w10 + tr * w01 + br * w11;
     return static_cast<T>((v + (v > 0 ? 1 << 19 : -(1 << 19))) / (1 << 20));
@@ -171,7 +178,8 @@ class DoubleKernel final : public Kernel {
         for (std::int32_t x = 0; x < g_.in_w; ++x) {
           const std::int64_t at = x * d, right = x + 1 < g_.in_w ? at + d : at;
           for (std::int64_t c = 0; c < d; ++c) {
-            const float v = top[at + c], r = top[right + c], below = bottom[at + c], diagonal = bottom[right + c];
+            const float v = top[at + c], r = top[right + c], below = bottom[at + c],
+                        diagonal = bottom[right + c];
             float* o = out + 2 * at + c;
             o[0] = v;
             o[d] = (v + r) * 0.5f;
@@ -201,13 +209,20 @@ Geometry read_geometry(OpSpec& spec) {
   if (attrs.align_corners && attrs.half_pixel_centers) {
     refuse(spec, "align_corners and half_pixel_centers exclude each other");
   }
-  Geometry g{in[0], in[1], in[2], checked_dim(spec, size[0]), checked_dim(spec, size[1]), in[3],
-             attrs.align_corners, attrs.half_pixel_centers};
+  Geometry g{in[0],
+             in[1],
+             in[2],
+             checked_dim(spec, size[0]),
+             checked_dim(spec, size[1]),
+             in[3],
+             attrs.align_corners,
+             attrs.half_pixel_centers};
   if (g.in_h < 1 || g.in_w < 1 || g.out_h < 1 || g.out_w < 1) {
     refuse(spec, "cannot resize {} to {} by {}", shape_text(in), size[0], size[1]);
   }
   // Rows of the fixed-point kernels count in 1/1024 pixels.
-  if (std::max({g.in_h, g.in_w, g.out_h, g.out_w}) > (1 << 20)) refuse(spec, "an image of more than 2^20 pixels a side");
+  if (std::max({g.in_h, g.in_w, g.out_h, g.out_w}) > (1 << 20))
+    refuse(spec, "an image of more than 2^20 pixels a side");
   spec.outputs[0].shape = {in[0], g.out_h, g.out_w, in[3]};
   shape_elements(spec.outputs[0].shape);
   return g;
@@ -215,21 +230,24 @@ Geometry read_geometry(OpSpec& spec) {
 
 template <class T, template <class> class Mix, class MakeTaps>
 std::unique_ptr<Kernel> bilinear(const Geometry& g, MakeTaps taps) {
-  return std::make_unique<BilinearKernel<T, Mix>>(g, taps(g.in_h, g.out_h, g), taps(g.in_w, g.out_w, g));
+  return std::make_unique<BilinearKernel<T, Mix>>(g, taps(g.in_h, g.out_h, g),
+                                                  taps(g.in_w, g.out_w, g));
 }
 
 std::unique_ptr<Kernel> prepare_bilinear(OpSpec& spec) {
   const Geometry g = read_geometry(spec);
   const Quant *from = spec.inputs[0].quant, *to = spec.outputs[0].quant;
   const DType type = spec.inputs[0].dtype;
-  const bool same_codes = type == DType::kFloat32 || (!from->empty() && !to->empty() && from->scale[0] == to->scale[0] &&
-                                                      from->zero_point[0] == to->zero_point[0]);
+  const bool same_codes = type == DType::kFloat32 ||
+                          (!from->empty() && !to->empty() && from->scale[0] == to->scale[0] &&
+                           from->zero_point[0] == to->zero_point[0]);
   const bool xnn = spec.dialect == Dialect::kXnnpack && same_codes;
   const bool builtin = spec.dialect != Dialect::kReference;
   switch (type) {
     case DType::kFloat32:
       if (xnn) return bilinear<float, XnnFloat>(g, xnn_taps);
-      if (builtin && !g.align && !g.half && g.out_h == 2 * g.in_h && g.out_w == 2 * g.in_w) return std::make_unique<DoubleKernel>(g);
+      if (builtin && !g.align && !g.half && g.out_h == 2 * g.in_h && g.out_w == 2 * g.in_w)
+        return std::make_unique<DoubleKernel>(g);
       if (builtin) return bilinear<float, BuiltinFloat>(g, float_taps);
       return bilinear<float, ReferenceFloat>(g, float_taps);
     case DType::kUint8:
@@ -239,8 +257,10 @@ std::unique_ptr<Kernel> prepare_bilinear(OpSpec& spec) {
     case DType::kInt8:
       if (xnn) return bilinear<std::int8_t, XnnFixed>(g, xnn_taps);
       return bilinear<std::int8_t, Fixed10>(g, fixed_taps);
-    case DType::kInt16: return bilinear<std::int16_t, Fixed10>(g, fixed_taps);
-    default: refuse(spec, "cannot resize a tensor of type {}", dtype_name(type));
+    case DType::kInt16:
+      return bilinear<std::int16_t, Fixed10>(g, fixed_taps);
+    default:
+      refuse(spec, "cannot resize a tensor of type {}", dtype_name(type));
   }
 }
 
@@ -258,11 +278,17 @@ std::vector<std::int32_t> nearest(std::int32_t in, std::int32_t out, const Geome
 std::unique_ptr<Kernel> prepare_nearest(OpSpec& spec) {
   const Geometry g = read_geometry(spec);
   switch (spec.inputs[0].dtype) {
-    case DType::kFloat32: case DType::kUint8: case DType::kInt8: case DType::kInt16: break;
-    default: refuse(spec, "cannot resize a tensor of type {}", dtype_name(spec.inputs[0].dtype));
+    case DType::kFloat32:
+    case DType::kUint8:
+    case DType::kInt8:
+    case DType::kInt16:
+      break;
+    default:
+      refuse(spec, "cannot resize a tensor of type {}", dtype_name(spec.inputs[0].dtype));
   }
   const std::size_t pixel = static_cast<std::size_t>(g.depth) * element_bytes(spec, spec.inputs[0]);
-  return make_kernel([g, pixel, ys = nearest(g.in_h, g.out_h, g), xs = nearest(g.in_w, g.out_w, g)](const Io& io) noexcept {
+  return make_kernel([g, pixel, ys = nearest(g.in_h, g.out_h, g),
+                      xs = nearest(g.in_w, g.out_w, g)](const Io& io) noexcept {
     const auto* in = static_cast<const std::byte*>(io.inputs[0]);
     auto* out = static_cast<std::byte*>(io.outputs[0]);
     const std::size_t row = pixel * static_cast<std::size_t>(g.in_w);

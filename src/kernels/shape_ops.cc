@@ -14,8 +14,8 @@ std::unique_ptr<Kernel> as_it_lies(OpSpec& spec, Shape shape) {
   const std::size_t unit = expect_same_type(spec, 0);
   const std::size_t n = shape_elements(spec.inputs[0].shape);
   if (shape_elements(shape) != n) {
-    refuse(spec, "cannot give {} elements of shape {} the shape {}", n, shape_text(spec.inputs[0].shape),
-           shape_text(shape));
+    refuse(spec, "cannot give {} elements of shape {} the shape {}", n,
+           shape_text(spec.inputs[0].shape), shape_text(shape));
   }
   spec.outputs[0].shape = std::move(shape);
   return copy_kernel(0, n * unit);
@@ -53,7 +53,8 @@ std::unique_ptr<Kernel> prepare_reshape(OpSpec& spec) {
     }
     rest *= shape.back();
   }
-  if (open >= 0) shape[static_cast<std::size_t>(open)] = checked_dim(spec, rest == 0 ? 0 : n / rest);
+  if (open >= 0)
+    shape[static_cast<std::size_t>(open)] = checked_dim(spec, rest == 0 ? 0 : n / rest);
   return as_it_lies(spec, std::move(shape));
 }
 
@@ -102,9 +103,12 @@ std::unique_ptr<Kernel> prepare_shape(OpSpec& spec) {
   expect_outputs(spec, 1);
   const Shape& in = spec.inputs[0].shape;
   spec.outputs[0].shape = {static_cast<std::int32_t>(in.size())};
-  if (spec.outputs[0].dtype == DType::kInt32) return constant_output(std::vector<std::int32_t>(in.begin(), in.end()));
-  if (spec.outputs[0].dtype == DType::kInt64) return constant_output(std::vector<std::int64_t>(in.begin(), in.end()));
-  refuse(spec, "its output is of type {}, expected int32 or int64", dtype_name(spec.outputs[0].dtype));
+  if (spec.outputs[0].dtype == DType::kInt32)
+    return constant_output(std::vector<std::int32_t>(in.begin(), in.end()));
+  if (spec.outputs[0].dtype == DType::kInt64)
+    return constant_output(std::vector<std::int64_t>(in.begin(), in.end()));
+  refuse(spec, "its output is of type {}, expected int32 or int64",
+         dtype_name(spec.outputs[0].dtype));
 }
 
 std::unique_ptr<Kernel> prepare_transpose(OpSpec& spec) {
@@ -167,7 +171,8 @@ std::unique_ptr<Kernel> prepare_broadcast_to(OpSpec& spec) {
   const Shape& in = spec.inputs[0].shape;
   Shape out;
   for (const std::int64_t d : plan_integers(spec, 1, "shape")) out.push_back(checked_dim(spec, d));
-  if (out.size() < in.size()) refuse(spec, "cannot broadcast {} to {}", shape_text(in), shape_text(out));
+  if (out.size() < in.size())
+    refuse(spec, "cannot broadcast {} to {}", shape_text(in), shape_text(out));
   if (out.size() > 8) refuse(spec, "its shape has {} dimensions, expected at most 8", out.size());
   shape_elements(out);
   const auto from = dense_steps(in, unit), to = dense_steps(out, unit);
@@ -185,9 +190,9 @@ std::unique_ptr<Kernel> prepare_broadcast_to(OpSpec& spec) {
 }
 
 constexpr KernelRow kRows[] = {
-    {OpCode::kReshape, prepare_reshape},       {OpCode::kSqueeze, prepare_squeeze},
-    {OpCode::kExpandDims, prepare_expand_dims}, {OpCode::kShape, prepare_shape},
-    {OpCode::kTranspose, prepare_transpose},   {OpCode::kTile, prepare_tile},
+    {OpCode::kReshape, prepare_reshape},          {OpCode::kSqueeze, prepare_squeeze},
+    {OpCode::kExpandDims, prepare_expand_dims},   {OpCode::kShape, prepare_shape},
+    {OpCode::kTranspose, prepare_transpose},      {OpCode::kTile, prepare_tile},
     {OpCode::kBroadcastTo, prepare_broadcast_to},
 };
 
@@ -196,8 +201,9 @@ constexpr KernelRow kRows[] = {
 std::span<const KernelRow> shape_kernel_rows() {
   static const std::vector<KernelRow> rows = [] {
     std::vector<KernelRow> all(std::begin(kRows), std::end(kRows));
-    for (const auto& family : {join_kernel_rows(), value_kernel_rows(), slice_kernel_rows(), space_kernel_rows(),
-                               resize_kernel_rows(), lstm_kernel_rows(), compare_kernel_rows()}) {
+    for (const auto& family :
+         {join_kernel_rows(), value_kernel_rows(), slice_kernel_rows(), space_kernel_rows(),
+          resize_kernel_rows(), lstm_kernel_rows(), compare_kernel_rows()}) {
       all.insert(all.end(), family.begin(), family.end());
     }
     return all;

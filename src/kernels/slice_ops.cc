@@ -14,7 +14,8 @@ std::unique_ptr<Kernel> prepare_slice(OpSpec& spec) {
   const Shape& in = spec.inputs[0].shape;
   const auto begin = plan_integers(spec, 1, "begin"), size = plan_integers(spec, 2, "size");
   if (begin.size() != in.size() || size.size() != in.size()) {
-    refuse(spec, "has {} begins and {} sizes for {} dimensions", begin.size(), size.size(), in.size());
+    refuse(spec, "has {} begins and {} sizes for {} dimensions", begin.size(), size.size(),
+           in.size());
   }
   if (in.size() > 8) refuse(spec, "its input has {} dimensions, expected at most 8", in.size());
   Shape out;
@@ -23,7 +24,8 @@ std::unique_ptr<Kernel> prepare_slice(OpSpec& spec) {
   for (std::size_t d = 0; d < in.size(); ++d) {
     const std::int64_t n = size[d] == -1 ? in[d] - begin[d] : size[d];
     if (begin[d] < 0 || n < 0 || n > in[d] || begin[d] > in[d] - n) {
-      refuse(spec, "begin {} and size {} do not fit dimension {} of {}", begin[d], size[d], d, shape_text(in));
+      refuse(spec, "begin {} and size {} do not fit dimension {} of {}", begin[d], size[d], d,
+             shape_text(in));
     }
     out.push_back(checked_dim(spec, n));
     at += begin[d] * from[d];
@@ -47,10 +49,12 @@ struct SliceSpec {
   const StridedSliceAttrs& attrs;
 };
 
-Stride resolve_axis(const OpSpec& spec, const SliceSpec& s, std::size_t i, std::size_t axis, std::int32_t dim) {
+Stride resolve_axis(const OpSpec& spec, const SliceSpec& s, std::size_t i, std::size_t axis,
+                    std::int32_t dim) {
   const std::int64_t n = dim, step = s.step[i], bit = std::int64_t{1} << i;
   if (step == 0) refuse(spec, "a step of 0");
-  if (step < -(std::int64_t{1} << 31) || step > (std::int64_t{1} << 31)) refuse(spec, "a step of {}", step);
+  if (step < -(std::int64_t{1} << 31) || step > (std::int64_t{1} << 31))
+    refuse(spec, "a step of {}", step);
   Stride r;
   r.axis = axis;
   r.step = step;
@@ -60,7 +64,8 @@ Stride resolve_axis(const OpSpec& spec, const SliceSpec& s, std::size_t i, std::
   if (begin < 0) begin += n;
   if (r.drop) {
     if ((s.attrs.begin_mask & bit) != 0) begin = step > 0 ? 0 : n - 1;
-    if (begin < 0 || begin >= n) refuse(spec, "index {} outside of dimension {} with {} elements", s.begin[i], axis, n);
+    if (begin < 0 || begin >= n)
+      refuse(spec, "index {} outside of dimension {} with {} elements", s.begin[i], axis, n);
     if (step < 0) refuse(spec, "a negative step on an axis that is dropped");
     r.begin = begin;
     r.count = 1;
@@ -95,9 +100,11 @@ std::vector<Stride> resolve_slice(const OpSpec& spec, const SliceSpec& s, const 
     }
   }
   const std::size_t named = n - added - (ellipsis ? 1 : 0);
-  if (named > in.size()) refuse(spec, "names {} axes of a tensor with {} dimensions", named, in.size());
+  if (named > in.size())
+    refuse(spec, "names {} axes of a tensor with {} dimensions", named, in.size());
   const auto whole = [&](std::size_t count) {
-    for (std::size_t k = 0; k < count; ++k, ++axis) all.push_back({0, 1, in[axis], axis, false, false});
+    for (std::size_t k = 0; k < count; ++k, ++axis)
+      all.push_back({0, 1, in[axis], axis, false, false});
   };
   for (std::size_t i = 0; i < n; ++i) {
     const int bit = 1 << i;
@@ -119,10 +126,11 @@ std::unique_ptr<Kernel> prepare_strided_slice(OpSpec& spec) {
   expect_outputs(spec, 1);
   const std::size_t unit = expect_same_type(spec, 0);
   const Shape& in = spec.inputs[0].shape;
-  const SliceSpec s{plan_integers(spec, 1, "begin"), plan_integers(spec, 2, "end"), plan_integers(spec, 3, "strides"),
-                    attrs_of<StridedSliceAttrs>(spec)};
+  const SliceSpec s{plan_integers(spec, 1, "begin"), plan_integers(spec, 2, "end"),
+                    plan_integers(spec, 3, "strides"), attrs_of<StridedSliceAttrs>(spec)};
   if (s.begin.size() != s.end.size() || s.begin.size() != s.step.size() || s.begin.size() > 16) {
-    refuse(spec, "has {} begins, {} ends and {} strides", s.begin.size(), s.end.size(), s.step.size());
+    refuse(spec, "has {} begins, {} ends and {} strides", s.begin.size(), s.end.size(),
+           s.step.size());
   }
   if (in.size() > 8) refuse(spec, "its input has {} dimensions, expected at most 8", in.size());
   const auto strides = resolve_slice(spec, s, in);
@@ -144,7 +152,8 @@ std::unique_ptr<Kernel> prepare_strided_slice(OpSpec& spec) {
   return move_kernel(0, Move(unit, loops, at));
 }
 
-// ---- padding -------------------------------------------------------------------------------------
+// ---- padding
+// -------------------------------------------------------------------------------------
 struct Pads {
   std::vector<std::int64_t> before, after;
   Shape out;
@@ -171,13 +180,19 @@ Pads read_pads(const OpSpec& spec) {
 class PadKernel final : public Kernel {
  public:
   PadKernel(std::size_t unit, std::int64_t elements, std::vector<std::byte> value, Move inside)
-      : fill_(unit, {{elements, 0, static_cast<std::int64_t>(unit)}}), value_(std::move(value)),
-        inside_(std::move(inside)), bytes_(static_cast<std::size_t>(elements) * unit),
-        zero_(std::all_of(value_.begin(), value_.end(), [](std::byte b) { return b == std::byte{0}; })) {}
+      : fill_(unit, {{elements, 0, static_cast<std::int64_t>(unit)}}),
+        value_(std::move(value)),
+        inside_(std::move(inside)),
+        bytes_(static_cast<std::size_t>(elements) * unit),
+        zero_(std::all_of(value_.begin(), value_.end(),
+                          [](std::byte b) { return b == std::byte{0}; })) {}
   void run(const Io& io) const noexcept override {
-    if (value_.empty()) fill_.run(io.inputs[2], io.outputs[0]);
-    else if (!zero_) fill_.run(value_.data(), io.outputs[0]);
-    else if (bytes_ > 0) std::memset(io.outputs[0], 0, bytes_);
+    if (value_.empty())
+      fill_.run(io.inputs[2], io.outputs[0]);
+    else if (!zero_)
+      fill_.run(value_.data(), io.outputs[0]);
+    else if (bytes_ > 0)
+      std::memset(io.outputs[0], 0, bytes_);
     inside_.run(io.inputs[0], io.outputs[0]);
   }
 
@@ -203,10 +218,14 @@ std::vector<std::byte> zero_code(const OpSpec& spec, std::size_t unit) {
   if (!quantized) return std::vector<std::byte>(unit);
   const std::int64_t zero = out.quant->zero_point[0];
   switch (out.dtype) {
-    case DType::kInt8: return bytes_of(static_cast<std::int8_t>(zero));
-    case DType::kUint8: return bytes_of(static_cast<std::uint8_t>(zero));
-    case DType::kInt16: return bytes_of(static_cast<std::int16_t>(zero));
-    default: return std::vector<std::byte>(unit);
+    case DType::kInt8:
+      return bytes_of(static_cast<std::int8_t>(zero));
+    case DType::kUint8:
+      return bytes_of(static_cast<std::uint8_t>(zero));
+    case DType::kInt16:
+      return bytes_of(static_cast<std::int16_t>(zero));
+    default:
+      return std::vector<std::byte>(unit);
   }
 }
 
@@ -241,7 +260,8 @@ std::unique_ptr<Kernel> prepare_padv2(OpSpec& spec) {
     refuse(spec, "its value has shape {}, expected one element", shape_text(spec.inputs[2].shape));
   }
   const Quant *value = spec.inputs[2].quant, *out = spec.outputs[0].quant;
-  const bool codes = spec.outputs[0].dtype == DType::kInt8 || spec.outputs[0].dtype == DType::kUint8 ||
+  const bool codes = spec.outputs[0].dtype == DType::kInt8 ||
+                     spec.outputs[0].dtype == DType::kUint8 ||
                      spec.outputs[0].dtype == DType::kInt16;
   if (codes && !value->empty() && !out->empty() &&
       (value->scale[0] != out->scale[0] || value->zero_point[0] != out->zero_point[0])) {
@@ -288,14 +308,16 @@ std::unique_ptr<Kernel> prepare_mirror_pad(OpSpec& spec) {
   for (std::size_t d = 0; d < in.size(); ++d) {
     const std::int64_t n = in[d];
     if (pads.before[d] > n - skip || pads.after[d] > n - skip) {
-      refuse(spec, "mirrors {} and {} elements of dimension {} of {}", pads.before[d], pads.after[d], d, shape_text(in));
+      refuse(spec, "mirrors {} and {} elements of dimension {} of {}", pads.before[d],
+             pads.after[d], d, shape_text(in));
     }
     for (std::int64_t i = -pads.before[d]; i < n + pads.after[d]; ++i) {
       const std::int64_t at = i < 0 ? -i - 1 + skip : i >= n ? 2 * n - 1 - skip - i : i;
       offsets[d].push_back(at * from[d]);
     }
   }
-  while (!offsets.empty() && pads.before[offsets.size() - 1] == 0 && pads.after[offsets.size() - 1] == 0) {
+  while (!offsets.empty() && pads.before[offsets.size() - 1] == 0 &&
+         pads.after[offsets.size() - 1] == 0) {
     run *= static_cast<std::size_t>(in[offsets.size() - 1]);
     offsets.pop_back();
   }
@@ -305,8 +327,10 @@ std::unique_ptr<Kernel> prepare_mirror_pad(OpSpec& spec) {
 }
 
 constexpr KernelRow kRows[] = {
-    {OpCode::kSlice, prepare_slice}, {OpCode::kStridedSlice, prepare_strided_slice},
-    {OpCode::kPad, prepare_pad},     {OpCode::kPadV2, prepare_padv2},
+    {OpCode::kSlice, prepare_slice},
+    {OpCode::kStridedSlice, prepare_strided_slice},
+    {OpCode::kPad, prepare_pad},
+    {OpCode::kPadV2, prepare_padv2},
     {OpCode::kMirrorPad, prepare_mirror_pad},
 };
 

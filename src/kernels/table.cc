@@ -19,8 +19,7 @@ std::vector<KernelRow> build_table() {
        {elementwise_kernel_rows(), divide_kernel_rows(), unary_kernel_rows(), curve_kernel_rows(),
         math_kernel_rows(), softmax_kernel_rows(), log_softmax_kernel_rows(), pool_kernel_rows(),
         reduce_kernel_rows(), quantize_kernel_rows(), l2norm_kernel_rows(), arg_kernel_rows(),
-        batch_matmul_kernel_rows(),
-        shape_kernel_rows()}) {
+        batch_matmul_kernel_rows(), shape_kernel_rows()}) {
     rows.insert(rows.end(), family.begin(), family.end());
   }
   std::stable_sort(rows.begin(), rows.end(),
@@ -37,9 +36,8 @@ std::span<const KernelRow> kernel_table() {
 
 const KernelRow* kernel_row(OpCode code) {
   const auto rows = kernel_table();
-  const auto found =
-      std::lower_bound(rows.begin(), rows.end(), code,
-                       [](const KernelRow& row, OpCode c) { return row.code < c; });
+  const auto found = std::lower_bound(rows.begin(), rows.end(), code,
+                                      [](const KernelRow& row, OpCode c) { return row.code < c; });
   return found == rows.end() || found->code != code ? nullptr : &*found;
 }
 

@@ -36,11 +36,13 @@ To number(From x) {
   if constexpr (std::is_same_v<To, bool>) {
     return x != From(0);
   } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
-    using Wide = std::conditional_t<(sizeof(To) < 4) || std::is_same_v<To, std::int32_t>, std::int32_t, std::int64_t>;
+    using Wide = std::conditional_t<(sizeof(To) < 4) || std::is_same_v<To, std::int32_t>,
+                                    std::int32_t, std::int64_t>;
     const double v = std::trunc(static_cast<double>(x));
     const double limit = std::ldexp(1.0, sizeof(Wide) * 8 - 1);
     if (std::is_same_v<To, std::uint64_t> && v >= limit && v < 2 * limit) return static_cast<To>(v);
-    const Wide w = v >= -limit && v < limit ? static_cast<Wide>(v) : std::numeric_limits<Wide>::min();
+    const Wide w =
+        v >= -limit && v < limit ? static_cast<Wide>(v) : std::numeric_limits<Wide>::min();
     return static_cast<To>(w);
   } else {
     return static_cast<To>(x);
@@ -52,8 +54,10 @@ To convert(From x) {
   if constexpr (std::is_same_v<From, Half>) {
     return convert<To>(float_from_half(x.bits));
   } else if constexpr (std::is_same_v<From, Complex>) {
-    if constexpr (std::is_same_v<To, Complex>) return x;
-    else return convert<To>(x.real());
+    if constexpr (std::is_same_v<To, Complex>)
+      return x;
+    else
+      return convert<To>(x.real());
   } else if constexpr (std::is_same_v<To, Half>) {
     return Half{half_from_float(number<float>(x))};
   } else if constexpr (std::is_same_v<To, Complex>) {
@@ -75,19 +79,32 @@ std::unique_ptr<Kernel> cast_kernel(std::size_t n) {
 template <class From>
 std::unique_ptr<Kernel> cast_from(const OpSpec& spec, std::size_t n) {
   switch (spec.outputs[0].dtype) {
-    case DType::kFloat32: return cast_kernel<From, float>(n);
-    case DType::kFloat64: return cast_kernel<From, double>(n);
-    case DType::kFloat16: return cast_kernel<From, Half>(n);
-    case DType::kInt8: return cast_kernel<From, std::int8_t>(n);
-    case DType::kUint8: return cast_kernel<From, std::uint8_t>(n);
-    case DType::kInt16: return cast_kernel<From, std::int16_t>(n);
-    case DType::kUint16: return cast_kernel<From, std::uint16_t>(n);
-    case DType::kInt32: return cast_kernel<From, std::int32_t>(n);
-    case DType::kUint32: return cast_kernel<From, std::uint32_t>(n);
-    case DType::kInt64: return cast_kernel<From, std::int64_t>(n);
-    case DType::kBool: return cast_kernel<From, bool>(n);
-    case DType::kComplex64: return cast_kernel<From, Complex>(n);
-    default: refuse(spec, "to {}: not supported", dtype_name(spec.outputs[0].dtype));
+    case DType::kFloat32:
+      return cast_kernel<From, float>(n);
+    case DType::kFloat64:
+      return cast_kernel<From, double>(n);
+    case DType::kFloat16:
+      return cast_kernel<From, Half>(n);
+    case DType::kInt8:
+      return cast_kernel<From, std::int8_t>(n);
+    case DType::kUint8:
+      return cast_kernel<From, std::uint8_t>(n);
+    case DType::kInt16:
+      return cast_kernel<From, std::int16_t>(n);
+    case DType::kUint16:
+      return cast_kernel<From, std::uint16_t>(n);
+    case DType::kInt32:
+      return cast_kernel<From, std::int32_t>(n);
+    case DType::kUint32:
+      return cast_kernel<From, std::uint32_t>(n);
+    case DType::kInt64:
+      return cast_kernel<From, std::int64_t>(n);
+    case DType::kBool:
+      return cast_kernel<From, bool>(n);
+    case DType::kComplex64:
+      return cast_kernel<From, Complex>(n);
+    default:
+      refuse(spec, "to {}: not supported", dtype_name(spec.outputs[0].dtype));
   }
 }
 
@@ -98,19 +115,32 @@ std::unique_ptr<Kernel> prepare_cast(OpSpec& spec) {
   spec.outputs[0].shape = spec.inputs[0].shape;
   const std::size_t n = shape_elements(spec.inputs[0].shape);
   switch (spec.inputs[0].dtype) {
-    case DType::kFloat32: return cast_from<float>(spec, n);
-    case DType::kFloat64: return cast_from<double>(spec, n);
-    case DType::kFloat16: return cast_from<Half>(spec, n);
-    case DType::kInt8: return cast_from<std::int8_t>(spec, n);
-    case DType::kUint8: return cast_from<std::uint8_t>(spec, n);
-    case DType::kInt16: return cast_from<std::int16_t>(spec, n);
-    case DType::kUint16: return cast_from<std::uint16_t>(spec, n);
-    case DType::kInt32: return cast_from<std::int32_t>(spec, n);
-    case DType::kUint32: return cast_from<std::uint32_t>(spec, n);
-    case DType::kInt64: return cast_from<std::int64_t>(spec, n);
-    case DType::kBool: return cast_from<bool>(spec, n);
-    case DType::kComplex64: return cast_from<Complex>(spec, n);
-    default: refuse(spec, "from {}: not supported", dtype_name(spec.inputs[0].dtype));
+    case DType::kFloat32:
+      return cast_from<float>(spec, n);
+    case DType::kFloat64:
+      return cast_from<double>(spec, n);
+    case DType::kFloat16:
+      return cast_from<Half>(spec, n);
+    case DType::kInt8:
+      return cast_from<std::int8_t>(spec, n);
+    case DType::kUint8:
+      return cast_from<std::uint8_t>(spec, n);
+    case DType::kInt16:
+      return cast_from<std::int16_t>(spec, n);
+    case DType::kUint16:
+      return cast_from<std::uint16_t>(spec, n);
+    case DType::kInt32:
+      return cast_from<std::int32_t>(spec, n);
+    case DType::kUint32:
+      return cast_from<std::uint32_t>(spec, n);
+    case DType::kInt64:
+      return cast_from<std::int64_t>(spec, n);
+    case DType::kBool:
+      return cast_from<bool>(spec, n);
+    case DType::kComplex64:
+      return cast_from<Complex>(spec, n);
+    default:
+      refuse(spec, "from {}: not supported", dtype_name(spec.inputs[0].dtype));
   }
 }
 

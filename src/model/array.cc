@@ -7,24 +7,47 @@ namespace litegap {
 
 const char* dtype_name(DType dtype) {
   static constexpr const char* kNames[] = {
-      "float32", "float16", "int32",    "uint8",   "int64",  "string", "bool",   "int16",
-      "complex64", "int8",  "float64",  "complex128", "uint64", "resource", "variant", "uint32",
-      "uint16",  "int4",    "bfloat16", "int2",    "uint4",  "float8_e4m3fn", "float8_e5m2"};
+      "float32",  "float16",  "int32",     "uint8",         "int64",      "string",
+      "bool",     "int16",    "complex64", "int8",          "float64",    "complex128",
+      "uint64",   "resource", "variant",   "uint32",        "uint16",     "int4",
+      "bfloat16", "int2",     "uint4",     "float8_e4m3fn", "float8_e5m2"};
   const int i = static_cast<int>(dtype);
   return i >= 0 && i < static_cast<int>(std::size(kNames)) ? kNames[i] : "unknown type";
 }
 
 int dtype_bits(DType dtype) {
   switch (dtype) {
-    case DType::kInt2: return 2;
-    case DType::kInt4: case DType::kUint4: return 4;
-    case DType::kInt8: case DType::kUint8: case DType::kBool:
-    case DType::kFloat8E4M3: case DType::kFloat8E5M2: return 8;
-    case DType::kFloat16: case DType::kBfloat16: case DType::kInt16: case DType::kUint16: return 16;
-    case DType::kFloat32: case DType::kInt32: case DType::kUint32: return 32;
-    case DType::kFloat64: case DType::kInt64: case DType::kUint64: case DType::kComplex64: return 64;
-    case DType::kComplex128: return 128;
-    case DType::kString: case DType::kResource: case DType::kVariant: return 0;
+    case DType::kInt2:
+      return 2;
+    case DType::kInt4:
+    case DType::kUint4:
+      return 4;
+    case DType::kInt8:
+    case DType::kUint8:
+    case DType::kBool:
+    case DType::kFloat8E4M3:
+    case DType::kFloat8E5M2:
+      return 8;
+    case DType::kFloat16:
+    case DType::kBfloat16:
+    case DType::kInt16:
+    case DType::kUint16:
+      return 16;
+    case DType::kFloat32:
+    case DType::kInt32:
+    case DType::kUint32:
+      return 32;
+    case DType::kFloat64:
+    case DType::kInt64:
+    case DType::kUint64:
+    case DType::kComplex64:
+      return 64;
+    case DType::kComplex128:
+      return 128;
+    case DType::kString:
+    case DType::kResource:
+    case DType::kVariant:
+      return 0;
   }
   return 0;
 }
@@ -73,7 +96,8 @@ Array Array::zeros(DType dtype, Shape shape) {
   auto* p = static_cast<std::byte*>(std::aligned_alloc(64, padded));
   if (p == nullptr) fail("out of memory for {} bytes", padded);
   std::memset(p, 0, padded);
-  a.data_ = std::shared_ptr<const std::byte>(p, [](const std::byte* q) { std::free(const_cast<std::byte*>(q)); });
+  a.data_ = std::shared_ptr<const std::byte>(
+      p, [](const std::byte* q) { std::free(const_cast<std::byte*>(q)); });
   return a;
 }
 
@@ -85,7 +109,8 @@ Array Array::view(DType dtype, Shape shape, std::span<const std::byte> bytes,
   a.shape_ = std::move(shape);
   a.byte_size_ = dtype_bytes(dtype, a.elements_);
   if (bytes.size() != a.byte_size_) {
-    fail("{} of shape {} needs {} bytes, found {}", dtype_name(dtype), shape_text(a.shape_), a.byte_size_, bytes.size());
+    fail("{} of shape {} needs {} bytes, found {}", dtype_name(dtype), shape_text(a.shape_),
+         a.byte_size_, bytes.size());
   }
   a.data_ = std::shared_ptr<const std::byte>(std::move(owner), bytes.data());
   return a;
@@ -100,14 +125,16 @@ Array Array::clone() const {
 }
 
 Array Array::reshaped(Shape shape) const {
-  if (shape_elements(shape) != elements_) fail("cannot reshape {} to {}", shape_text(shape_), shape_text(shape));
+  if (shape_elements(shape) != elements_)
+    fail("cannot reshape {} to {}", shape_text(shape_), shape_text(shape));
   Array a = *this;
   a.shape_ = std::move(shape);
   return a;
 }
 
 Array Array::slice0(std::size_t begin, std::size_t end) const {
-  if (shape_.empty() || end > static_cast<std::size_t>(shape_[0]) || begin > end) fail("rows {} to {} of shape {}", begin, end, shape_text(shape_));
+  if (shape_.empty() || end > static_cast<std::size_t>(shape_[0]) || begin > end)
+    fail("rows {} to {} of shape {}", begin, end, shape_text(shape_));
   Array a = *this;
   a.shape_[0] = static_cast<std::int32_t>(end - begin);
   a.elements_ = shape_elements(a.shape_);

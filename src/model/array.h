@@ -20,28 +20,59 @@ namespace litegap {
 
 // Values are those of the file format (conversion note, section 7).
 enum class DType : std::int8_t {
-  kFloat32 = 0, kFloat16 = 1, kInt32 = 2, kUint8 = 3, kInt64 = 4, kString = 5, kBool = 6,
-  kInt16 = 7, kComplex64 = 8, kInt8 = 9, kFloat64 = 10, kComplex128 = 11, kUint64 = 12,
-  kResource = 13, kVariant = 14, kUint32 = 15, kUint16 = 16, kInt4 = 17, kBfloat16 = 18,
-  kInt2 = 19, kUint4 = 20, kFloat8E4M3 = 21, kFloat8E5M2 = 22,
+  kFloat32 = 0,
+  kFloat16 = 1,
+  kInt32 = 2,
+  kUint8 = 3,
+  kInt64 = 4,
+  kString = 5,
+  kBool = 6,
+  kInt16 = 7,
+  kComplex64 = 8,
+  kInt8 = 9,
+  kFloat64 = 10,
+  kComplex128 = 11,
+  kUint64 = 12,
+  kResource = 13,
+  kVariant = 14,
+  kUint32 = 15,
+  kUint16 = 16,
+  kInt4 = 17,
+  kBfloat16 = 18,
+  kInt2 = 19,
+  kUint4 = 20,
+  kFloat8E4M3 = 21,
+  kFloat8E5M2 = 22,
 };
 
 const char* dtype_name(DType dtype);  // "float32", "int8", …
-int dtype_bits(DType dtype);          // 0 for types without a fixed width (string, resource, variant)
-bool is_quantizable(DType dtype);     // int2, int4, int8, uint8, int16, int32, int64
+int dtype_bits(DType dtype);       // 0 for types without a fixed width (string, resource, variant)
+bool is_quantizable(DType dtype);  // int2, int4, int8, uint8, int16, int32, int64
 
-template <class T> inline constexpr DType dtype_of = DType::kString;
-template <> inline constexpr DType dtype_of<float> = DType::kFloat32;
-template <> inline constexpr DType dtype_of<double> = DType::kFloat64;
-template <> inline constexpr DType dtype_of<std::int8_t> = DType::kInt8;
-template <> inline constexpr DType dtype_of<std::uint8_t> = DType::kUint8;
-template <> inline constexpr DType dtype_of<std::int16_t> = DType::kInt16;
-template <> inline constexpr DType dtype_of<std::uint16_t> = DType::kUint16;
-template <> inline constexpr DType dtype_of<std::int32_t> = DType::kInt32;
-template <> inline constexpr DType dtype_of<std::uint32_t> = DType::kUint32;
-template <> inline constexpr DType dtype_of<std::int64_t> = DType::kInt64;
-template <> inline constexpr DType dtype_of<std::uint64_t> = DType::kUint64;
-template <> inline constexpr DType dtype_of<bool> = DType::kBool;
+template <class T>
+inline constexpr DType dtype_of = DType::kString;
+template <>
+inline constexpr DType dtype_of<float> = DType::kFloat32;
+template <>
+inline constexpr DType dtype_of<double> = DType::kFloat64;
+template <>
+inline constexpr DType dtype_of<std::int8_t> = DType::kInt8;
+template <>
+inline constexpr DType dtype_of<std::uint8_t> = DType::kUint8;
+template <>
+inline constexpr DType dtype_of<std::int16_t> = DType::kInt16;
+template <>
+inline constexpr DType dtype_of<std::uint16_t> = DType::kUint16;
+template <>
+inline constexpr DType dtype_of<std::int32_t> = DType::kInt32;
+template <>
+inline constexpr DType dtype_of<std::uint32_t> = DType::kUint32;
+template <>
+inline constexpr DType dtype_of<std::int64_t> = DType::kInt64;
+template <>
+inline constexpr DType dtype_of<std::uint64_t> = DType::kUint64;
+template <>
+inline constexpr DType dtype_of<bool> = DType::kBool;
 
 using Shape = std::vector<std::int32_t>;
 
@@ -60,7 +91,8 @@ class Array {
   template <class T>
   static Array of(Shape shape, const std::vector<T>& values) {
     Array a = zeros(dtype_of<T>, std::move(shape));
-    if (a.elements() != values.size()) fail("Array: {} values for shape {}", values.size(), shape_text(a.shape_));
+    if (a.elements() != values.size())
+      fail("Array: {} values for shape {}", values.size(), shape_text(a.shape_));
     std::copy(values.begin(), values.end(), a.mutable_span<T>().begin());
     return a;
   }
@@ -87,7 +119,7 @@ class Array {
   }
 
   Array clone() const;
-  Array reshaped(Shape shape) const;                    // same bytes; element counts must agree
+  Array reshaped(Shape shape) const;                       // same bytes; element counts must agree
   Array slice0(std::size_t begin, std::size_t end) const;  // rows [begin, end) of axis 0, shared
 
  private:

@@ -14,7 +14,8 @@ const Signature* main_signature(const Model& model) {
   return nullptr;
 }
 
-std::string public_name(const Model& model, const std::vector<std::pair<std::string, int>>* names, int tensor) {
+std::string public_name(const Model& model, const std::vector<std::pair<std::string, int>>* names,
+                        int tensor) {
   if (names != nullptr) {
     for (const auto& [name, index] : *names) {
       if (index == tensor) return name;
@@ -37,23 +38,27 @@ ChannelWalk channel_walk(const Shape& shape, const Quant& quant) {
     fail("{} scales on axis {} of shape {}", quant.scale.size(), quant.axis, shape_text(shape));
   }
   walk.channels = quant.scale.size();
-  for (std::size_t d = axis + 1; d < shape.size(); ++d) walk.inner *= static_cast<std::size_t>(shape[d]);
+  for (std::size_t d = axis + 1; d < shape.size(); ++d)
+    walk.inner *= static_cast<std::size_t>(shape[d]);
   return walk;
 }
 
 std::int64_t packed_code(const std::byte* data, std::size_t i, int bits) {
   const int per_byte = 8 / bits;
   const int shift = static_cast<int>(i % static_cast<std::size_t>(per_byte)) * bits;
-  const int raw = (std::to_integer<int>(data[i / static_cast<std::size_t>(per_byte)]) >> shift) & ((1 << bits) - 1);
+  const int raw = (std::to_integer<int>(data[i / static_cast<std::size_t>(per_byte)]) >> shift) &
+                  ((1 << bits) - 1);
   return raw >= (1 << (bits - 1)) ? raw - (1 << bits) : raw;
 }
 
 template <class T>
-void dequantize_into(std::span<const T> codes, const Quant& q, const ChannelWalk& walk, std::span<float> out) {
+void dequantize_into(std::span<const T> codes, const Quant& q, const ChannelWalk& walk,
+                     std::span<float> out) {
   if (!q.per_channel()) {
     const float scale = q.scale[0];
     const std::int64_t zero = q.zero_point[0];
-    for (std::size_t i = 0; i < codes.size(); ++i) out[i] = scale * static_cast<float>(static_cast<std::int64_t>(codes[i]) - zero);
+    for (std::size_t i = 0; i < codes.size(); ++i)
+      out[i] = scale * static_cast<float>(static_cast<std::int64_t>(codes[i]) - zero);
     return;
   }
   for (std::size_t i = 0; i < codes.size(); ++i) {
@@ -63,14 +68,19 @@ void dequantize_into(std::span<const T> codes, const Quant& q, const ChannelWalk
 }
 
 template <class T>
-void quantize_into(std::span<const float> real, const Quant& q, const ChannelWalk& walk, bool narrow, std::span<T> out) {
+void quantize_into(std::span<const float> real, const Quant& q, const ChannelWalk& walk,
+                   bool narrow, std::span<T> out) {
   const double low = static_cast<double>(std::numeric_limits<T>::min()) + (narrow ? 1 : 0);
   const double high = static_cast<double>(std::numeric_limits<T>::max());
   for (std::size_t i = 0; i < real.size(); ++i) {
     const std::size_t c = q.per_channel() ? walk.of(i) : 0;
-    const double v = std::nearbyint(static_cast<double>(real[i]) / static_cast<double>(q.scale[c])) + static_cast<double>(q.zero_point[c]);
-    const double clamped = std::isnan(v) ? static_cast<double>(q.zero_point[c]) : std::clamp(v, low, high);
-    out[i] = clamped >= 9.2233720368547758e18 ? std::numeric_limits<T>::max() : static_cast<T>(clamped);
+    const double v =
+        std::nearbyint(static_cast<double>(real[i]) / static_cast<double>(q.scale[c])) +
+        static_cast<double>(q.zero_point[c]);
+    const double clamped =
+        std::isnan(v) ? static_cast<double>(q.zero_point[c]) : std::clamp(v, low, high);
+    out[i] =
+        clamped >= 9.2233720368547758e18 ? std::numeric_limits<T>::max() : static_cast<T>(clamped);
   }
 }
 
@@ -89,7 +99,8 @@ std::string output_name(const Model& model, std::size_t i) {
 std::string op_label(const Graph& graph, std::size_t op) {
   const Op& o = graph.ops.at(op);
   std::string label = fmt::format("#{} {}", op, o.name());
-  if (!o.outputs.empty() && o.outputs[0] >= 0 && static_cast<std::size_t>(o.outputs[0]) < graph.tensors.size()) {
+  if (!o.outputs.empty() && o.outputs[0] >= 0 &&
+      static_cast<std::size_t>(o.outputs[0]) < graph.tensors.size()) {
     label += " (" + graph.tensors[static_cast<std::size_t>(o.outputs[0])].name + ")";
   }
   return label;
@@ -107,18 +118,30 @@ Array dequantize(const Array& codes, const Quant& quant) {
   if (quant.empty()) fail("dequantize: {} array without scales", dtype_name(codes.dtype()));
   const ChannelWalk walk = channel_walk(codes.shape(), quant);
   switch (codes.dtype()) {
-    case DType::kInt8: dequantize_into(codes.span<std::int8_t>(), quant, walk, values); break;
-    case DType::kUint8: dequantize_into(codes.span<std::uint8_t>(), quant, walk, values); break;
-    case DType::kInt16: dequantize_into(codes.span<std::int16_t>(), quant, walk, values); break;
-    case DType::kInt32: dequantize_into(codes.span<std::int32_t>(), quant, walk, values); break;
-    case DType::kInt64: dequantize_into(codes.span<std::int64_t>(), quant, walk, values); break;
+    case DType::kInt8:
+      dequantize_into(codes.span<std::int8_t>(), quant, walk, values);
+      break;
+    case DType::kUint8:
+      dequantize_into(codes.span<std::uint8_t>(), quant, walk, values);
+      break;
+    case DType::kInt16:
+      dequantize_into(codes.span<std::int16_t>(), quant, walk, values);
+      break;
+    case DType::kInt32:
+      dequantize_into(codes.span<std::int32_t>(), quant, walk, values);
+      break;
+    case DType::kInt64:
+      dequantize_into(codes.span<std::int64_t>(), quant, walk, values);
+      break;
     case DType::kInt4:
     case DType::kInt2:
       for (std::size_t i = 0; i < codes.elements(); ++i) {
-        values[i] = static_cast<float>(quant.real(packed_code(codes.data(), i, dtype_bits(codes.dtype())), walk.of(i)));
+        values[i] = static_cast<float>(
+            quant.real(packed_code(codes.data(), i, dtype_bits(codes.dtype())), walk.of(i)));
       }
       break;
-    default: fail("dequantize: {} is not a quantized type", dtype_name(codes.dtype()));
+    default:
+      fail("dequantize: {} is not a quantized type", dtype_name(codes.dtype()));
   }
   return out;
 }
@@ -129,12 +152,23 @@ Array quantize(const Array& real, const Quant& quant, DType dtype, bool narrow) 
   const auto values = real.span<float>();
   const ChannelWalk walk = channel_walk(real.shape(), quant);
   switch (dtype) {
-    case DType::kInt8: quantize_into(values, quant, walk, narrow, out.mutable_span<std::int8_t>()); break;
-    case DType::kUint8: quantize_into(values, quant, walk, narrow, out.mutable_span<std::uint8_t>()); break;
-    case DType::kInt16: quantize_into(values, quant, walk, narrow, out.mutable_span<std::int16_t>()); break;
-    case DType::kInt32: quantize_into(values, quant, walk, narrow, out.mutable_span<std::int32_t>()); break;
-    case DType::kInt64: quantize_into(values, quant, walk, narrow, out.mutable_span<std::int64_t>()); break;
-    default: fail("quantize: {} is not a type that is quantized to", dtype_name(dtype));
+    case DType::kInt8:
+      quantize_into(values, quant, walk, narrow, out.mutable_span<std::int8_t>());
+      break;
+    case DType::kUint8:
+      quantize_into(values, quant, walk, narrow, out.mutable_span<std::uint8_t>());
+      break;
+    case DType::kInt16:
+      quantize_into(values, quant, walk, narrow, out.mutable_span<std::int16_t>());
+      break;
+    case DType::kInt32:
+      quantize_into(values, quant, walk, narrow, out.mutable_span<std::int32_t>());
+      break;
+    case DType::kInt64:
+      quantize_into(values, quant, walk, narrow, out.mutable_span<std::int64_t>());
+      break;
+    default:
+      fail("quantize: {} is not a type that is quantized to", dtype_name(dtype));
   }
   return out;
 }

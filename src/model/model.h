@@ -1,6 +1,6 @@
-// Model: what a file says, nothing derived.  Built once by tflite/read (or by a rewrite that copies),
-// then constant.  Constants are shared by reference, so copying a Model costs its tables, not its
-// weights: edits make cheap variants.
+// Model: what a file says, nothing derived.  Built once by tflite/read (or by a rewrite that
+// copies), then constant.  Constants are shared by reference, so copying a Model costs its tables,
+// not its weights: edits make cheap variants.
 //
 // The single definition of quantization:   real = scale * (code - zero_point)
 #pragma once
@@ -21,12 +21,13 @@ namespace litegap {
 // several = one per index of `axis`.
 struct Quant {
   std::vector<float> scale;
-  std::vector<std::int64_t> zero_point;  // as long as scale (missing ones were filled with 0 by the reader)
+  std::vector<std::int64_t>
+      zero_point;  // as long as scale (missing ones were filled with 0 by the reader)
   int axis = 0;
-  std::vector<float> min, max;           // as recorded in the file, if at all
+  std::vector<float> min, max;  // as recorded in the file, if at all
   // Blockwise details (conversion note 5.3): index of the scale tensor, or -1.
   int block_scales = -1, block_zero_points = -1, block_size = 0;
-  std::shared_ptr<const void> foreign;   // other details, kept for writing (tflite/ only)
+  std::shared_ptr<const void> foreign;  // other details, kept for writing (tflite/ only)
 
   bool empty() const { return scale.empty(); }
   bool per_channel() const { return scale.size() > 1; }
@@ -39,14 +40,14 @@ struct Quant {
 struct Tensor {
   std::string name;
   DType dtype = DType::kFloat32;
-  Shape shape;                     // unknown dimensions are 1
-  Shape shape_signature;           // unknown dimensions are -1; empty = fully static
+  Shape shape;            // unknown dimensions are 1
+  Shape shape_signature;  // unknown dimensions are -1; empty = fully static
   bool has_rank = false;
   bool is_variable = false;
   Quant quant;
-  std::optional<Array> constant;   // data from the file
+  std::optional<Array> constant;        // data from the file
   std::shared_ptr<const void> foreign;  // sparsity, variant tensors (tflite/ only)
-  bool sparse = false;             // the constant is stored sparse: not readable as dense data
+  bool sparse = false;                  // the constant is stored sparse: not readable as dense data
 };
 
 struct Graph {
@@ -68,14 +69,14 @@ struct MetadataEntry {
 };
 
 struct Model {
-  std::string path;                 // where it came from, for messages
-  std::uint64_t file_bytes = 0;     // size of that file
+  std::string path;              // where it came from, for messages
+  std::uint64_t file_bytes = 0;  // size of that file
   std::uint32_t version = 3;
   std::string description;
-  std::vector<Graph> graphs;        // graph 0 is the main one
+  std::vector<Graph> graphs;  // graph 0 is the main one
   std::vector<Signature> signatures;
   std::vector<MetadataEntry> metadata;
-  Array appended;                   // bytes behind the FlatBuffer (a ZIP of associated files), uint8
+  Array appended;  // bytes behind the FlatBuffer (a ZIP of associated files), uint8
   std::shared_ptr<const void> foreign;  // tables the project does not model (tflite/ only)
 
   const Graph& main() const { return graphs.front(); }
@@ -84,7 +85,8 @@ struct Model {
 
 using ModelPtr = std::shared_ptr<const Model>;
 
-// The name a user knows an input or output by: its signature name if there is one, else the tensor's.
+// The name a user knows an input or output by: its signature name if there is one, else the
+// tensor's.
 std::string input_name(const Model& model, std::size_t i);
 std::string output_name(const Model& model, std::size_t i);
 

@@ -1,9 +1,9 @@
 // Operators as the file says: a code, a version, tensor indices and one Attrs value.
 //
 // Attrs is a variant of small structs.  A struct holds exactly the options of conversion note
-// section 7.3 in the schema's names; operators without options hold NoAttrs.  Operators whose options
-// the project does not model yet also hold NoAttrs, and `foreign` keeps what the file said so that
-// writing gives it back untouched.
+// section 7.3 in the schema's names; operators without options hold NoAttrs.  Operators whose
+// options the project does not model yet also hold NoAttrs, and `foreign` keeps what the file said
+// so that writing gives it back untouched.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -17,36 +17,139 @@ namespace litegap {
 
 // The numbers of the file format.
 enum class OpCode : std::int32_t {
-  kAdd = 0, kAveragePool2d = 1, kConcatenation = 2, kConv2d = 3, kDepthwiseConv2d = 4,
-  kDepthToSpace = 5, kDequantize = 6, kEmbeddingLookup = 7, kFloor = 8, kFullyConnected = 9,
-  kL2Normalization = 11, kL2Pool2d = 12, kLocalResponseNormalization = 13, kLogistic = 14,
-  kLstm = 16, kMaxPool2d = 17, kMul = 18, kRelu = 19, kReluN1To1 = 20, kRelu6 = 21, kReshape = 22,
-  kResizeBilinear = 23, kRnn = 24, kSoftmax = 25, kSpaceToDepth = 26, kSvdf = 27, kTanh = 28,
-  kCustom = 32, kPad = 34, kGather = 36, kBatchToSpaceNd = 37, kSpaceToBatchNd = 38,
-  kTranspose = 39, kMean = 40, kSub = 41, kDiv = 42, kSqueeze = 43,
-  kUnidirectionalSequenceLstm = 44, kStridedSlice = 45, kExp = 47, kTopkV2 = 48, kSplit = 49,
-  kLogSoftmax = 50, kBidirectionalSequenceLstm = 52, kCast = 53, kPrelu = 54, kMaximum = 55,
-  kArgMax = 56, kMinimum = 57, kLess = 58, kNeg = 59, kPadV2 = 60, kGreater = 61,
-  kGreaterEqual = 62, kLessEqual = 63, kSelect = 64, kSlice = 65, kSin = 66, kTransposeConv = 67,
-  kTile = 69, kExpandDims = 70, kEqual = 71, kNotEqual = 72, kLog = 73, kSum = 74, kSqrt = 75,
-  kRsqrt = 76, kShape = 77, kPow = 78, kArgMin = 79, kFakeQuant = 80, kReduceProd = 81,
-  kReduceMax = 82, kPack = 83, kLogicalOr = 84, kOneHot = 85, kLogicalAnd = 86, kLogicalNot = 87,
-  kUnpack = 88, kReduceMin = 89, kFloorDiv = 90, kReduceAny = 91, kSquare = 92, kFill = 94,
-  kFloorMod = 95, kRange = 96, kResizeNearestNeighbor = 97, kLeakyRelu = 98,
-  kSquaredDifference = 99, kMirrorPad = 100, kAbs = 101, kSplitV = 102, kCeil = 104,
-  kReverseV2 = 105, kAddN = 106, kGatherNd = 107, kCos = 108, kWhere = 109, kElu = 111,
-  kQuantize = 114, kRound = 116, kHardSwish = 117, kIf = 118, kWhile = 119, kScatterNd = 122,
-  kSelectV2 = 123, kBatchMatmul = 126, kCumsum = 128, kCallOnce = 129, kBroadcastTo = 130,
-  kConv3d = 132, kVarHandle = 142, kReadVariable = 143, kAssignVariable = 144, kGelu = 150,
+  kAdd = 0,
+  kAveragePool2d = 1,
+  kConcatenation = 2,
+  kConv2d = 3,
+  kDepthwiseConv2d = 4,
+  kDepthToSpace = 5,
+  kDequantize = 6,
+  kEmbeddingLookup = 7,
+  kFloor = 8,
+  kFullyConnected = 9,
+  kL2Normalization = 11,
+  kL2Pool2d = 12,
+  kLocalResponseNormalization = 13,
+  kLogistic = 14,
+  kLstm = 16,
+  kMaxPool2d = 17,
+  kMul = 18,
+  kRelu = 19,
+  kReluN1To1 = 20,
+  kRelu6 = 21,
+  kReshape = 22,
+  kResizeBilinear = 23,
+  kRnn = 24,
+  kSoftmax = 25,
+  kSpaceToDepth = 26,
+  kSvdf = 27,
+  kTanh = 28,
+  kCustom = 32,
+  kPad = 34,
+  kGather = 36,
+  kBatchToSpaceNd = 37,
+  kSpaceToBatchNd = 38,
+  kTranspose = 39,
+  kMean = 40,
+  kSub = 41,
+  kDiv = 42,
+  kSqueeze = 43,
+  kUnidirectionalSequenceLstm = 44,
+  kStridedSlice = 45,
+  kExp = 47,
+  kTopkV2 = 48,
+  kSplit = 49,
+  kLogSoftmax = 50,
+  kBidirectionalSequenceLstm = 52,
+  kCast = 53,
+  kPrelu = 54,
+  kMaximum = 55,
+  kArgMax = 56,
+  kMinimum = 57,
+  kLess = 58,
+  kNeg = 59,
+  kPadV2 = 60,
+  kGreater = 61,
+  kGreaterEqual = 62,
+  kLessEqual = 63,
+  kSelect = 64,
+  kSlice = 65,
+  kSin = 66,
+  kTransposeConv = 67,
+  kTile = 69,
+  kExpandDims = 70,
+  kEqual = 71,
+  kNotEqual = 72,
+  kLog = 73,
+  kSum = 74,
+  kSqrt = 75,
+  kRsqrt = 76,
+  kShape = 77,
+  kPow = 78,
+  kArgMin = 79,
+  kFakeQuant = 80,
+  kReduceProd = 81,
+  kReduceMax = 82,
+  kPack = 83,
+  kLogicalOr = 84,
+  kOneHot = 85,
+  kLogicalAnd = 86,
+  kLogicalNot = 87,
+  kUnpack = 88,
+  kReduceMin = 89,
+  kFloorDiv = 90,
+  kReduceAny = 91,
+  kSquare = 92,
+  kFill = 94,
+  kFloorMod = 95,
+  kRange = 96,
+  kResizeNearestNeighbor = 97,
+  kLeakyRelu = 98,
+  kSquaredDifference = 99,
+  kMirrorPad = 100,
+  kAbs = 101,
+  kSplitV = 102,
+  kCeil = 104,
+  kReverseV2 = 105,
+  kAddN = 106,
+  kGatherNd = 107,
+  kCos = 108,
+  kWhere = 109,
+  kElu = 111,
+  kQuantize = 114,
+  kRound = 116,
+  kHardSwish = 117,
+  kIf = 118,
+  kWhile = 119,
+  kScatterNd = 122,
+  kSelectV2 = 123,
+  kBatchMatmul = 126,
+  kCumsum = 128,
+  kCallOnce = 129,
+  kBroadcastTo = 130,
+  kConv3d = 132,
+  kVarHandle = 142,
+  kReadVariable = 143,
+  kAssignVariable = 144,
+  kGelu = 150,
   kRelu0To1 = 152,
 };
 
 std::string op_name(OpCode code);  // "CONV_2D"; "operator 999" when the code is not known
 
-enum class Activation : std::int8_t { kNone = 0, kRelu = 1, kReluN1To1 = 2, kRelu6 = 3, kTanh = 4, kSignBit = 5 };
+enum class Activation : std::int8_t {
+  kNone = 0,
+  kRelu = 1,
+  kReluN1To1 = 2,
+  kRelu6 = 3,
+  kTanh = 4,
+  kSignBit = 5
+};
 enum class Padding : std::int8_t { kSame = 0, kValid = 1 };
 
-struct NoAttrs { bool operator==(const NoAttrs&) const = default; };
+struct NoAttrs {
+  bool operator==(const NoAttrs&) const = default;
+};
 struct ConvAttrs {  // CONV_2D
   Padding padding = Padding::kSame;
   std::int32_t stride_w = 1, stride_h = 1;
@@ -91,55 +194,111 @@ struct ActivationAttrs {  // MUL, DIV, L2_NORMALIZATION
   Activation activation = Activation::kNone;
   bool operator==(const ActivationAttrs&) const = default;
 };
-struct ConcatAttrs { std::int32_t axis = 0; Activation activation = Activation::kNone; bool operator==(const ConcatAttrs&) const = default; };
-struct ReshapeAttrs { std::vector<std::int32_t> new_shape; bool operator==(const ReshapeAttrs&) const = default; };
-struct SoftmaxAttrs { float beta = 0; bool operator==(const SoftmaxAttrs&) const = default; };
-struct GatherAttrs { std::int32_t axis = 0, batch_dims = 0; bool operator==(const GatherAttrs&) const = default; };
-struct ReducerAttrs { bool keep_dims = false; bool operator==(const ReducerAttrs&) const = default; };
-struct SqueezeAttrs { std::vector<std::int32_t> squeeze_dims; bool operator==(const SqueezeAttrs&) const = default; };
+struct ConcatAttrs {
+  std::int32_t axis = 0;
+  Activation activation = Activation::kNone;
+  bool operator==(const ConcatAttrs&) const = default;
+};
+struct ReshapeAttrs {
+  std::vector<std::int32_t> new_shape;
+  bool operator==(const ReshapeAttrs&) const = default;
+};
+struct SoftmaxAttrs {
+  float beta = 0;
+  bool operator==(const SoftmaxAttrs&) const = default;
+};
+struct GatherAttrs {
+  std::int32_t axis = 0, batch_dims = 0;
+  bool operator==(const GatherAttrs&) const = default;
+};
+struct ReducerAttrs {
+  bool keep_dims = false;
+  bool operator==(const ReducerAttrs&) const = default;
+};
+struct SqueezeAttrs {
+  std::vector<std::int32_t> squeeze_dims;
+  bool operator==(const SqueezeAttrs&) const = default;
+};
 struct StridedSliceAttrs {
-  std::int32_t begin_mask = 0, end_mask = 0, ellipsis_mask = 0, new_axis_mask = 0, shrink_axis_mask = 0;
+  std::int32_t begin_mask = 0, end_mask = 0, ellipsis_mask = 0, new_axis_mask = 0,
+               shrink_axis_mask = 0;
   bool offset = false;
   bool operator==(const StridedSliceAttrs&) const = default;
 };
-struct SplitAttrs { std::int32_t num_splits = 0; bool operator==(const SplitAttrs&) const = default; };  // SPLIT, SPLIT_V
-struct PackAttrs { std::int32_t values_count = 0, axis = 0; bool operator==(const PackAttrs&) const = default; };
-struct UnpackAttrs { std::int32_t num = 0, axis = 0; bool operator==(const UnpackAttrs&) const = default; };
-struct CastAttrs { DType in_type = DType::kFloat32, out_type = DType::kFloat32; bool operator==(const CastAttrs&) const = default; };
-struct OutputTypeAttrs { DType output_type = DType::kFloat32; bool operator==(const OutputTypeAttrs&) const = default; };  // ARG_MAX, ARG_MIN, SHAPE
-struct ResizeAttrs { bool align_corners = false, half_pixel_centers = false; bool operator==(const ResizeAttrs&) const = default; };
-struct LeakyReluAttrs { float alpha = 0; bool operator==(const LeakyReluAttrs&) const = default; };
-struct BlockSizeAttrs { std::int32_t block_size = 0; bool operator==(const BlockSizeAttrs&) const = default; };  // DEPTH_TO_SPACE, SPACE_TO_DEPTH
+struct SplitAttrs {
+  std::int32_t num_splits = 0;
+  bool operator==(const SplitAttrs&) const = default;
+};  // SPLIT, SPLIT_V
+struct PackAttrs {
+  std::int32_t values_count = 0, axis = 0;
+  bool operator==(const PackAttrs&) const = default;
+};
+struct UnpackAttrs {
+  std::int32_t num = 0, axis = 0;
+  bool operator==(const UnpackAttrs&) const = default;
+};
+struct CastAttrs {
+  DType in_type = DType::kFloat32, out_type = DType::kFloat32;
+  bool operator==(const CastAttrs&) const = default;
+};
+struct OutputTypeAttrs {
+  DType output_type = DType::kFloat32;
+  bool operator==(const OutputTypeAttrs&) const = default;
+};  // ARG_MAX, ARG_MIN, SHAPE
+struct ResizeAttrs {
+  bool align_corners = false, half_pixel_centers = false;
+  bool operator==(const ResizeAttrs&) const = default;
+};
+struct LeakyReluAttrs {
+  float alpha = 0;
+  bool operator==(const LeakyReluAttrs&) const = default;
+};
+struct BlockSizeAttrs {
+  std::int32_t block_size = 0;
+  bool operator==(const BlockSizeAttrs&) const = default;
+};                          // DEPTH_TO_SPACE, SPACE_TO_DEPTH
 struct SequenceLstmAttrs {  // UNIDIRECTIONAL_SEQUENCE_LSTM
   Activation activation = Activation::kNone;
   float cell_clip = 0, proj_clip = 0;
   bool time_major = false, asymmetric_quantize_inputs = false, diagonal_recurrent_tensors = false;
   bool operator==(const SequenceLstmAttrs&) const = default;
 };
-struct BatchMatmulAttrs { bool adj_x = false, adj_y = false, asymmetric_quantize_inputs = false; bool operator==(const BatchMatmulAttrs&) const = default; };
-struct MirrorPadAttrs { std::int8_t mode = 0; bool operator==(const MirrorPadAttrs&) const = default; };
-struct GeluAttrs { bool approximate = false; bool operator==(const GeluAttrs&) const = default; };
+struct BatchMatmulAttrs {
+  bool adj_x = false, adj_y = false, asymmetric_quantize_inputs = false;
+  bool operator==(const BatchMatmulAttrs&) const = default;
+};
+struct MirrorPadAttrs {
+  std::int8_t mode = 0;
+  bool operator==(const MirrorPadAttrs&) const = default;
+};
+struct GeluAttrs {
+  bool approximate = false;
+  bool operator==(const GeluAttrs&) const = default;
+};
 
-using Attrs = std::variant<NoAttrs, ConvAttrs, DepthwiseAttrs, FullyConnectedAttrs, TransposeConvAttrs,
-                           PoolAttrs, AddAttrs, ActivationAttrs, ConcatAttrs, ReshapeAttrs, SoftmaxAttrs,
-                           GatherAttrs, ReducerAttrs, SqueezeAttrs, StridedSliceAttrs, SplitAttrs,
-                           PackAttrs, UnpackAttrs, CastAttrs, OutputTypeAttrs, ResizeAttrs,
-                           LeakyReluAttrs, BlockSizeAttrs, SequenceLstmAttrs, BatchMatmulAttrs,
-                           MirrorPadAttrs, GeluAttrs>;
+using Attrs =
+    std::variant<NoAttrs, ConvAttrs, DepthwiseAttrs, FullyConnectedAttrs, TransposeConvAttrs,
+                 PoolAttrs, AddAttrs, ActivationAttrs, ConcatAttrs, ReshapeAttrs, SoftmaxAttrs,
+                 GatherAttrs, ReducerAttrs, SqueezeAttrs, StridedSliceAttrs, SplitAttrs, PackAttrs,
+                 UnpackAttrs, CastAttrs, OutputTypeAttrs, ResizeAttrs, LeakyReluAttrs,
+                 BlockSizeAttrs, SequenceLstmAttrs, BatchMatmulAttrs, MirrorPadAttrs, GeluAttrs>;
 
 struct Op {
   OpCode code = OpCode::kCustom;
   std::int32_t version = 1;
-  std::string custom_code;                 // of kCustom
-  std::vector<int> inputs;                 // tensor indices of the same graph; -1 = absent
+  std::string custom_code;  // of kCustom
+  std::vector<int> inputs;  // tensor indices of the same graph; -1 = absent
   std::vector<int> outputs;
   std::vector<int> intermediates;
   std::vector<bool> mutating_variable_inputs;
   Attrs attrs;
-  std::shared_ptr<const void> foreign;     // the file's own options when Attrs does not model them (tflite/ only)
+  std::shared_ptr<const void>
+      foreign;  // the file's own options when Attrs does not model them (tflite/ only)
 
   int input(std::size_t i) const { return i < inputs.size() ? inputs[i] : -1; }
-  std::string name() const { return code == OpCode::kCustom ? "CUSTOM " + custom_code : op_name(code); }
+  std::string name() const {
+    return code == OpCode::kCustom ? "CUSTOM " + custom_code : op_name(code);
+  }
 };
 
 // The fused activation of any operator, kNone where it has none.

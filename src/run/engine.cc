@@ -11,51 +11,61 @@ using Slot = Plan::State::Slot;
 struct Workspace::Buffers {
   std::shared_ptr<const Plan::State> plan;
   Array arena, scratch;
-  std::vector<void*> slot;                     // where each slot's value is
+  std::vector<void*> slot;                          // where each slot's value is
   std::vector<std::vector<void*>> inputs, outputs;  // per step, ready for Io
   std::vector<Array> results;
 
   Array look(int s) const {
     const Slot& info = plan->slot(s);
-    return Array::view(info.dtype, info.shape, {static_cast<const std::byte*>(slot[static_cast<std::size_t>(s)]), info.bytes}, nullptr);
+    return Array::view(
+        info.dtype, info.shape,
+        {static_cast<const std::byte*>(slot[static_cast<std::size_t>(s)]), info.bytes}, nullptr);
   }
 };
 
 namespace {
 
 void fill_code(const Slot& slot, void* at) {
-  if (slot.dtype == DType::kInt8) std::memset(at, static_cast<int>(slot.initial_code), slot.bytes);
-  else if (slot.dtype == DType::kUint8) std::memset(at, static_cast<int>(slot.initial_code), slot.bytes);
-  else std::memset(at, 0, slot.bytes);
+  if (slot.dtype == DType::kInt8)
+    std::memset(at, static_cast<int>(slot.initial_code), slot.bytes);
+  else if (slot.dtype == DType::kUint8)
+    std::memset(at, static_cast<int>(slot.initial_code), slot.bytes);
+  else
+    std::memset(at, 0, slot.bytes);
 }
 
 // Round to the scale and range of a quantized tensor, staying float32.
 void fake_quantize(const Quant& quant, DType dtype, const Shape& shape, void* values) {
   const std::size_t bytes = 4 * shape_elements(shape);
-  const Array real = Array::view(DType::kFloat32, shape, {static_cast<const std::byte*>(values), bytes}, nullptr);
+  const Array real =
+      Array::view(DType::kFloat32, shape, {static_cast<const std::byte*>(values), bytes}, nullptr);
   const Array rounded = dequantize(quantize(real, quant, dtype), quant);
   std::memcpy(values, rounded.data(), bytes);
 }
 
 void place_inputs(const Plan::State& plan, Workspace::Buffers& b, std::span<const Array> inputs) {
   const Model& model = *plan.model;
-  if (inputs.size() != plan.inputs.size()) fail("{}: {} inputs given, expected {}", model.path, inputs.size(), plan.inputs.size());
+  if (inputs.size() != plan.inputs.size())
+    fail("{}: {} inputs given, expected {}", model.path, inputs.size(), plan.inputs.size());
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const auto& port = plan.inputs[i];
     const Slot& slot = plan.slot(port.slot);
     const Array& given = inputs[i];
     const DType file_type = slot.dtype;
-    const bool real = given.dtype() == DType::kFloat32 && file_type != DType::kFloat32 && !port.quant->empty();
+    const bool real =
+        given.dtype() == DType::kFloat32 && file_type != DType::kFloat32 && !port.quant->empty();
     if ((given.dtype() != file_type && !real) || given.elements() != shape_elements(slot.shape)) {
-      fail("{}: input {} ({}) is {} {}, expected {} {}", model.path, i, input_name(model, i), dtype_name(given.dtype()),
-           shape_text(given.shape()), dtype_name(file_type), shape_text(slot.shape));
+      fail("{}: input {} ({}) is {} {}, expected {} {}", model.path, i, input_name(model, i),
+           dtype_name(given.dtype()), shape_text(given.shape()), dtype_name(file_type),
+           shape_text(slot.shape));
     }
     void* file_at = b.slot[static_cast<std::size_t>(port.slot)];
     if (!real) {
       std::memcpy(file_at, given.data(), given.byte_size());
       if (port.real_slot >= 0) {
         const Array value = dequantize(given, *port.quant);
-        std::memcpy(b.slot[static_cast<std::size_t>(port.real_slot)], value.data(), value.byte_size());
+        std::memcpy(b.slot[static_cast<std::size_t>(port.real_slot)], value.data(),
+                    value.byte_size());
       }
       continue;
     }
@@ -74,9 +84,11 @@ Workspace::Workspace(const Plan& plan) : buffers(std::make_shared<Buffers>()) {
   b.plan = plan.state;
   const Plan::State& state = *plan.state;
   b.arena = Array::zeros(DType::kInt64, {static_cast<std::int32_t>((state.arena_bytes + 7) / 8)});
-  b.scratch = Array::zeros(DType::kInt64, {static_cast<std::int32_t>((state.scratch_bytes + 7) / 8)});
+  b.scratch =
+      Array::zeros(DType::kInt64, {static_cast<std::int32_t>((state.scratch_bytes + 7) / 8)});
   for (const Slot& slot : state.slots) {
-    b.slot.push_back(slot.constant ? const_cast<std::byte*>(slot.constant->data()) : b.arena.mutable_data() + slot.offset);
+    b.slot.push_back(slot.constant ? const_cast<std::byte*>(slot.constant->data())
+                                   : b.arena.mutable_data() + slot.offset);
   }
   for (const auto& step : state.steps) {
     const auto gather = [&](const std::vector<int>& slots) {
@@ -108,12 +120,14 @@ Array Workspace::tensor(int index) const {
   return {};
 }
 
-void run(const Plan& plan, Workspace& workspace, std::span<const Array> inputs, Observer* observer) {
+void run(const Plan& plan, Workspace& workspace, std::span<const Array> inputs,
+         Observer* observer) {
   const Plan::State& state = *plan.state;
   Workspace::Buffers& b = *workspace.buffers;
   place_inputs(state, b, inputs);
   if (observer != nullptr) {
-    for (const auto& port : state.inputs) observer->on_value(-1, port.tensor, b.look(port.real_slot >= 0 ? port.real_slot : port.slot));
+    for (const auto& port : state.inputs)
+      observer->on_value(-1, port.tensor, b.look(port.real_slot >= 0 ? port.real_slot : port.slot));
   }
   const bool sums_wanted = observer != nullptr && observer->wants_accumulators();
   for (std::size_t i = 0; i < state.steps.size(); ++i) {
@@ -122,11 +136,14 @@ void run(const Plan& plan, Workspace& workspace, std::span<const Array> inputs, 
     if (sums_wanted && step.op >= 0 && step.kernel->accumulator_type() != DType::kFloat32) {
       sums = Array::zeros(step.kernel->accumulator_type(), state.slot(step.outputs[0]).shape);
     }
-    step.kernel->run({b.inputs[i].data(), b.outputs[i].data(), b.scratch.mutable_data(), sums.empty() ? nullptr : sums.mutable_data()});
+    step.kernel->run({b.inputs[i].data(), b.outputs[i].data(), b.scratch.mutable_data(),
+                      sums.empty() ? nullptr : sums.mutable_data()});
     for (const int s : step.outputs) {
       const Slot& slot = state.slot(s);
       if (slot.fake != nullptr) {
-        fake_quantize(*slot.fake, state.model->main().tensors[static_cast<std::size_t>(slot.tensor)].dtype, slot.shape, b.slot[static_cast<std::size_t>(s)]);
+        fake_quantize(*slot.fake,
+                      state.model->main().tensors[static_cast<std::size_t>(slot.tensor)].dtype,
+                      slot.shape, b.slot[static_cast<std::size_t>(s)]);
       }
       if (observer != nullptr && step.op >= 0) observer->on_value(step.op, slot.tensor, b.look(s));
     }

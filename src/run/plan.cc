@@ -9,9 +9,12 @@ namespace litegap {
 
 const char* arith_name(Arith arith) {
   switch (arith) {
-    case Arith::kReal: return "real";
-    case Arith::kFake: return "fake";
-    case Arith::kInteger: return "integer";
+    case Arith::kReal:
+      return "real";
+    case Arith::kFake:
+      return "fake";
+    case Arith::kInteger:
+      return "integer";
   }
   return "?";
 }
@@ -28,7 +31,9 @@ constexpr std::size_t kFoldLimit = std::size_t{1} << 26;  // bytes of a constant
 class CopyKernel final : public Kernel {
  public:
   explicit CopyKernel(std::size_t bytes) : bytes_(bytes) {}
-  void run(const Io& io) const noexcept override { std::memcpy(io.outputs[0], io.inputs[0], bytes_); }
+  void run(const Io& io) const noexcept override {
+    std::memcpy(io.outputs[0], io.inputs[0], bytes_);
+  }
 
  private:
   std::size_t bytes_;
@@ -43,7 +48,8 @@ class ConvertKernel final : public Kernel {
     const std::size_t n = shape_elements(shape_);
     const auto* in = static_cast<const std::byte*>(io.inputs[0]);
     const Array source = Array::view(from_, shape_, {in, dtype_bytes(from_, n)}, nullptr);
-    const Array result = to_ == DType::kFloat32 ? dequantize(source, quant_) : quantize(source, quant_, to_);
+    const Array result =
+        to_ == DType::kFloat32 ? dequantize(source, quant_) : quantize(source, quant_, to_);
     std::memcpy(io.outputs[0], result.data(), result.byte_size());
   }
 
@@ -77,25 +83,33 @@ class Planner {
   }
 
  private:
-  const Tensor& tensor(int index) const { return state_->model->main().tensors[static_cast<std::size_t>(index)]; }
+  const Tensor& tensor(int index) const {
+    return state_->model->main().tensors[static_cast<std::size_t>(index)];
+  }
   std::string label(std::size_t op) const {
     return state_->model->path + ": " + op_label(state_->model->main(), op);
   }
 
   void check_ids(const Graph& graph) const {
-    const auto bad = [](int id, std::size_t n) { return id < 0 || static_cast<std::size_t>(id) >= n; };
+    const auto bad = [](int id, std::size_t n) {
+      return id < 0 || static_cast<std::size_t>(id) >= n;
+    };
     const Numerics& n = state_->numerics;
     for (const auto& [op, arith] : n.overrides) {
-      if (bad(op, graph.ops.size())) fail("numerics: no operator {} in {}", op, state_->model->path);
+      if (bad(op, graph.ops.size()))
+        fail("numerics: no operator {} in {}", op, state_->model->path);
     }
     for (const auto& [op, dialect] : n.kernels) {
-      if (bad(op, graph.ops.size())) fail("numerics: no operator {} in {}", op, state_->model->path);
+      if (bad(op, graph.ops.size()))
+        fail("numerics: no operator {} in {}", op, state_->model->path);
     }
     for (const int t : n.unquantized) {
-      if (bad(t, graph.tensors.size())) fail("numerics: no tensor {} in {}", t, state_->model->path);
+      if (bad(t, graph.tensors.size()))
+        fail("numerics: no tensor {} in {}", t, state_->model->path);
     }
     for (const auto& [t, value] : n.constants) {
-      if (bad(t, graph.tensors.size())) fail("numerics: no tensor {} in {}", t, state_->model->path);
+      if (bad(t, graph.tensors.size()))
+        fail("numerics: no tensor {} in {}", t, state_->model->path);
       if (value.elements() != shape_elements(tensor(t).shape)) {
         fail("numerics: tensor {} ({}) has shape {}, its replacement {}", t, tensor(t).name,
              shape_text(tensor(t).shape), shape_text(value.shape()));
@@ -106,7 +120,8 @@ class Planner {
   // A tensor whose codes stand for real numbers.
   bool has_real_form(int t) const {
     const Tensor& info = tensor(t);
-    return info.dtype != DType::kFloat32 && is_quantizable(info.dtype) && (!info.quant.empty() || bias_quant_.contains(t));
+    return info.dtype != DType::kFloat32 && is_quantizable(info.dtype) &&
+           (!info.quant.empty() || bias_quant_.contains(t));
   }
 
   int new_slot(int tensor_index, Form form, DType dtype, Shape shape) {
@@ -139,7 +154,8 @@ class Planner {
       const int t = graph.inputs[i];
       const Tensor& info = tensor(t);
       if (dtype_bits(info.dtype) == 0) {
-        fail("{}: input {} ({}) is of type {}: not supported", state_->model->path, i, info.name, dtype_name(info.dtype));
+        fail("{}: input {} ({}) is of type {}: not supported", state_->model->path, i, info.name,
+             dtype_name(info.dtype));
       }
       const Shape shape = options_.input_shapes.empty() ? info.shape : options_.input_shapes[i];
       resized_ = resized_ || shape != info.shape;
@@ -157,20 +173,27 @@ class Planner {
   int slot_of(int t, Form form, std::size_t op) {
     const Tensor& info = tensor(t);
     if (form == Form::kReal && !has_real_form(t)) form = Form::kFile;
-    auto& here = form == Form::kFile ? file_slot_[static_cast<std::size_t>(t)] : real_slot_[static_cast<std::size_t>(t)];
+    auto& here = form == Form::kFile ? file_slot_[static_cast<std::size_t>(t)]
+                                     : real_slot_[static_cast<std::size_t>(t)];
     if (here >= 0) return here;
-    auto& other = form == Form::kFile ? real_slot_[static_cast<std::size_t>(t)] : file_slot_[static_cast<std::size_t>(t)];
+    auto& other = form == Form::kFile ? real_slot_[static_cast<std::size_t>(t)]
+                                      : file_slot_[static_cast<std::size_t>(t)];
     if (info.is_variable && other < 0) return here = variable_slot(t, form);
-    if (other < 0 && form == Form::kReal && info.constant) return here = constant_slot(t, form, real_constant(t));
+    if (other < 0 && form == Form::kReal && info.constant)
+      return here = constant_slot(t, form, real_constant(t));
     if (other < 0 && info.constant) return here = file_constant(t, op);
-    if (other < 0 && shape_elements(info.shape) == 0) return here = constant_slot(t, Form::kFile, Array::zeros(info.dtype, info.shape));
-    if (other < 0) fail("{}: reads tensor {} ({}), which nothing has computed before it", label(op), t, info.name);
+    if (other < 0 && shape_elements(info.shape) == 0)
+      return here = constant_slot(t, Form::kFile, Array::zeros(info.dtype, info.shape));
+    if (other < 0)
+      fail("{}: reads tensor {} ({}), which nothing has computed before it", label(op), t,
+           info.name);
     return here = convert(t, form, other);
   }
 
   int file_constant(int t, std::size_t op) {
     const Tensor& info = tensor(t);
-    if (info.sparse) fail("{}: tensor {} ({}) is stored sparse: not supported yet", label(op), t, info.name);
+    if (info.sparse)
+      fail("{}: tensor {} ({}) is stored sparse: not supported yet", label(op), t, info.name);
     return constant_slot(t, Form::kFile, *info.constant);
   }
 
@@ -188,14 +211,16 @@ class Planner {
     const Slot source = state_->slots[static_cast<std::size_t>(from)];
     const DType to = form == Form::kReal ? DType::kFloat32 : info.dtype;
     if (source.constant) {
-      return constant_slot(t, form, form == Form::kReal ? dequantize(*source.constant, info.quant)
-                                                        : quantize(*source.constant, info.quant, to));
+      return constant_slot(t, form,
+                           form == Form::kReal ? dequantize(*source.constant, info.quant)
+                                               : quantize(*source.constant, info.quant, to));
     }
     const int s = new_slot(t, form, to, source.shape);
     for (auto& port : state_->inputs) {
       if (port.tensor == t && form == Form::kReal) {  // filled by run() from what the caller gives
         port.real_slot = s;
-        port.fake = state_->numerics.arith == Arith::kFake && !state_->numerics.unquantized.contains(t);
+        port.fake =
+            state_->numerics.arith == Arith::kFake && !state_->numerics.unquantized.contains(t);
         state_->slots[static_cast<std::size_t>(s)].persistent = true;
         return s;
       }
@@ -212,7 +237,8 @@ class Planner {
   // whatever the file says.
   Array real_constant(int t) const {
     const auto replaced = state_->numerics.constants.find(t);
-    if (replaced != state_->numerics.constants.end()) return replaced->second.reshaped(tensor(t).shape);
+    if (replaced != state_->numerics.constants.end())
+      return replaced->second.reshaped(tensor(t).shape);
     const auto bias = bias_quant_.find(t);
     const Tensor& info = tensor(t);
     return dequantize(*info.constant, bias == bias_quant_.end() ? info.quant : bias->second);
@@ -223,7 +249,8 @@ class Planner {
   void note_bias(const Op& op) {
     const bool transpose = op.code == OpCode::kTransposeConv;
     if (op.code != OpCode::kConv2d && op.code != OpCode::kDepthwiseConv2d &&
-        op.code != OpCode::kFullyConnected && !transpose) return;
+        op.code != OpCode::kFullyConnected && !transpose)
+      return;
     const int x = op.input(transpose ? 2 : 0), w = op.input(1), b = op.input(transpose ? 3 : 2);
     if (x < 0 || w < 0 || b < 0) return;
     const Tensor& bias = tensor(b);
@@ -235,7 +262,9 @@ class Planner {
       q.scale.push_back(qx.scale[0] * s);
       q.zero_point.push_back(0);
     }
-    if (q.per_channel() && (bias.shape.size() != 1 || static_cast<std::size_t>(bias.shape[0]) != q.scale.size())) return;
+    if (q.per_channel() &&
+        (bias.shape.size() != 1 || static_cast<std::size_t>(bias.shape[0]) != q.scale.size()))
+      return;
     bias_quant_[b] = q;
   }
 
@@ -248,8 +277,11 @@ class Planner {
     if (found != state_->numerics.kernels.end()) return found->second;
     // In a model whose inputs were resized XNNPACK leaves convolutions to the built-in kernels.
     const OpCode code = state_->model->main().ops[op].code;
-    const bool convolution = code == OpCode::kConv2d || code == OpCode::kDepthwiseConv2d || code == OpCode::kTransposeConv;
-    return resized_ && convolution && state_->numerics.dialect == Dialect::kXnnpack ? Dialect::kBuiltin : state_->numerics.dialect;
+    const bool convolution = code == OpCode::kConv2d || code == OpCode::kDepthwiseConv2d ||
+                             code == OpCode::kTransposeConv;
+    return resized_ && convolution && state_->numerics.dialect == Dialect::kXnnpack
+               ? Dialect::kBuiltin
+               : state_->numerics.dialect;
   }
 
   Operand operand(int slot_index, const Quant* quant) const {
@@ -267,8 +299,12 @@ class Planner {
 
   const KernelRow& row_for(const Op& op, std::size_t index) const {
     if (op.code == OpCode::kCustom) {
-      if (op.custom_code == "edgetpu-custom-op") fail("{}: compiled for the Edge TPU; give the .tflite that the compiler was given", label(index));
-      if (op.custom_code == "ethos-u") fail("{}: compiled by Vela for Ethos-U; give the .tflite that Vela was given", label(index));
+      if (op.custom_code == "edgetpu-custom-op")
+        fail("{}: compiled for the Edge TPU; give the .tflite that the compiler was given",
+             label(index));
+      if (op.custom_code == "ethos-u")
+        fail("{}: compiled by Vela for Ethos-U; give the .tflite that Vela was given",
+             label(index));
     }
     const KernelRow* row = kernel_row(op.code);
     if (row == nullptr) fail("{}: operator {} is not supported yet", label(index), op.name());
@@ -291,13 +327,15 @@ class Planner {
     for (const int t : op.inputs) step.inputs.push_back(t < 0 ? -1 : slot_of(t, form, index));
     // Only now: an operand points into the slots, which slot_of() may move.
     for (std::size_t i = 0; i < op.inputs.size(); ++i) {
-      spec.inputs.push_back(step.inputs[i] < 0 ? Operand{} : operand(step.inputs[i], &tensor(op.inputs[i]).quant));
+      spec.inputs.push_back(
+          step.inputs[i] < 0 ? Operand{} : operand(step.inputs[i], &tensor(op.inputs[i]).quant));
     }
     for (const int t : op.outputs) spec.outputs.push_back(output_operand(t, form, index));
     for (const int t : op.intermediates) {
       Operand o;
       if (t >= 0) {
-        o = {true, tensor(t).dtype, tensor(t).shape, &tensor(t).quant, nullptr, false, false, tensor(t).name};
+        o = {true,    tensor(t).dtype, tensor(t).shape, &tensor(t).quant,
+             nullptr, false,           false,           tensor(t).name};
         if (form == Form::kReal && has_real_form(t)) o.dtype = DType::kFloat32;
       }
       spec.intermediates.push_back(o);
@@ -309,19 +347,28 @@ class Planner {
   Operand output_operand(int t, Form form, std::size_t index) const {
     if (t < 0) fail("{}: has an output without a tensor", label(index));
     const Tensor& info = tensor(t);
-    if (info.constant) fail("{}: writes tensor {} ({}), which is a constant", label(index), t, info.name);
-    if (file_slot_[static_cast<std::size_t>(t)] >= 0 || real_slot_[static_cast<std::size_t>(t)] >= 0) {
+    if (info.constant)
+      fail("{}: writes tensor {} ({}), which is a constant", label(index), t, info.name);
+    if (file_slot_[static_cast<std::size_t>(t)] >= 0 ||
+        real_slot_[static_cast<std::size_t>(t)] >= 0) {
       fail("{}: writes tensor {} ({}), which already has a value", label(index), t, info.name);
     }
-    if (dtype_bits(info.dtype) == 0) fail("{}: tensor {} ({}) of type {} is not supported", label(index), t, info.name, dtype_name(info.dtype));
+    if (dtype_bits(info.dtype) == 0)
+      fail("{}: tensor {} ({}) of type {} is not supported", label(index), t, info.name,
+           dtype_name(info.dtype));
     const bool real = form == Form::kReal && has_real_form(t);
-    return {true, real ? DType::kFloat32 : info.dtype, info.shape, real ? &kNoQuant : &info.quant, nullptr, false, false, info.name};
+    return {true,       real ? DType::kFloat32 : info.dtype,
+            info.shape, real ? &kNoQuant : &info.quant,
+            nullptr,    false,
+            false,      info.name};
   }
 
   static std::unique_ptr<Kernel> prepare(const KernelRow& row, OpSpec& spec) {
-    const bool conversion = spec.op->code == OpCode::kQuantize || spec.op->code == OpCode::kDequantize;
+    const bool conversion =
+        spec.op->code == OpCode::kQuantize || spec.op->code == OpCode::kDequantize;
     if (conversion && spec.inputs.size() == 1 && spec.outputs.size() == 1 &&
-        spec.inputs[0].present && spec.inputs[0].dtype == DType::kFloat32 && spec.outputs[0].dtype == DType::kFloat32) {
+        spec.inputs[0].present && spec.inputs[0].dtype == DType::kFloat32 &&
+        spec.outputs[0].dtype == DType::kFloat32) {
       spec.outputs[0].shape = spec.inputs[0].shape;
       return std::make_unique<CopyKernel>(4 * shape_elements(spec.inputs[0].shape));
     }
@@ -339,16 +386,20 @@ class Planner {
     for (std::size_t i = 0; i < op.outputs.size(); ++i) {
       const int t = op.outputs[i];
       const bool real = form == Form::kReal && has_real_form(t);
-      const int s = new_slot(t, real ? Form::kReal : Form::kFile, spec.outputs[i].dtype, spec.outputs[i].shape);
+      const int s = new_slot(t, real ? Form::kReal : Form::kFile, spec.outputs[i].dtype,
+                             spec.outputs[i].shape);
       Slot& slot = state_->slots[static_cast<std::size_t>(s)];
       slot.persistent = options_.keep_values;
-      if (real && arith == Arith::kFake && !state_->numerics.unquantized.contains(t)) slot.fake = &tensor(t).quant;
+      if (real && arith == Arith::kFake && !state_->numerics.unquantized.contains(t))
+        slot.fake = &tensor(t).quant;
       (real ? real_slot_ : file_slot_)[static_cast<std::size_t>(t)] = s;
       step.outputs.push_back(s);
       known = known && slot.bytes <= kFoldLimit;
     }
-    if (known) fold(step);
-    else state_->steps.push_back(std::move(step));
+    if (known)
+      fold(step);
+    else
+      state_->steps.push_back(std::move(step));
   }
 
   // All inputs are known: run the operator now and keep its outputs as constants.
@@ -357,31 +408,39 @@ class Planner {
     std::vector<Array> results;
     for (const int s : step.inputs) {
       const Slot* slot = s < 0 ? nullptr : &state_->slots[static_cast<std::size_t>(s)];
-      in.push_back(slot == nullptr || !slot->constant ? nullptr : const_cast<std::byte*>(slot->constant->data()));
+      in.push_back(slot == nullptr || !slot->constant
+                       ? nullptr
+                       : const_cast<std::byte*>(slot->constant->data()));
     }
     for (const int s : step.outputs) {
       const Slot& slot = state_->slots[static_cast<std::size_t>(s)];
       results.push_back(Array::zeros(slot.dtype, slot.shape));
       out.push_back(results.back().mutable_data());
     }
-    const Array scratch = Array::zeros(DType::kUint8, {static_cast<std::int32_t>(step.kernel->scratch_bytes())});
+    const Array scratch =
+        Array::zeros(DType::kUint8, {static_cast<std::int32_t>(step.kernel->scratch_bytes())});
     step.kernel->run({in.data(), out.data(), const_cast<std::byte*>(scratch.data()), nullptr});
     for (std::size_t i = 0; i < results.size(); ++i) {
       Slot& slot = state_->slots[static_cast<std::size_t>(step.outputs[i])];
-      if (slot.fake != nullptr) results[i] = dequantize(quantize(results[i], *slot.fake, tensor(slot.tensor).dtype), *slot.fake);
+      if (slot.fake != nullptr)
+        results[i] =
+            dequantize(quantize(results[i], *slot.fake, tensor(slot.tensor).dtype), *slot.fake);
       slot.constant = results[i];
     }
   }
 
   void add_output(const Graph& graph, std::size_t i) {
     const int t = graph.outputs[i];
-    const int real = real_slot_[static_cast<std::size_t>(t)], file = file_slot_[static_cast<std::size_t>(t)];
+    const int real = real_slot_[static_cast<std::size_t>(t)],
+              file = file_slot_[static_cast<std::size_t>(t)];
     const Tensor& info = tensor(t);
     int s = file;
     // The producer's form; for a graph input handed through, the file's.
     if (file < 0 || (real >= 0 && real < file)) s = real >= 0 ? real : file;
-    if (s < 0 && info.constant) s = file_slot_[static_cast<std::size_t>(t)] = constant_slot(t, Form::kFile, *info.constant);
-    if (s < 0) fail("{}: output {} (tensor {}, {}) is never computed", state_->model->path, i, t, info.name);
+    if (s < 0 && info.constant)
+      s = file_slot_[static_cast<std::size_t>(t)] = constant_slot(t, Form::kFile, *info.constant);
+    if (s < 0)
+      fail("{}: output {} (tensor {}, {}) is never computed", state_->model->path, i, t, info.name);
     state_->slots[static_cast<std::size_t>(s)].persistent = true;
     state_->outputs.push_back({t, s, -1, &info.quant});
   }
@@ -399,12 +458,18 @@ class Planner {
           last[static_cast<std::size_t>(s)] = static_cast<int>(i);
         }
       }
-      state_->scratch_bytes = std::max(state_->scratch_bytes, state_->steps[i].kernel->scratch_bytes());
+      state_->scratch_bytes =
+          std::max(state_->scratch_bytes, state_->steps[i].kernel->scratch_bytes());
     }
     std::size_t end = 0;
-    struct Live { std::size_t at, bytes; int last; };
+    struct Live {
+      std::size_t at, bytes;
+      int last;
+    };
     std::vector<Live> live;  // sorted by place
-    const auto round = [](std::size_t n) { return (n + 127) / 64 * 64; };  // with slack for vector loads
+    const auto round = [](std::size_t n) {
+      return (n + 127) / 64 * 64;
+    };  // with slack for vector loads
     for (std::size_t s = 0; s < slots.size(); ++s) {
       if (slots[s].constant) continue;
       if (!slots[s].persistent && first[s] < 0) slots[s].persistent = true;
@@ -413,7 +478,8 @@ class Planner {
     for (std::size_t s = 0; s < slots.size(); ++s) {
       if (!slots[s].constant && !slots[s].persistent) order.push_back(s);
     }
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return first[a] < first[b]; });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return first[a] < first[b]; });
     for (const std::size_t s : order) {
       std::erase_if(live, [&](const Live& l) { return l.last < first[s]; });
       const std::size_t need = round(slots[s].bytes);
@@ -434,7 +500,8 @@ class Planner {
     }
     state_->arena_bytes = end;
     if (options_.memory_limit > 0 && end > options_.memory_limit) {
-      fail("{}: activations need {} bytes, more than the limit of {}", state_->model->path, end, options_.memory_limit);
+      fail("{}: activations need {} bytes, more than the limit of {}", state_->model->path, end,
+           options_.memory_limit);
     }
   }
 
@@ -459,9 +526,15 @@ const Numerics& Plan::numerics() const { return state->numerics; }
 std::size_t Plan::input_count() const { return state->inputs.size(); }
 std::size_t Plan::output_count() const { return state->outputs.size(); }
 DType Plan::input_type(std::size_t i) const { return state->slot(state->inputs.at(i).slot).dtype; }
-const Shape& Plan::input_shape(std::size_t i) const { return state->slot(state->inputs.at(i).slot).shape; }
-DType Plan::output_type(std::size_t i) const { return state->slot(state->outputs.at(i).slot).dtype; }
-const Shape& Plan::output_shape(std::size_t i) const { return state->slot(state->outputs.at(i).slot).shape; }
+const Shape& Plan::input_shape(std::size_t i) const {
+  return state->slot(state->inputs.at(i).slot).shape;
+}
+DType Plan::output_type(std::size_t i) const {
+  return state->slot(state->outputs.at(i).slot).dtype;
+}
+const Shape& Plan::output_shape(std::size_t i) const {
+  return state->slot(state->outputs.at(i).slot).shape;
+}
 const Quant& Plan::input_quant(std::size_t i) const { return *state->inputs.at(i).quant; }
 const Quant& Plan::output_quant(std::size_t i) const { return *state->outputs.at(i).quant; }
 std::uint64_t Plan::activation_bytes() const { return state->arena_bytes; }

@@ -7,9 +7,8 @@
 //   kFake     as kReal, then every quantized output is rounded to its tensor's scale and range
 // Where two arithmetics meet the plan inserts a conversion, so that any mix runs.
 //
-//   Plan plan = make_plan(model, {});                       // the file as the default runtime runs it
-//   Plan real = make_plan(model, {.arith = Arith::kReal});  // rung R2
-//   Workspace w(plan);
+//   Plan plan = make_plan(model, {});                       // the file as the default runtime runs
+//   it Plan real = make_plan(model, {.arith = Arith::kReal});  // rung R2 Workspace w(plan);
 //   run(plan, w, inputs);                                   // w.output(0) now holds the result
 #pragma once
 #include <functional>
@@ -31,16 +30,16 @@ const char* arith_name(Arith arith);
 struct Numerics {
   Arith arith = Arith::kInteger;
   Dialect dialect = Dialect::kXnnpack;
-  std::map<int, Arith> overrides;        // operator of graph 0: computed otherwise
-  std::map<int, Dialect> kernels;        // operator of graph 0: another dialect
-  std::set<int> unquantized;             // kFake: this tensor of graph 0 is not rounded
-  std::map<int, Array> constants;        // real value of a constant tensor in kReal and kFake
+  std::map<int, Arith> overrides;  // operator of graph 0: computed otherwise
+  std::map<int, Dialect> kernels;  // operator of graph 0: another dialect
+  std::set<int> unquantized;       // kFake: this tensor of graph 0 is not rounded
+  std::map<int, Array> constants;  // real value of a constant tensor in kReal and kFake
 };
 
 struct PlanOptions {
-  std::vector<Shape> input_shapes;       // empty, or one per graph input: resizes the model
-  std::uint64_t memory_limit = 0;        // bytes of activations; 0 = no limit
-  bool keep_values = false;              // every tensor keeps its own buffer: Workspace::tensor() works
+  std::vector<Shape> input_shapes;  // empty, or one per graph input: resizes the model
+  std::uint64_t memory_limit = 0;   // bytes of activations; 0 = no limit
+  bool keep_values = false;         // every tensor keeps its own buffer: Workspace::tensor() works
 };
 
 // Receives every value while a plan runs.  Looking does not change the result.
@@ -49,7 +48,10 @@ class Observer {
   virtual ~Observer() = default;
   // `op` is -1 for graph inputs.  `value` is float32 for an operator computed in kReal or kFake.
   virtual void on_value(int op, int tensor, const Array& value) = 0;
-  virtual void on_accumulators(int op, const Array& sums) { (void)op; (void)sums; }
+  virtual void on_accumulators(int op, const Array& sums) {
+    (void)op;
+    (void)sums;
+  }
   virtual bool wants_accumulators() const { return false; }
 };
 
@@ -71,7 +73,7 @@ class Plan {
   const Quant& output_quant(std::size_t i) const;
   std::uint64_t activation_bytes() const;
 
-  struct State;                          // plan.cc
+  struct State;  // plan.cc
   std::shared_ptr<const State> state;
 };
 
@@ -82,19 +84,20 @@ Plan make_plan(ModelPtr model, const Numerics& numerics, const PlanOptions& opti
 class Workspace {
  public:
   explicit Workspace(const Plan& plan);
-  void reset();                          // variable tensors back to zero (the code of zero)
+  void reset();                              // variable tensors back to zero (the code of zero)
   const Array& output(std::size_t i) const;  // valid until the next run
-  // Last value of a tensor of graph 0, in the file's type where it was computed so; an empty array if
-  // the plan does not compute it.  Only for plans made with keep_values.
+  // Last value of a tensor of graph 0, in the file's type where it was computed so; an empty array
+  // if the plan does not compute it.  Only for plans made with keep_values.
   Array tensor(int index) const;
 
   struct Buffers;
   std::shared_ptr<Buffers> buffers;
 };
 
-// `inputs[i]` has the plan's input type and shape; for a quantized input a float32 array of the same
-// shape is accepted too and taken as the real value.
-// Throws Error only for inputs of the wrong type or shape.
-void run(const Plan& plan, Workspace& workspace, std::span<const Array> inputs, Observer* observer = nullptr);
+// `inputs[i]` has the plan's input type and shape; for a quantized input a float32 array of the
+// same shape is accepted too and taken as the real value. Throws Error only for inputs of the wrong
+// type or shape.
+void run(const Plan& plan, Workspace& workspace, std::span<const Array> inputs,
+         Observer* observer = nullptr);
 
 }  // namespace litegap

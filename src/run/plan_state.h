@@ -21,22 +21,22 @@ struct Plan::State {
     Shape shape;
     std::size_t bytes = 0, offset = 0;
     std::optional<Array> constant;
-    bool persistent = false;         // own place in the arena, never shared by lifetime
-    bool variable = false;           // state between runs
-    std::int64_t initial_code = 0;   // of a variable
-    const Quant* fake = nullptr;     // round to this after the operator ran
+    bool persistent = false;        // own place in the arena, never shared by lifetime
+    bool variable = false;          // state between runs
+    std::int64_t initial_code = 0;  // of a variable
+    const Quant* fake = nullptr;    // round to this after the operator ran
   };
   struct Step {
-    int op = -1;                     // -1: a conversion
+    int op = -1;  // -1: a conversion
     std::unique_ptr<Kernel> kernel;
     std::vector<int> inputs, outputs;  // slots; -1 = absent
   };
-  struct Port {                      // a graph input or output
+  struct Port {  // a graph input or output
     int tensor = -1;
     int slot = -1;
-    int real_slot = -1;              // inputs: the float32 twin, where an operator reads it
+    int real_slot = -1;  // inputs: the float32 twin, where an operator reads it
     const Quant* quant = nullptr;
-    bool fake = false;               // inputs: real values are rounded to the tensor's scale
+    bool fake = false;  // inputs: real values are rounded to the tensor's scale
   };
 
   ModelPtr model;

@@ -23,7 +23,8 @@ PlanOptions options_for(const Setup& setup, const Dataset& data) {
   const Graph& graph = setup.model->main();
   const auto& arrays = fed_arrays(setup, data);
   if (arrays.size() != graph.inputs.size()) {
-    fail("{}: {} input arrays in the data, {} has {} inputs", data.path, arrays.size(), setup.model->path, graph.inputs.size());
+    fail("{}: {} input arrays in the data, {} has {} inputs", data.path, arrays.size(),
+         setup.model->path, graph.inputs.size());
   }
   bool resize = false;
   for (std::size_t i = 0; i < arrays.size(); ++i) {
@@ -31,12 +32,13 @@ PlanOptions options_for(const Setup& setup, const Dataset& data) {
     Shape shape = t.shape;
     const std::size_t given = shape_elements(row_shape(arrays[i]));
     if (given != shape_elements(shape)) {
-      if (!shape.empty() && shape[0] > 1 && given * static_cast<std::size_t>(shape[0]) == shape_elements(shape)) {
+      if (!shape.empty() && shape[0] > 1 &&
+          given * static_cast<std::size_t>(shape[0]) == shape_elements(shape)) {
         shape[0] = 1;
         resize = true;
       } else {
-        fail("{}: input {} ({}): a sample has shape {}, the model expects {}", data.path, i, input_name(*setup.model, i),
-             shape_text(row_shape(arrays[i])), shape_text(shape));
+        fail("{}: input {} ({}): a sample has shape {}, the model expects {}", data.path, i,
+             input_name(*setup.model, i), shape_text(row_shape(arrays[i])), shape_text(shape));
       }
     }
     options.input_shapes.push_back(shape);
@@ -56,15 +58,32 @@ template <class To>
 Array cast_to(const Array& from) {
   Array to = Array::zeros(dtype_of<To>, from.shape());
   switch (from.dtype()) {
-    case DType::kFloat32: cast_all<To, float>(from, to); break;
-    case DType::kFloat64: cast_all<To, double>(from, to); break;
-    case DType::kInt8: cast_all<To, std::int8_t>(from, to); break;
-    case DType::kUint8: cast_all<To, std::uint8_t>(from, to); break;
-    case DType::kInt16: cast_all<To, std::int16_t>(from, to); break;
-    case DType::kInt32: cast_all<To, std::int32_t>(from, to); break;
-    case DType::kInt64: cast_all<To, std::int64_t>(from, to); break;
-    case DType::kBool: cast_all<To, bool>(from, to); break;
-    default: fail("data of type {} cannot be fed", dtype_name(from.dtype()));
+    case DType::kFloat32:
+      cast_all<To, float>(from, to);
+      break;
+    case DType::kFloat64:
+      cast_all<To, double>(from, to);
+      break;
+    case DType::kInt8:
+      cast_all<To, std::int8_t>(from, to);
+      break;
+    case DType::kUint8:
+      cast_all<To, std::uint8_t>(from, to);
+      break;
+    case DType::kInt16:
+      cast_all<To, std::int16_t>(from, to);
+      break;
+    case DType::kInt32:
+      cast_all<To, std::int32_t>(from, to);
+      break;
+    case DType::kInt64:
+      cast_all<To, std::int64_t>(from, to);
+      break;
+    case DType::kBool:
+      cast_all<To, bool>(from, to);
+      break;
+    default:
+      fail("data of type {} cannot be fed", dtype_name(from.dtype()));
   }
   return to;
 }
@@ -73,14 +92,22 @@ Array cast_to(const Array& from) {
 Array as_given(const Array& sample, DType type) {
   if (sample.dtype() == type) return sample;
   switch (type) {
-    case DType::kInt8: return cast_to<std::int8_t>(cast_to<std::int64_t>(sample));
-    case DType::kUint8: return cast_to<std::uint8_t>(cast_to<std::int64_t>(sample));
-    case DType::kInt16: return cast_to<std::int16_t>(cast_to<std::int64_t>(sample));
-    case DType::kInt32: return cast_to<std::int32_t>(sample);
-    case DType::kInt64: return cast_to<std::int64_t>(sample);
-    case DType::kFloat32: return cast_to<float>(sample);
-    case DType::kBool: return cast_to<bool>(sample);
-    default: fail("an input of type {} cannot be fed from data", dtype_name(type));
+    case DType::kInt8:
+      return cast_to<std::int8_t>(cast_to<std::int64_t>(sample));
+    case DType::kUint8:
+      return cast_to<std::uint8_t>(cast_to<std::int64_t>(sample));
+    case DType::kInt16:
+      return cast_to<std::int16_t>(cast_to<std::int64_t>(sample));
+    case DType::kInt32:
+      return cast_to<std::int32_t>(sample);
+    case DType::kInt64:
+      return cast_to<std::int64_t>(sample);
+    case DType::kFloat32:
+      return cast_to<float>(sample);
+    case DType::kBool:
+      return cast_to<bool>(sample);
+    default:
+      fail("an input of type {} cannot be fed from data", dtype_name(type));
   }
 }
 
@@ -107,29 +134,35 @@ struct Sweep {
 
   std::vector<Array> inputs(std::size_t row) const {
     std::vector<Array> in;
-    for (std::size_t i = 0; i < plan.input_count(); ++i) in.push_back(feed_input(setup, plan, data, i, row));
+    for (std::size_t i = 0; i < plan.input_count(); ++i)
+      in.push_back(feed_input(setup, plan, data, i, row));
     return in;
   }
-  std::size_t row(std::size_t position) const { return options.rows.empty() ? position : options.rows[position]; }
+  std::size_t row(std::size_t position) const {
+    return options.rows.empty() ? position : options.rows[position];
+  }
   int threads() const { return options.threads > 0 ? options.threads : hardware_threads(); }
 
   void account(double start) const {
     if (options.stats == nullptr) return;
     options.stats->seconds += seconds_now() - start;
-    options.stats->passes += static_cast<double>(rows_asked(data, options)) / static_cast<double>(std::max<std::size_t>(1, data.count));
+    options.stats->passes += static_cast<double>(rows_asked(data, options)) /
+                             static_cast<double>(std::max<std::size_t>(1, data.count));
   }
 };
 
 }  // namespace
 
-Array feed_input(const Setup& setup, const Plan& plan, const Dataset& data, std::size_t input, std::size_t row) {
+Array feed_input(const Setup& setup, const Plan& plan, const Dataset& data, std::size_t input,
+                 std::size_t row) {
   const Array& all = fed_arrays(setup, data).at(input);
   const Array sample = all.slice0(row, row + 1);
   const DType type = plan.input_type(input);
   const Shape& shape = plan.input_shape(input);
   if (setup.feed == Feed::kAsGiven) return as_given(sample.reshaped(shape), type);
   const Quant& quant = plan.input_quant(input);
-  if (type == DType::kFloat32) return apply_input_map(setup.input_map, sample.reshaped(shape), shape);
+  if (type == DType::kFloat32)
+    return apply_input_map(setup.input_map, sample.reshaped(shape), shape);
   if (quant.empty()) return as_given(sample.reshaped(shape), type);
   const Array real = apply_input_map(setup.input_map, sample.reshaped(shape), shape);
   return setup.numerics.arith == Arith::kInteger ? quantize(real, quant, type) : real;
@@ -137,37 +170,48 @@ Array feed_input(const Setup& setup, const Plan& plan, const Dataset& data, std:
 
 Predictions predict(const Setup& setup, const Dataset& data, const PredictOptions& options) {
   const double start = seconds_now();
-  const Sweep sweep{setup, data, options, make_plan(setup.model, setup.numerics, options_for(setup, data))};
+  const Sweep sweep{setup, data, options,
+                    make_plan(setup.model, setup.numerics, options_for(setup, data))};
   const std::size_t n = rows_asked(data, options);
   Predictions result;
   result.count = n;
   const std::size_t outputs = sweep.plan.output_count();
   std::vector<std::size_t> order(outputs);
-  for (std::size_t j = 0; j < outputs; ++j) order[j] = setup.output_map.order.empty() ? j : static_cast<std::size_t>(setup.output_map.order.at(j));
+  for (std::size_t j = 0; j < outputs; ++j)
+    order[j] =
+        setup.output_map.order.empty() ? j : static_cast<std::size_t>(setup.output_map.order.at(j));
   for (const std::size_t j : order) {
     Shape shape = sweep.plan.output_shape(j);
-    if (!shape.empty() && shape[0] == 1) shape[0] = static_cast<std::int32_t>(n);
-    else shape.insert(shape.begin(), static_cast<std::int32_t>(n));
+    if (!shape.empty() && shape[0] == 1)
+      shape[0] = static_cast<std::int32_t>(n);
+    else
+      shape.insert(shape.begin(), static_cast<std::int32_t>(n));
     result.outputs.push_back(Array::zeros(DType::kFloat32, shape));
   }
   std::vector<std::unique_ptr<Workspace>> spaces(static_cast<std::size_t>(sweep.threads()));
-  for_each_block(n, kBlock, sweep.threads(), [&](std::size_t, std::size_t begin, std::size_t end, int worker) {
-    auto& space = spaces[static_cast<std::size_t>(worker)];
-    if (!space) space = std::make_unique<Workspace>(sweep.plan);
-    for (std::size_t p = begin; p < end; ++p) {
-      space->reset();
-      const auto inputs = sweep.inputs(sweep.row(p));
-      run(sweep.plan, *space, inputs);
-      for (std::size_t k = 0; k < order.size(); ++k) {
-        const Array& value = space->output(order[k]);
-        store_output(value, sweep.plan.output_quant(order[k]), reinterpret_cast<float*>(result.outputs[k].mutable_data()) + p * value.elements());
-      }
-    }
-    if (worker == 0) report_progress(options.progress, "running", static_cast<double>(end) / static_cast<double>(n));
-  });
+  for_each_block(
+      n, kBlock, sweep.threads(), [&](std::size_t, std::size_t begin, std::size_t end, int worker) {
+        auto& space = spaces[static_cast<std::size_t>(worker)];
+        if (!space) space = std::make_unique<Workspace>(sweep.plan);
+        for (std::size_t p = begin; p < end; ++p) {
+          space->reset();
+          const auto inputs = sweep.inputs(sweep.row(p));
+          run(sweep.plan, *space, inputs);
+          for (std::size_t k = 0; k < order.size(); ++k) {
+            const Array& value = space->output(order[k]);
+            store_output(
+                value, sweep.plan.output_quant(order[k]),
+                reinterpret_cast<float*>(result.outputs[k].mutable_data()) + p * value.elements());
+          }
+        }
+        if (worker == 0)
+          report_progress(options.progress, "running",
+                          static_cast<double>(end) / static_cast<double>(n));
+      });
   if (setup.output_map.scale != 1 || setup.output_map.offset != 0) {
     for (Array& out : result.outputs) {
-      for (float& v : out.mutable_span<float>()) v = static_cast<float>(setup.output_map.scale * v + setup.output_map.offset);
+      for (float& v : out.mutable_span<float>())
+        v = static_cast<float>(setup.output_map.scale * v + setup.output_map.offset);
     }
   }
   sweep.account(start);
@@ -178,31 +222,34 @@ void observe(const Setup& setup, const Dataset& data, const PredictOptions& opti
              const std::function<std::unique_ptr<BlockObserver>(std::size_t)>& make,
              const std::function<void(BlockObserver&)>& merge) {
   const double start = seconds_now();
-  const Sweep sweep{setup, data, options, make_plan(setup.model, setup.numerics, options_for(setup, data))};
+  const Sweep sweep{setup, data, options,
+                    make_plan(setup.model, setup.numerics, options_for(setup, data))};
   const std::size_t n = rows_asked(data, options);
   std::vector<std::unique_ptr<Workspace>> spaces(static_cast<std::size_t>(sweep.threads()));
   // Blocks finish in any order; merging in block order keeps floating-point sums independent of it.
   std::map<std::size_t, std::unique_ptr<BlockObserver>> done;
   std::size_t next = 0;
   std::mutex guard;
-  for_each_block(n, kBlock, sweep.threads(), [&](std::size_t block, std::size_t begin, std::size_t end, int worker) {
-    auto& space = spaces[static_cast<std::size_t>(worker)];
-    if (!space) space = std::make_unique<Workspace>(sweep.plan);
-    auto observer = make(block);
-    for (std::size_t p = begin; p < end; ++p) {
-      space->reset();
-      observer->begin_sample(sweep.row(p));
-      const auto inputs = sweep.inputs(sweep.row(p));
-      run(sweep.plan, *space, inputs, observer.get());
-    }
-    const std::lock_guard<std::mutex> lock(guard);
-    done[block] = std::move(observer);
-    for (auto it = done.find(next); it != done.end(); it = done.find(++next)) {
-      merge(*it->second);
-      done.erase(it);
-    }
-    report_progress(options.progress, "observing", static_cast<double>(end) / static_cast<double>(n));
-  });
+  for_each_block(n, kBlock, sweep.threads(),
+                 [&](std::size_t block, std::size_t begin, std::size_t end, int worker) {
+                   auto& space = spaces[static_cast<std::size_t>(worker)];
+                   if (!space) space = std::make_unique<Workspace>(sweep.plan);
+                   auto observer = make(block);
+                   for (std::size_t p = begin; p < end; ++p) {
+                     space->reset();
+                     observer->begin_sample(sweep.row(p));
+                     const auto inputs = sweep.inputs(sweep.row(p));
+                     run(sweep.plan, *space, inputs, observer.get());
+                   }
+                   const std::lock_guard<std::mutex> lock(guard);
+                   done[block] = std::move(observer);
+                   for (auto it = done.find(next); it != done.end(); it = done.find(++next)) {
+                     merge(*it->second);
+                     done.erase(it);
+                   }
+                   report_progress(options.progress, "observing",
+                                   static_cast<double>(end) / static_cast<double>(n));
+                 });
   sweep.account(start);
 }
 

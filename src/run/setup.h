@@ -13,14 +13,15 @@
 namespace litegap {
 
 struct OutputMap {
-  std::vector<int> order;           // output j of the answer is output order[j] of the model; empty = as they are
-  double scale = 1, offset = 0;     // extra affine step (only to express how a user reads them)
+  std::vector<int>
+      order;  // output j of the answer is output order[j] of the model; empty = as they are
+  double scale = 1, offset = 0;  // extra affine step (only to express how a user reads them)
 };
 
 // How raw samples become the model's input codes.
 enum class Feed : std::uint8_t {
-  kQuantize,       // input map, then round(x / scale) + zero_point with clamp for integer inputs
-  kAsGiven,        // the dataset's quant_inputs, as they stand
+  kQuantize,  // input map, then round(x / scale) + zero_point with clamp for integer inputs
+  kAsGiven,   // the dataset's quant_inputs, as they stand
 };
 
 struct Setup {
@@ -32,15 +33,15 @@ struct Setup {
 };
 
 struct RunStats {
-  double passes = 0;                // evaluated samples / dataset size
+  double passes = 0;  // evaluated samples / dataset size
   double seconds = 0;
 };
 
 struct PredictOptions {
-  int threads = 0;                  // 0 = all cores
-  std::vector<std::size_t> rows;    // empty = all
+  int threads = 0;                // 0 = all cores
+  std::vector<std::size_t> rows;  // empty = all
   Progress progress;
-  RunStats* stats = nullptr;        // added to
+  RunStats* stats = nullptr;  // added to
 };
 
 // Runs every sample; deterministic for any number of threads.  Throws Error from plan or data.
@@ -57,6 +58,7 @@ void observe(const Setup& setup, const Dataset& data, const PredictOptions& opti
              const std::function<void(BlockObserver&)>& merge);
 
 // The model's input `i` for one row, in the plan's input type.
-Array feed_input(const Setup& setup, const Plan& plan, const Dataset& data, std::size_t input, std::size_t row);
+Array feed_input(const Setup& setup, const Plan& plan, const Dataset& data, std::size_t input,
+                 std::size_t row);
 
 }  // namespace litegap

@@ -13,10 +13,11 @@ namespace litegap {
 // index checked.  Throws Error (one line) on anything that is not a sound model.
 ModelPtr read_model(const std::string& path);
 // The same from memory; `owner` keeps the bytes alive; `path` is for messages.
-ModelPtr parse_model(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, const std::string& path);
+ModelPtr parse_model(std::span<const std::byte> bytes, std::shared_ptr<const void> owner,
+                     const std::string& path);
 
-// A file the stock runtime loads: data aligned to 16 bytes, signatures, metadata, appended archive and
-// everything not understood carried through.
+// A file the stock runtime loads: data aligned to 16 bytes, signatures, metadata, appended archive
+// and everything not understood carried through.
 std::vector<std::byte> serialize_model(const Model& model);
 void write_model(const Model& model, const std::string& path);  // temporary name, then renamed
 

@@ -24,20 +24,22 @@ std::vector<std::string> data_arguments(const std::string& dataset) {
   return {"--data", folder + "x.npy", "--labels", folder + "labels.csv"};
 }
 
-// It was measured with a build of the runtime that has the built-in kernels only, in a loop that
-// never resets state.
+// It was measured with another build of the runtime, in a loop that never resets state.
 TEST(Accuracy, IsTheMeasuredOne) {
   const std::string list = shared_path("corpus/refs/measured_accuracy.json");
   if (!file_exists(list)) GTEST_SKIP() << "no shared folder";
   for (const Json& row : Json::parse(read_text(list))) {
     const std::string model = row["model"];
     SCOPED_TRACE(model);
+    // Its XNNPACK had no kernels for weights that meet float activations: those ran built-in.
+    const std::string dialect =
+        model.find("dynamic_range") != std::string::npos ? "builtin" : "xnnpack";
     std::vector<std::string> arguments{"eval", shared_path("corpus/" + model)};
     for (const std::string& a : data_arguments(row["dataset"])) arguments.push_back(a);
-    for (const std::string& a :
-         {std::string("--input-map"), input_map(row["input"]), std::string("--json"),
-          std::string("-"), std::string("--dialect"), std::string("builtin"), std::string("--no-latency"), std::string("--budget"), std::string("1h"),
-          std::string("--metric"), std::string("top1")}) {
+    for (const std::string& a : {std::string("--input-map"), input_map(row["input"]),
+                                 std::string("--json"), std::string("-"), std::string("--dialect"),
+                                 dialect, std::string("--no-latency"), std::string("--budget"),
+                                 std::string("1h"), std::string("--metric"), std::string("top1")}) {
       arguments.push_back(a);
     }
     const Ran ran = run_litegap(arguments, 600);

@@ -22,7 +22,8 @@ std::string shared_folder() {
 }
 
 // The causes that this version knows.
-const std::set<std::string> kKnown = {"A00", "A01", "A02", "A03", "A08", "A09", "A10", "A11", "B01", "B03", "B04", "B11", "C01", "D01", "D05", "D04", "G01"};
+const std::set<std::string> kKnown = {"A00", "A01", "A02", "A03", "A08", "A09", "A10", "A11", "B01",
+                                      "B03", "B04", "B11", "C01", "D01", "D05", "D04", "G01"};
 
 struct Case {
   std::string folder;
@@ -52,23 +53,30 @@ std::vector<Case> cases() {
     }
     all.push_back(c);
   }
-  std::sort(all.begin(), all.end(), [](const Case& a, const Case& b) { return a.folder < b.folder; });
+  std::sort(all.begin(), all.end(),
+            [](const Case& a, const Case& b) { return a.folder < b.folder; });
   return all;
 }
 
 Explanation run_case(const Case& c) {
   ExplainOptions o;
   o.metric = c.task["metric"];
-  if (c.task.contains("claimed_float") && c.task["claimed_float"].is_number()) o.claimed = c.task["claimed_float"].get<double>();
+  if (c.task.contains("claimed_float") && c.task["claimed_float"].is_number())
+    o.claimed = c.task["claimed_float"].get<double>();
   if (fs::exists(c.folder + "/calib.npz")) o.calibration_path = c.folder + "/calib.npz";
   if (fs::exists(c.folder + "/dump.npz")) o.dump_path = c.folder + "/dump.npz";
   if (fs::exists(c.folder + "/printed.npz")) o.user_outputs_path = c.folder + "/printed.npz";
-  return explain(read_model(c.folder + "/float.tflite"), read_model(c.folder + "/quant.tflite"), read_dataset(c.folder + "/data.npz"), o);
+  return explain(read_model(c.folder + "/float.tflite"), read_model(c.folder + "/quant.tflite"),
+                 read_dataset(c.folder + "/data.npz"), o);
 }
 
 std::string summary(const Explanation& e) {
-  std::string text = fmt::format("verdict {} total {:.4f} unexplained {:.4f} passes {:.1f} seconds {:.1f};", e.gap.verdict, e.gap.total, e.unexplained, e.cost.passes, e.cost.seconds);
-  for (const Finding& f : e.findings) text += fmt::format(" {} {} recovers {:.4f} injects {:.4f} {};", f.cause, f.slug, f.recovers, f.injects.value_or(0), f.proved ? "proved" : "not proved");
+  std::string text =
+      fmt::format("verdict {} total {:.4f} unexplained {:.4f} passes {:.1f} seconds {:.1f};",
+                  e.gap.verdict, e.gap.total, e.unexplained, e.cost.passes, e.cost.seconds);
+  for (const Finding& f : e.findings)
+    text += fmt::format(" {} {} recovers {:.4f} injects {:.4f} {};", f.cause, f.slug, f.recovers,
+                        f.injects.value_or(0), f.proved ? "proved" : "not proved");
   return text;
 }
 
@@ -77,7 +85,8 @@ class KnownCases : public testing::TestWithParam<Case> {};
 TEST_P(KnownCases, NamesProvesAndHeals) {
   const Case& c = GetParam();
   const Explanation e = run_case(c);
-  std::printf("%s %s: %s\n", fs::path(c.folder).filename().c_str(), c.answer["cause"].dump().c_str(), summary(e).c_str());
+  std::printf("%s %s: %s\n", fs::path(c.folder).filename().c_str(),
+              c.answer["cause"].dump().c_str(), summary(e).c_str());
   if (c.healthy) {
     EXPECT_TRUE(e.gap.verdict == "none" || e.gap.verdict == "normal") << summary(e);
     for (const Finding& f : e.findings) EXPECT_TRUE(c.right.contains(f.cause)) << summary(e);
@@ -91,7 +100,9 @@ TEST_P(KnownCases, NamesProvesAndHeals) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Shared, KnownCases, testing::ValuesIn(cases()), [](const auto& info) { return fs::path(info.param.folder).filename().string(); });
+INSTANTIATE_TEST_SUITE_P(Shared, KnownCases, testing::ValuesIn(cases()), [](const auto& info) {
+  return fs::path(info.param.folder).filename().string();
+});
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(KnownCases);
 
 }  // namespace

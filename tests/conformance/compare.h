@@ -30,16 +30,26 @@ namespace detail {
 
 inline double as_double(const Array& a, std::size_t i) {
   switch (a.dtype()) {
-    case DType::kFloat32: return a.span<float>()[i];
-    case DType::kFloat64: return a.span<double>()[i];
-    case DType::kFloat16: return float_from_half(reinterpret_cast<const std::uint16_t*>(a.data())[i]);
-    case DType::kInt8: return a.span<std::int8_t>()[i];
-    case DType::kUint8: return a.span<std::uint8_t>()[i];
-    case DType::kInt16: return a.span<std::int16_t>()[i];
-    case DType::kInt32: return a.span<std::int32_t>()[i];
-    case DType::kInt64: return static_cast<double>(a.span<std::int64_t>()[i]);
-    case DType::kBool: return a.span<bool>()[i] ? 1 : 0;
-    default: return 0;
+    case DType::kFloat32:
+      return a.span<float>()[i];
+    case DType::kFloat64:
+      return a.span<double>()[i];
+    case DType::kFloat16:
+      return float_from_half(reinterpret_cast<const std::uint16_t*>(a.data())[i]);
+    case DType::kInt8:
+      return a.span<std::int8_t>()[i];
+    case DType::kUint8:
+      return a.span<std::uint8_t>()[i];
+    case DType::kInt16:
+      return a.span<std::int16_t>()[i];
+    case DType::kInt32:
+      return a.span<std::int32_t>()[i];
+    case DType::kInt64:
+      return static_cast<double>(a.span<std::int64_t>()[i]);
+    case DType::kBool:
+      return a.span<bool>()[i] ? 1 : 0;
+    default:
+      return 0;
   }
 }
 
@@ -52,8 +62,10 @@ inline bool same_value(double got, double want, double tolerance) {
 }  // namespace detail
 
 inline std::string difference(const Array& got, const Array& want, double rel) {
-  if (got.dtype() != want.dtype()) return fmt::format("type {}, expected {}", dtype_name(got.dtype()), dtype_name(want.dtype()));
-  if (got.shape() != want.shape()) return fmt::format("shape {}, expected {}", shape_text(got.shape()), shape_text(want.shape()));
+  if (got.dtype() != want.dtype())
+    return fmt::format("type {}, expected {}", dtype_name(got.dtype()), dtype_name(want.dtype()));
+  if (got.shape() != want.shape())
+    return fmt::format("shape {}, expected {}", shape_text(got.shape()), shape_text(want.shape()));
   if (got.byte_size() == 0 || std::memcmp(got.data(), want.data(), got.byte_size()) == 0) return "";
   const DType t = want.dtype();
   if (t == DType::kComplex64) return "complex numbers differ";
@@ -75,9 +87,11 @@ inline std::string difference(const Array& got, const Array& want, double rel) {
     if (std::isfinite(g) && std::isfinite(w)) largest = std::max(largest, std::abs(g - w));
   }
   if (bad == 0) return "";
-  return fmt::format("{} of {} elements differ, by up to {:.3g}{}; element {} is {:.9g}, expected {:.9g}", bad, want.elements(), largest,
-                     real ? fmt::format(" ({:.2g} of the peak)", peak > 0 ? largest / peak : 0) : "", first,
-                     detail::as_double(got, first), detail::as_double(want, first));
+  return fmt::format(
+      "{} of {} elements differ, by up to {:.3g}{}; element {} is {:.9g}, expected {:.9g}", bad,
+      want.elements(), largest,
+      real ? fmt::format(" ({:.2g} of the peak)", peak > 0 ? largest / peak : 0) : "", first,
+      detail::as_double(got, first), detail::as_double(want, first));
 }
 
 // Counts by operator, type and dialect; prints itself as a table.
@@ -91,12 +105,16 @@ class Tally {
     return counts_[{op, type, dialect}];
   }
   std::string text() const {
-    std::string s = fmt::format("{:<32}{:<18}{:<10}{:>7}{:>7}{:>11}  skipped\n", "operator", "type", "dialect", "passed", "failed", "mistrusted");
+    std::string s = fmt::format("{:<32}{:<18}{:<10}{:>7}{:>7}{:>11}  skipped\n", "operator", "type",
+                                "dialect", "passed", "failed", "mistrusted");
     std::map<std::string, Count> sums;
     for (const auto& [key, c] : counts_) {
       std::string skipped;
-      for (const auto& [reason, n] : c.skipped) skipped += fmt::format("{}{} ({})", skipped.empty() ? "" : ", ", reason, n);
-      s += fmt::format("{:<32}{:<18}{:<10}{:>7}{:>7}{:>11}  {}\n", std::get<0>(key), std::get<1>(key), std::get<2>(key), c.passed, c.failed, c.mistrusted, skipped);
+      for (const auto& [reason, n] : c.skipped)
+        skipped += fmt::format("{}{} ({})", skipped.empty() ? "" : ", ", reason, n);
+      s += fmt::format("{:<32}{:<18}{:<10}{:>7}{:>7}{:>11}  {}\n", std::get<0>(key),
+                       std::get<1>(key), std::get<2>(key), c.passed, c.failed, c.mistrusted,
+                       skipped);
       Count& sum = sums[std::get<2>(key)];
       sum.passed += c.passed;
       sum.failed += c.failed;
@@ -104,7 +122,8 @@ class Tally {
       for (const auto& [reason, n] : c.skipped) sum.skipped["all"] += n;
     }
     for (auto& [dialect, c] : sums) {
-      s += fmt::format("{:<32}{:<18}{:<10}{:>7}{:>7}{:>11}  {}\n", "all", "", dialect, c.passed, c.failed, c.mistrusted, c.skipped["all"]);
+      s += fmt::format("{:<32}{:<18}{:<10}{:>7}{:>7}{:>11}  {}\n", "all", "", dialect, c.passed,
+                       c.failed, c.mistrusted, c.skipped["all"]);
     }
     return s;
   }
@@ -116,14 +135,55 @@ class Tally {
 
 // The operators that the product promises; others are skipped by name when it refuses them.
 inline const std::set<std::string>& promised_operators() {
-  static const std::set<std::string> names = {
-      "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "ADD", "SUB", "MUL", "DIV",
-      "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "SUM", "SOFTMAX", "LOGISTIC", "TANH", "RELU", "RELU6",
-      "LEAKY_RELU", "PRELU", "HARD_SWISH", "PAD", "PADV2", "CONCATENATION", "RESHAPE", "TRANSPOSE",
-      "SQUEEZE", "EXPAND_DIMS", "SLICE", "STRIDED_SLICE", "SPLIT", "PACK", "UNPACK", "GATHER",
-      "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "QUANTIZE", "DEQUANTIZE", "ARG_MAX", "SHAPE", "CAST",
-      "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "RSQRT", "UNIDIRECTIONAL_SEQUENCE_LSTM",
-      "DEPTH_TO_SPACE", "SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "L2_NORMALIZATION"};
+  static const std::set<std::string> names = {"CONV_2D",
+                                              "DEPTHWISE_CONV_2D",
+                                              "FULLY_CONNECTED",
+                                              "TRANSPOSE_CONV",
+                                              "ADD",
+                                              "SUB",
+                                              "MUL",
+                                              "DIV",
+                                              "AVERAGE_POOL_2D",
+                                              "MAX_POOL_2D",
+                                              "MEAN",
+                                              "SUM",
+                                              "SOFTMAX",
+                                              "LOGISTIC",
+                                              "TANH",
+                                              "RELU",
+                                              "RELU6",
+                                              "LEAKY_RELU",
+                                              "PRELU",
+                                              "HARD_SWISH",
+                                              "PAD",
+                                              "PADV2",
+                                              "CONCATENATION",
+                                              "RESHAPE",
+                                              "TRANSPOSE",
+                                              "SQUEEZE",
+                                              "EXPAND_DIMS",
+                                              "SLICE",
+                                              "STRIDED_SLICE",
+                                              "SPLIT",
+                                              "PACK",
+                                              "UNPACK",
+                                              "GATHER",
+                                              "RESIZE_BILINEAR",
+                                              "RESIZE_NEAREST_NEIGHBOR",
+                                              "QUANTIZE",
+                                              "DEQUANTIZE",
+                                              "ARG_MAX",
+                                              "SHAPE",
+                                              "CAST",
+                                              "MAXIMUM",
+                                              "MINIMUM",
+                                              "SQUARED_DIFFERENCE",
+                                              "RSQRT",
+                                              "UNIDIRECTIONAL_SEQUENCE_LSTM",
+                                              "DEPTH_TO_SPACE",
+                                              "SPACE_TO_BATCH_ND",
+                                              "BATCH_TO_SPACE_ND",
+                                              "L2_NORMALIZATION"};
   return names;
 }
 

@@ -49,14 +49,19 @@ std::shared_ptr<Model> dense_int8() {
   m->path = "dense";
   Random random(7);
   Array w = Array::zeros(DType::kInt8, {3, 4});
-  for (auto& v : w.mutable_span<std::int8_t>()) v = static_cast<std::int8_t>(static_cast<int>(random.below(255)) - 127);
+  for (auto& v : w.mutable_span<std::int8_t>())
+    v = static_cast<std::int8_t>(static_cast<int>(random.below(255)) - 127);
   Graph g;
-  g.tensors = {activation("x", DType::kInt8, {1, 4}, per_tensor(0.05f, -3)), constant("w", w, per_tensor(0.01f, 0)),
-               constant("b", Array::of<std::int32_t>({3}, {100, -200, 300}), per_tensor(0.05f * 0.01f, 0)),
-               activation("y", DType::kInt8, {1, 3}, per_tensor(0.08f, 4)), activation("z", DType::kInt8, {1, 3}, per_tensor(0.08f, 4))};
+  g.tensors = {
+      activation("x", DType::kInt8, {1, 4}, per_tensor(0.05f, -3)),
+      constant("w", w, per_tensor(0.01f, 0)),
+      constant("b", Array::of<std::int32_t>({3}, {100, -200, 300}), per_tensor(0.05f * 0.01f, 0)),
+      activation("y", DType::kInt8, {1, 3}, per_tensor(0.08f, 4)),
+      activation("z", DType::kInt8, {1, 3}, per_tensor(0.08f, 4))};
   g.inputs = {0};
   g.outputs = {4};
-  g.ops = {op(OpCode::kFullyConnected, {0, 1, 2}, {3}, FullyConnectedAttrs{}), op(OpCode::kRelu, {3}, {4})};
+  g.ops = {op(OpCode::kFullyConnected, {0, 1, 2}, {3}, FullyConnectedAttrs{}),
+           op(OpCode::kRelu, {3}, {4})};
   m->graphs = {g};
   return m;
 }
@@ -65,7 +70,8 @@ std::vector<float> run_real(const ModelPtr& m, const Numerics& n, const std::vec
   const Plan plan = make_plan(m, n);
   Workspace space(plan);
   Array in = Array::of<float>({1, 4}, x);
-  if (plan.input_type(0) != DType::kFloat32 && n.arith == Arith::kInteger) in = quantize(in, plan.input_quant(0), plan.input_type(0));
+  if (plan.input_type(0) != DType::kFloat32 && n.arith == Arith::kInteger)
+    in = quantize(in, plan.input_quant(0), plan.input_type(0));
   run(plan, space, std::vector<Array>{in});
   const Array out = dequantize(space.output(0), plan.output_quant(0));
   const auto v = out.span<float>();
@@ -128,7 +134,9 @@ TEST(Plan, LookingDoesNotChangeTheResult) {
   class Look : public Observer {
    public:
     void on_value(int, int, const Array&) override { ++values; }
-    void on_accumulators(int, const Array& sums) override { accumulators += static_cast<int>(sums.elements()); }
+    void on_accumulators(int, const Array& sums) override {
+      accumulators += static_cast<int>(sums.elements());
+    }
     bool wants_accumulators() const override { return true; }
     int values = 0, accumulators = 0;
   } look;
@@ -155,11 +163,13 @@ TEST(Plan, RefusesByName) {
   auto unknown = dense_int8();
   unknown->main().ops[1].code = OpCode::kCustom;
   unknown->main().ops[1].custom_code = "MyOp";
-  EXPECT_NE(refusal(unknown).find("MyOp is not supported yet"), std::string::npos) << refusal(unknown);
+  EXPECT_NE(refusal(unknown).find("MyOp is not supported yet"), std::string::npos)
+      << refusal(unknown);
   auto cyclic = dense_int8();
   std::swap(cyclic->main().ops[0], cyclic->main().ops[1]);
   EXPECT_NE(refusal(cyclic).find("nothing has computed before it"), std::string::npos);
-  EXPECT_NE(refusal(dense_int8(), {}, {.memory_limit = 1}).find("more than the limit"), std::string::npos);
+  EXPECT_NE(refusal(dense_int8(), {}, {.memory_limit = 1}).find("more than the limit"),
+            std::string::npos);
   Numerics wrong;
   wrong.overrides = {{9, Arith::kReal}};
   EXPECT_NE(refusal(dense_int8(), wrong).find("no operator 9"), std::string::npos);
@@ -183,8 +193,10 @@ TEST(Predict, SameForAnyNumberOfThreads) {
   for (float& v : x.mutable_span<float>()) v = static_cast<float>(random.uniform(-6, 6));
   data.inputs = {x};
   data.names = {"x"};
-  const Predictions one = predict(setup, data, {.threads = 1}), four = predict(setup, data, {.threads = 4});
-  EXPECT_EQ(std::memcmp(one.outputs[0].data(), four.outputs[0].data(), one.outputs[0].byte_size()), 0);
+  const Predictions one = predict(setup, data, {.threads = 1}),
+                    four = predict(setup, data, {.threads = 4});
+  EXPECT_EQ(std::memcmp(one.outputs[0].data(), four.outputs[0].data(), one.outputs[0].byte_size()),
+            0);
   class Sum : public BlockObserver {
    public:
     void on_value(int, int, const Array& v) override {
@@ -194,7 +206,9 @@ TEST(Predict, SameForAnyNumberOfThreads) {
   };
   const auto total = [&](int threads) {
     double sum = 0;
-    observe(setup, data, {.threads = threads}, [](std::size_t) { return std::make_unique<Sum>(); }, [&](BlockObserver& b) { sum += static_cast<Sum&>(b).sum; });
+    observe(
+        setup, data, {.threads = threads}, [](std::size_t) { return std::make_unique<Sum>(); },
+        [&](BlockObserver& b) { sum += static_cast<Sum&>(b).sum; });
     return sum;
   };
   EXPECT_EQ(total(1), total(3));

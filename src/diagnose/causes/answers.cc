@@ -25,7 +25,8 @@ std::vector<Suspect> nominate_answers(Bench& bench) {
     codes += std::fabs(a[i] - code) <= 1.01;
     shifted += std::fabs(std::fabs(a[i] - code) - 128) <= 1.01;
   }
-  const double share = static_cast<double>(std::max(codes, shifted)) / static_cast<double>(a.size());
+  const double share =
+      static_cast<double>(std::max(codes, shifted)) / static_cast<double>(a.size());
   if (share < 0.95) return {};
   Suspect s;
   s.harness = true;
@@ -35,11 +36,15 @@ std::vector<Suspect> nominate_answers(Bench& bench) {
   s.where = {{0, -1, graph.outputs[0], output.name}};
   s.heal = EditAnswers{Answers::kModel};
   s.inject = [](const World& healed) { return apply(healed, EditAnswers{Answers::kUserOutputs}); };
-  const std::string formula = fmt::format("value = (code {} {:.0f}) * {:.8g}", zero < 0 ? "+" : "-", std::fabs(zero), scale);
+  const std::string formula = fmt::format("value = (code {} {:.0f}) * {:.8g}", zero < 0 ? "+" : "-",
+                                          std::fabs(zero), scale);
   const Metric metric = bench.lab.metric();
   s.says = [=](double before, double after) {
-    return fmt::format("Predictions are nonsense because the {} codes of output {} are used as they stand: {:.1f} % of the recorded answers equal our codes. Use {}: {} goes from {} to {}.",
-                       dtype_name(output.dtype), output.name, 100 * share, formula, metric.name, metric_text(metric, before), metric_text(metric, after));
+    return fmt::format(
+        "Predictions are nonsense because the {} codes of output {} are used as they stand: {:.1f} "
+        "% of the recorded answers equal our codes. Use {}: {} goes from {} to {}.",
+        dtype_name(output.dtype), output.name, 100 * share, formula, metric.name,
+        metric_text(metric, before), metric_text(metric, after));
   };
   s.fix = {"output-map", formula};
   return {s};

@@ -17,18 +17,23 @@ namespace {
 struct Saturated {
   int op = -1, bias = -1;
   std::size_t channels = 0;
-  double wanted = 0, stored = 0;   // of the worst channel, in real units
+  double wanted = 0, stored = 0;  // of the worst channel, in real units
 };
 
 // Channels whose stored bias is far from the float twin's by more than rounding.
-std::optional<Saturated> saturated(const Graph& graph, std::size_t op_index, const std::map<int, Array>& weights) {
+std::optional<Saturated> saturated(const Graph& graph, std::size_t op_index,
+                                   const std::map<int, Array>& weights) {
   const Op& op = graph.ops[op_index];
-  const int b = op.input(op.code == OpCode::kTransposeConv ? 3 : 2), x = op.input(op.code == OpCode::kTransposeConv ? 2 : 0), w = op.input(1);
+  const int b = op.input(op.code == OpCode::kTransposeConv ? 3 : 2),
+            x = op.input(op.code == OpCode::kTransposeConv ? 2 : 0), w = op.input(1);
   if (weight_axis(op.code) < 0 || b < 0 || x < 0 || w < 0) return std::nullopt;
   const Tensor& bias = graph.tensors[static_cast<std::size_t>(b)];
-  const Quant &qx = graph.tensors[static_cast<std::size_t>(x)].quant, &qw = graph.tensors[static_cast<std::size_t>(w)].quant;
+  const Quant &qx = graph.tensors[static_cast<std::size_t>(x)].quant,
+              &qw = graph.tensors[static_cast<std::size_t>(w)].quant;
   const auto found = weights.find(b);
-  if (!bias.constant || bias.dtype != DType::kInt32 || qx.empty() || qw.empty() || found == weights.end()) return std::nullopt;
+  if (!bias.constant || bias.dtype != DType::kInt32 || qx.empty() || qw.empty() ||
+      found == weights.end())
+    return std::nullopt;
   const auto codes = bias.constant->span<std::int32_t>();
   const auto wanted = found->second.span<float>();
   Saturated s{static_cast<int>(op_index), b, 0, 0, 0};
@@ -67,25 +72,34 @@ std::vector<Suspect> nominate_bias(Bench& bench) {
     tensors.push_back(op.input(1));
     tensors.push_back(bad.bias);
     channels += bad.channels;
-    s.where.push_back({0, bad.op, bad.bias, graph.tensors[static_cast<std::size_t>(bad.bias)].name});
+    s.where.push_back(
+        {0, bad.op, bad.bias, graph.tensors[static_cast<std::size_t>(bad.bias)].name});
   }
   if (ops.empty()) return {};
   s.cause = "D05";
   s.slug = "bias-saturated";
   s.title = "Bias does not fit into 32 bits";
-  s.heal = EditModel{fmt::format("weight scales raised until {} biases fit", channels), std::make_shared<Model>(with_fitting_biases(model, ops, *bench.weights))};
+  s.heal = EditModel{fmt::format("weight scales raised until {} biases fit", channels),
+                     std::make_shared<Model>(with_fitting_biases(model, ops, *bench.weights))};
   const ModelPtr sick = bench.now.qt.model;
   s.inject = [sick, tensors](const World& w) {
-    return apply(w, EditModel{"saturated biases injected", std::make_shared<Model>(with_tensors_of(*w.qt.model, *sick, tensors))});
+    return apply(w, EditModel{"saturated biases injected", std::make_shared<Model>(with_tensors_of(
+                                                               *w.qt.model, *sick, tensors))});
   };
   const Saturated worst = all.front();
   const std::string name = op_label(graph, static_cast<std::size_t>(worst.op));
   const Metric metric = bench.lab.metric();
   s.says = [=](double before, double after) {
-    return fmt::format("{} bias codes stand at the 32-bit limit: in {} a bias of {:.4g} is stored as {:.4g} because the channel's weights are nearly zero. With larger weight scales {} goes from {} to {}.", channels, name, worst.wanted, worst.stored,
-                       metric.name, metric_text(metric, before), metric_text(metric, after));
+    return fmt::format(
+        "{} bias codes stand at the 32-bit limit: in {} a bias of {:.4g} is stored as {:.4g} "
+        "because the channel's weights are nearly zero. With larger weight scales {} goes from {} "
+        "to {}.",
+        channels, name, worst.wanted, worst.stored, metric.name, metric_text(metric, before),
+        metric_text(metric, after));
   };
-  s.fix = {"file", "raise the weight scale of these channels to |bias| / (s_input * 2^30), or remove the dead channels before converting"};
+  s.fix = {"file",
+           "raise the weight scale of these channels to |bias| / (s_input * 2^30), or remove the "
+           "dead channels before converting"};
   return {s};
 }
 

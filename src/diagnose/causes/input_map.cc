@@ -1,9 +1,9 @@
 // A01, A02, A03: the values that are fed are not those the model was trained on.
 //
 // Few maps are in use: pixels as they are, divided by 255, brought to [-1, 1], ImageNet mean and
-// deviation, each with the channels in either order.  A wrong input is therefore one of a small bank
-// of maps away from the right one; the bank is tried on the float model, few samples first, and the
-// winner is judged on all samples.
+// deviation, each with the channels in either order.  A wrong input is therefore one of a small
+// bank of maps away from the right one; the bank is tried on the float model, few samples first,
+// and the winner is judged on all samples.
 #include <algorithm>
 #include <cmath>
 
@@ -19,8 +19,10 @@ struct Candidate {
 
 // Maps from what is stored to what a model may want.
 std::vector<std::string> bank(bool colour) {
-  std::vector<std::string> maps = {"x/255", "x*255", "x/127.5-1", "(x+1)*127.5", "x*2-1", "(x+1)/2", "x/128-1", "x/128", "x*128", "x*127.5", "x/127.5",
-                                   "x-128", "x+128", "x*255-128", "x/256", "x*65025", "-x", "1-x", "255-x", "x-127.5", "x/65025"};
+  std::vector<std::string> maps = {
+      "x/255", "x*255",   "x/127.5-1", "(x+1)*127.5", "x*2-1", "(x+1)/2", "x/128-1",
+      "x/128", "x*128",   "x*127.5",   "x/127.5",     "x-128", "x+128",   "x*255-128",
+      "x/256", "x*65025", "-x",        "1-x",         "255-x", "x-127.5", "x/65025"};
   if (colour) {
     const std::size_t n = maps.size();
     maps.push_back("bgr");
@@ -29,8 +31,8 @@ std::vector<std::string> bank(bool colour) {
   return maps;
 }
 
-// ImageNet statistics per channel, as PyTorch's models want them, for data in 0..1 and in 0..255; and
-// the blue-green-red means that Caffe's models want.
+// ImageNet statistics per channel, as PyTorch's models want them, for data in 0..1 and in 0..255;
+// and the blue-green-red means that Caffe's models want.
 std::vector<InputMap> imagenet_bank() {
   std::vector<InputMap> maps;
   const std::vector<double> mean = {0.485, 0.456, 0.406}, deviation = {0.229, 0.224, 0.225};
@@ -39,7 +41,8 @@ std::vector<InputMap> imagenet_bank() {
     m.scale = unit;
     for (int c = 0; c < 3; ++c) {
       m.channel_scale.push_back(1 / deviation[static_cast<std::size_t>(c)]);
-      m.channel_offset.push_back(-mean[static_cast<std::size_t>(c)] / deviation[static_cast<std::size_t>(c)]);
+      m.channel_offset.push_back(-mean[static_cast<std::size_t>(c)] /
+                                 deviation[static_cast<std::size_t>(c)]);
     }
     maps.push_back(m);
   }
@@ -62,18 +65,28 @@ std::optional<InputMap> compose(const InputMap& first, const InputMap& then) {
   return m;
 }
 
-// Leading MUL, ADD, SUB, DIV with constants before the first weighted operator: the model normalizes itself.
+// Leading MUL, ADD, SUB, DIV with constants before the first weighted operator: the model
+// normalizes itself.
 bool normalizes_itself(const Graph& graph) {
   for (const Op& op : graph.ops) {
     switch (op.code) {
-      case OpCode::kMul: case OpCode::kAdd: case OpCode::kSub: case OpCode::kDiv: {
+      case OpCode::kMul:
+      case OpCode::kAdd:
+      case OpCode::kSub:
+      case OpCode::kDiv: {
         for (const int t : op.inputs) {
           if (t >= 0 && graph.tensors[static_cast<std::size_t>(t)].constant) return true;
         }
         return false;
       }
-      case OpCode::kQuantize: case OpCode::kDequantize: case OpCode::kReshape: case OpCode::kPad: case OpCode::kCast: continue;
-      default: return false;
+      case OpCode::kQuantize:
+      case OpCode::kDequantize:
+      case OpCode::kReshape:
+      case OpCode::kPad:
+      case OpCode::kCast:
+        continue;
+      default:
+        return false;
     }
   }
   return false;
@@ -95,7 +108,9 @@ double float_value(Bench& bench, const InputMap& map, const std::vector<std::siz
 
 std::vector<Candidate> try_bank(Bench& bench, std::vector<InputMap> maps) {
   const Metric& metric = bench.lab.metric();
-  const auto better = [&](const Candidate& a, const Candidate& b) { return metric.higher_is_better ? a.value > b.value : a.value < b.value; };
+  const auto better = [&](const Candidate& a, const Candidate& b) {
+    return metric.higher_is_better ? a.value > b.value : a.value < b.value;
+  };
   std::vector<Candidate> tried;
   for (const std::size_t count : {std::size_t{48}, std::size_t{256}}) {
     const auto rows = spread(bench.now.data.count, count);
@@ -118,24 +133,34 @@ Suspect suspect_for(Bench& bench, const InputMap& map, const InputMap& before_ma
   const Tensor& input = graph.tensors[static_cast<std::size_t>(graph.inputs[0])];
   Suspect s;
   s.harness = true;
-  const bool only_order = map.reverse_channels != before_map.reverse_channels && map.scale == before_map.scale && map.offset == before_map.offset && map.channel_scale.empty();
+  const bool only_order = map.reverse_channels != before_map.reverse_channels &&
+                          map.scale == before_map.scale && map.offset == before_map.offset &&
+                          map.channel_scale.empty();
   const bool inside = normalizes_itself(graph);
   const double gain = map.scale / before_map.scale;
   const bool twice = !only_order && gain > 50 && (inside || std::fabs(map.offset) < 1e-9);
   s.cause = only_order ? "A03" : twice ? "A02" : "A01";
   s.slug = only_order ? "channel-order" : twice ? "scaled-twice" : "input-range";
-  s.title = only_order ? "Channels are in the wrong order (RGB and BGR)" : twice ? "Pre-processing is applied twice" : "Input scaling is not what the model was trained with";
+  s.title = only_order ? "Channels are in the wrong order (RGB and BGR)"
+            : twice    ? "Pre-processing is applied twice"
+                       : "Input scaling is not what the model was trained with";
   s.where = {{0, -1, graph.inputs[0], input.name}};
   s.heal = EditInput{map};
   s.inject = [before_map](const World& healed) { return apply(healed, EditInput{before_map}); };
   const Metric metric = bench.lab.metric();
   s.says = [=](double before, double after) {
-    const std::string why = only_order ? "the colour channels of the data are in the opposite order"
-                            : twice    ? (inside ? "the model normalizes its input itself and the data were divided before" : "the data were scaled down before they reach the model")
-                                       : "the data are not in the range the model was trained on";
-    return fmt::format("Both models are fed wrong values: {}. Feed {} instead of {}: {} goes from {} to {}.", why, to_text(map), to_text(before_map), metric.name, metric_text(metric, before), metric_text(metric, after));
+    const std::string why =
+        only_order ? "the colour channels of the data are in the opposite order"
+        : twice ? (inside ? "the model normalizes its input itself and the data were divided before"
+                          : "the data were scaled down before they reach the model")
+                : "the data are not in the range the model was trained on";
+    return fmt::format(
+        "Both models are fed wrong values: {}. Feed {} instead of {}: {} goes from {} to {}.", why,
+        to_text(map), to_text(before_map), metric.name, metric_text(metric, before),
+        metric_text(metric, after));
   };
-  s.fix = {"input-map", fmt::format("model input = {} (litegap: --input-map \"{}\")", to_text(map), to_text(map))};
+  s.fix = {"input-map", fmt::format("model input = {} (litegap: --input-map \"{}\")", to_text(map),
+                                    to_text(map))};
   return s;
 }
 
@@ -143,7 +168,8 @@ Suspect suspect_for(Bench& bench, const InputMap& map, const InputMap& before_ma
 
 std::vector<Suspect> nominate_input_map(Bench& bench) {
   const Metric& metric = bench.lab.metric();
-  if (!metric.needs_labels || !bench.now.data.labels || bench.now.data.inputs.size() != 1) return {};
+  if (!metric.needs_labels || !bench.now.data.labels || bench.now.data.inputs.size() != 1)
+    return {};
   const Graph& graph = bench.now.fl.model->main();
   const Tensor& input = graph.tensors[static_cast<std::size_t>(graph.inputs[0])];
   if (input.dtype != DType::kFloat32) return {};
@@ -160,8 +186,8 @@ std::vector<Suspect> nominate_input_map(Bench& bench) {
   }
   const auto best = try_bank(bench, std::move(maps));
   if (best.empty() || best.front().map == before) return {};
-  // Among maps that do equally well the simplest explanation comes first in the bank; the winner must
-  // beat the data as they are by more than chance, which convict() tests on all samples.
+  // Among maps that do equally well the simplest explanation comes first in the bank; the winner
+  // must beat the data as they are by more than chance, which convict() tests on all samples.
   return {suspect_for(bench, best.front().map, before)};
 }
 
