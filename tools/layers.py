@@ -19,14 +19,15 @@ MAY_INCLUDE = {
     "base": set(),
     "model": {"base"},
     "tflite": {"base", "model"},
+    "keras": {"base", "model"},
     "data": {"base", "model"},
     "kernels": {"base", "model"},
     "run": {"base", "model", "data", "kernels"},
     "quant": {"base", "model", "data", "kernels", "run"},
-    "train": LOWER,
+    "train": LOWER | {"keras"},
     "diagnose": LOWER | {"train", "tflite"},
     "report": LOWER | {"train", "tflite", "diagnose"},
-    "cli": LOWER | {"train", "tflite", "diagnose", "report"},
+    "cli": LOWER | {"keras", "train", "tflite", "diagnose", "report"},
 }
 DOORS = {"cli", "base"}  # may print, read the environment and keep what a signal handler needs
 SCHEMA = "tflite/schema_generated.h"

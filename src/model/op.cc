@@ -64,6 +64,8 @@ concept HasActivation = requires(const T& attrs) {
 std::string op_name(OpCode code) {
   const auto i = static_cast<std::size_t>(static_cast<std::uint32_t>(code));
   if (i < kNames.size()) return kNames[i];
+  if (code == OpCode::kTrainBatchNorm) return "BATCH_NORM (training)";
+  if (code == OpCode::kTrainDropout) return "DROPOUT (training)";
   return "operator " + std::to_string(static_cast<std::int32_t>(code));
 }
 

@@ -133,6 +133,9 @@ enum class OpCode : std::int32_t {
   kAssignVariable = 144,
   kGelu = 150,
   kRelu0To1 = 152,
+  // Only in graphs that are being trained (keras/lower.h); no file has them, and no plan runs them.
+  kTrainBatchNorm = 100001,
+  kTrainDropout = 100002,
 };
 
 std::string op_name(OpCode code);  // "CONV_2D"; "operator 999" when the code is not known
@@ -275,13 +278,27 @@ struct GeluAttrs {
   bool approximate = false;
   bool operator==(const GeluAttrs&) const = default;
 };
+// kTrainBatchNorm: inputs x, gamma, beta, moving mean, moving variance (gamma and beta may be
+// absent), each of the last axis of x.
+struct BatchNormAttrs {
+  float epsilon = 1e-3f, momentum = 0.99f;
+  bool frozen = false;  // uses the moving statistics even while training
+  bool operator==(const BatchNormAttrs&) const = default;
+};
+// kTrainDropout: y = x / (1 - rate) where kept, else 0.
+struct DropoutAttrs {
+  float rate = 0;
+  std::vector<std::int32_t> shared_axes;  // one decision for all indices of these axes
+  bool operator==(const DropoutAttrs&) const = default;
+};
 
 using Attrs =
     std::variant<NoAttrs, ConvAttrs, DepthwiseAttrs, FullyConnectedAttrs, TransposeConvAttrs,
                  PoolAttrs, AddAttrs, ActivationAttrs, ConcatAttrs, ReshapeAttrs, SoftmaxAttrs,
                  GatherAttrs, ReducerAttrs, SqueezeAttrs, StridedSliceAttrs, SplitAttrs, PackAttrs,
                  UnpackAttrs, CastAttrs, OutputTypeAttrs, ResizeAttrs, LeakyReluAttrs,
-                 BlockSizeAttrs, SequenceLstmAttrs, BatchMatmulAttrs, MirrorPadAttrs, GeluAttrs>;
+                 BlockSizeAttrs, SequenceLstmAttrs, BatchMatmulAttrs, MirrorPadAttrs, GeluAttrs,
+                 BatchNormAttrs, DropoutAttrs>;
 
 struct Op {
   OpCode code = OpCode::kCustom;

@@ -409,6 +409,11 @@ struct OptionsWriter {
   WrittenOptions operator()(const GeluAttrs& a) const {
     return as(fb::BuiltinOptions::GeluOptions, fb::CreateGeluOptions(fbb, a.approximate));
   }
+  WrittenOptions operator()(const BatchNormAttrs&) const { training_only(); }
+  WrittenOptions operator()(const DropoutAttrs&) const { training_only(); }
+  [[noreturn]] void training_only() const {
+    throw Error(op_name(code) + ": exists only while training; no file can hold it");
+  }
 };
 
 struct EmptyOptions {
