@@ -27,7 +27,10 @@ MAY_INCLUDE = {
     "train": LOWER | {"keras"},
     "diagnose": LOWER | {"train", "tflite"},
     "report": LOWER | {"train", "tflite", "diagnose"},
-    "cli": LOWER | {"keras", "train", "tflite", "diagnose", "report"},
+    "tune": LOWER | {"keras", "train", "tflite"},
+    "verbs": LOWER | {"keras", "train", "tflite", "diagnose", "tune", "report"},
+    "cli": LOWER | {"keras", "train", "tflite", "diagnose", "tune", "report", "verbs"},
+    "python": LOWER | {"keras", "train", "tflite", "diagnose", "tune", "report", "verbs"},
 }
 DOORS = {"cli", "base"}  # may print, read the environment and keep what a signal handler needs
 SCHEMA = "tflite/schema_generated.h"

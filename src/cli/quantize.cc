@@ -210,7 +210,7 @@ int run_quantize(const QuantizeArguments& a, Context& context) {
                        {"method", a.method == "percentile" ? "percentile" : "minmax"}};
   }
   const Json value{{"schema", "litegap.quantize/1"},
-                   {"litegap", LITEGAP_VERSION},
+                   {"litegap", kVersion},
                    {"out", a.out},
                    {"technique", a.technique},
                    {"calibration", calibration},
