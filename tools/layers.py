@@ -26,7 +26,7 @@ MAY_INCLUDE = {
     "quant": {"base", "model", "data", "kernels", "run"},
     "train": LOWER | {"keras"},
     "diagnose": LOWER | {"train", "tflite"},
-    "report": LOWER | {"train", "tflite", "diagnose"},
+    "report": LOWER | {"keras", "train", "tflite", "diagnose", "tune"},
     "tune": LOWER | {"keras", "train", "tflite"},
     "verbs": LOWER | {"keras", "train", "tflite", "diagnose", "tune", "report"},
     "cli": LOWER | {"keras", "train", "tflite", "diagnose", "tune", "report", "verbs"},

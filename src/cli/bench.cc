@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "cli/cli.h"
 #include "report/table.h"
-#include "verbs/latency.h"
+#include "run/latency.h"
 
 namespace litegap {
 namespace {

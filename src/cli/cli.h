@@ -119,6 +119,7 @@ void add_inspect(CLI::App& app, Context& context);
 void add_eval(CLI::App& app, Context& context);
 void add_explain(CLI::App& app, Context& context);
 void add_quantize(CLI::App& app, Context& context);
+void add_tune(CLI::App& app, Context& context);
 void add_run(CLI::App& app, Context& context);
 void add_bench(CLI::App& app, Context& context);
 

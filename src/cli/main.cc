@@ -62,6 +62,7 @@ void describe(CLI::App& app, Context& context) {
   add_eval(app, context);
   add_explain(app, context);
   add_quantize(app, context);
+  add_tune(app, context);
   add_run(app, context);
   add_bench(app, context);
   app.footer(

@@ -13,7 +13,7 @@
 #include "data/npy.h"
 #include "diagnose/technique.h"
 #include "run/setup.h"
-#include "verbs/latency.h"
+#include "run/latency.h"
 #include "verbs/load.h"
 
 namespace litegap {

@@ -1,4 +1,4 @@
-#include "verbs/latency.h"
+#include "run/latency.h"
 
 #include "base/file.h"
 #include "run/stats.h"
