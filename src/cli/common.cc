@@ -35,7 +35,7 @@ double parse_number(const std::string& text, std::size_t& used) {
   return value;
 }
 
-std::string lower(std::string text) {
+std::string lower_case(std::string text) {
   for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return text;
 }
@@ -266,7 +266,7 @@ double parse_seconds(const std::string& text) {
 std::uint64_t parse_bytes(const std::string& text) {
   std::size_t used = 0;
   const double number = parse_number(text, used);
-  std::string unit = lower(text.substr(used));
+  std::string unit = lower_case(text.substr(used));
   if (!unit.empty() && unit.back() == 'b') unit.pop_back();
   if (!unit.empty() && unit.back() == 'i') unit.pop_back();
   const double factor = unit.empty()  ? 1

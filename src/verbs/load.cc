@@ -2,19 +2,10 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "kernels/gemm.h"
+#include "keras/keras.h"
 #include "tflite/tflite.h"
 
 namespace litegap {
-namespace {
-
-std::string lower(std::string text) {
-  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return text;
-}
-
-}  // namespace
-
 ModelPtr load_model(const std::string& path) {
   if (is_directory(path)) {
     if (file_exists(path + "/saved_model.pb")) {
@@ -27,13 +18,10 @@ ModelPtr load_model(const std::string& path) {
     }
     fail("{}: is a folder, expected a .tflite file", path);
   }
-  for (const char* suffix : {".keras", ".h5", ".hdf5"}) {
-    if (lower(path).ends_with(suffix)) {
-      fail(
-          "{}: a Keras file, which this version cannot read; give its .tflite conversion, or its "
-          "recorded outputs as .npz (out_0 ...)",
-          path);
-    }
+  if (is_keras_file(path)) {
+    auto model = std::make_shared<Model>(lower(read_keras(path)).model);
+    model->file_bytes = file_size(path);
+    return model;
   }
   return read_model(path);
 }

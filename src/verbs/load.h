@@ -12,8 +12,8 @@ inline constexpr const char* kVersion = LITEGAP_VERSION;
 inline constexpr const char* kRuntimeVersion =
     "ai-edge-litert 2.3.0";  // what the kernels reproduce
 
-// A .tflite or C array; a SavedModel folder or a file of another kind is an Error that tells what
-// to give instead.
+// A .tflite, a C array, or a Keras file (lowered to float operators); a SavedModel folder or a file
+// of another kind is an Error that tells what to give instead.
 ModelPtr load_model(const std::string& path);
 
 // {"name": "xnnpack", "runtime": "ai-edge-litert 2.3.0", "isa": "avx512vnni"}
