@@ -222,7 +222,8 @@ Range by_kl(const Statistics& s, int levels) {
   if (!(whole.high > whole.low)) return whole;
   std::vector<double> fine(kFine, 0);
   const double width = (whole.high - whole.low) / kFine;
-  for (const auto& b : Sums(s).bins()) {  // a wide bin spreads over the fine ones that it covers
+  const Sums sums(s);
+  for (const auto& b : sums.bins()) {  // a wide bin spreads over the fine ones that it covers
     const auto place = [&](double v) {
       return std::min<std::size_t>(
           kFine - 1, static_cast<std::size_t>(std::max(0.0, (v - whole.low) / width)));

@@ -242,7 +242,7 @@ class StaticQuantizer {
     Op op = source_op(k);
     switch (forms_[static_cast<std::size_t>(k)]) {
       case Form::kFloat:
-        return add_in_float(std::move(op));
+        return add_in_float(k, std::move(op));
       case Form::kInt8:
         return add_in_int8(k, std::move(op));
       case Form::kInt16:
@@ -407,7 +407,7 @@ class StaticQuantizer {
   }
 
   // ---- float operators and borders ------------------------------------------------------------
-  void add_in_float(Op op) {
+  void add_in_float(int k, Op op) {
     for (int& t : op.inputs) {
       if (!is_float(t) || original(static_cast<std::size_t>(t)).constant ||
           original(static_cast<std::size_t>(t)).is_variable || at(t).dtype == DType::kFloat32) {
@@ -428,6 +428,7 @@ class StaticQuantizer {
       t = twin;
     }
     const std::vector<int> made = op.outputs;
+    if (!made.empty()) result_.float_output[k] = made[0];
     ops_.push_back(std::move(op));
     for (std::size_t j = 0; j < outputs.size(); ++j) {
       if (made[j] != outputs[j])

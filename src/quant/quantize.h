@@ -38,6 +38,7 @@ struct StaticResult {
   std::vector<std::string>
       in_float;              // operators without int8 arithmetic, between DEQUANTIZE and QUANTIZE
   std::size_t rescales = 0;  // QUANTIZE from codes to codes where scales that must be equal met
+  std::map<int, int> float_output;  // float operator of the source -> its output in the result
   std::vector<std::string> raised;  // layers whose weight scales grew because a bias was too large
 };
 
