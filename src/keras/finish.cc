@@ -3,7 +3,8 @@
 //   CONV_2D, batch normalization, RELU   ->   CONV_2D with other weights, fused RELU
 //   batch normalization alone            ->   MUL, ADD
 //
-// Folding (float32):  k = gamma / sqrt(variance + epsilon),  W' = W k,  b' = (b - mean) k + beta.
+// Folding (float32):  k = gamma / sqrt(variance + epsilon),  W' = W k,  b' = b k + (beta - mean k):
+// the order in which the converter multiplies; (b - mean) k + beta is up to 20 ulp from its biases.
 // RESHAPEs between the two that keep the last axis are looked through: Conv1D is such a case.
 #include <algorithm>
 #include <cmath>
@@ -105,7 +106,8 @@ void fold_into(Graph& g, Op& op, const Affine& a) {
   op.inputs.resize(std::max(op.inputs.size(), at + 1), -1);
   const auto bias = constant_or(g, op.inputs[at], n, 0);
   std::vector<float> shifted(n);
-  for (std::size_t i = 0; i < n; ++i) shifted[i] = (bias[i] - a.mean[i]) * a.k[i] + a.beta[i];
+  for (std::size_t i = 0; i < n; ++i)
+    shifted[i] = bias[i] * a.k[i] + (a.beta[i] - a.mean[i] * a.k[i]);
   const std::string name = tensor(g, op.inputs[1]).name;
   op.inputs[1] = add_constant(g, std::move(w), name + "/folded");
   op.inputs[at] = add_constant(g, Array::of<float>({static_cast<std::int32_t>(n)}, shifted),
@@ -141,7 +143,12 @@ void resolve_batch_norms(Graph& g) {
         std::vector<float> shift;
         for (std::size_t i = 0; i < a.k.size(); ++i)
           shift.push_back(a.beta[i] - a.mean[i] * a.k[i]);
-        const std::string name = tensor(g, norm.outputs[0]).name;
+        std::string name = tensor(g, norm.outputs[0]).name;
+        const std::string internal = op_name(OpCode::kTrainBatchNorm);
+        if (const auto at = name.find(internal); at != std::string::npos) {
+          name.replace(at, internal.size(), "BatchNorm");
+          tensor(g, norm.outputs[0]).name = name;
+        }
         const int k = add_constant(g, Array::of<float>({n}, a.k), name + "/scale");
         const int s = add_constant(g, Array::of<float>({n}, shift), name + "/shift");
         Tensor middle = tensor(g, norm.outputs[0]);

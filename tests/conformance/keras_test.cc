@@ -136,16 +136,18 @@ TEST(KerasConformance, Models) {
 }
 
 // ---- folded constants ---------------------------------------------------------------------------
-// Distance in units of the last place of the larger one's block: many weights are near zero after
-// folding, and a bias is a difference, so the peak of the tensor sets the unit.
+// Largest distance of two elements in units of the last place: of each element of weights; of the
+// largest element of a bias, which is a difference and may be near zero while its terms are not.
 double ulps(const Array& a, const Array& b) {
-  double peak = 0, worst = 0;
+  double worst = 0, peak = 0;
   for (const float v : b.span<float>()) peak = std::max<double>(peak, std::abs(v));
   for (std::size_t i = 0; i < a.elements(); ++i) {
-    worst = std::max<double>(worst, std::abs(a.span<float>()[i] - b.span<float>()[i]));
+    const float u = a.span<float>()[i], v = b.span<float>()[i];
+    const float size = b.shape().size() == 1 ? static_cast<float>(peak) : std::abs(v);
+    const double unit = static_cast<double>(std::nextafter(size, INFINITY)) - size;
+    worst = std::max(worst, std::abs(static_cast<double>(u) - v) / unit);
   }
-  const float p = static_cast<float>(peak);
-  return worst / (static_cast<double>(std::nextafter(p, INFINITY)) - p);
+  return worst;
 }
 
 TEST(KerasConformance, FoldedWeightsAreTheConverters) {
