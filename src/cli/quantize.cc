@@ -1,6 +1,4 @@
 // quantize: a float .tflite to a quantized one, checked as the file that was written.
-#include "quant/technique.h"
-
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -9,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/cli.h"
+#include "quant/technique.h"
 #include "report/table.h"
 #include "tflite/tflite.h"
 
@@ -177,8 +176,8 @@ void add_quantize(CLI::App& app, Context& context) {
   verb->add_option("--calibration-method", a->method,
                    "how ranges are taken; auto measures on samples held back")
       ->type_name("NAME")
-      ->check(CLI::IsMember(
-          {"auto", "minmax", "moving-average", "percentile", "mse", "kl", "octav"}));
+      ->check(
+          CLI::IsMember({"auto", "minmax", "moving-average", "percentile", "mse", "kl", "octav"}));
   verb->add_option("--granularity", a->granularity, "scales of weights")
       ->type_name("NAME")
       ->check(CLI::IsMember({"per-channel", "per-tensor"}));

@@ -106,8 +106,9 @@ class StaticQuantizer {
            source_.path, op_label(source_.main(), k));
     }
     if (asked == Form::kInt16 || has_int8_form(op)) return asked;
-    const bool holds_state = std::ranges::any_of(
-        op.inputs, [&](int t) { return t >= 0 && original(static_cast<std::size_t>(t)).is_variable; });
+    const bool holds_state = std::ranges::any_of(op.inputs, [&](int t) {
+      return t >= 0 && original(static_cast<std::size_t>(t)).is_variable;
+    });
     if (holds_state || holds_graph(op.code)) {
       fail("{}: operator {} has no int8 form in this version; a recipe can leave it float",
            source_.path, op_label(source_.main(), k));
@@ -337,8 +338,9 @@ class StaticQuantizer {
                         make_room_for_bias(*bias, at(x).quant, q, q_bias);
     if (raised) result_.raised.push_back(op_label(source_.main(), static_cast<std::size_t>(k)));
     op.inputs[static_cast<std::size_t>(weight_input(op.code))] =
-        constant(w, ready != options_.weights.end() && !raised ? ready->second.codes
-                                                               : quantize_weights(values, q),
+        constant(w,
+                 ready != options_.weights.end() && !raised ? ready->second.codes
+                                                            : quantize_weights(values, q),
                  q);
     if (bias != nullptr) {
       op.inputs[bias_at] = constant(b, quantize_bias(*bias, q_bias, bias_type), q_bias);
@@ -376,8 +378,8 @@ class StaticQuantizer {
     for (std::size_t gate = 0; gate < 4; ++gate) {
       int& b = op.inputs[12 + gate];
       const Quant q = bias_quant(x, at(op.inputs[1 + gate]).quant);
-      b = constant(b, quantize_bias(*original(static_cast<std::size_t>(b)).constant, q, DType::kInt32),
-                   q);
+      b = constant(
+          b, quantize_bias(*original(static_cast<std::size_t>(b)).constant, q, DType::kInt32), q);
     }
     const auto cell = static_cast<std::size_t>(op.inputs[19]);
     const float peak = std::max(std::fabs(ranges_.min[cell]), std::fabs(ranges_.max[cell]));
@@ -386,7 +388,8 @@ class StaticQuantizer {
            cell, original(cell).name);
     }
     Quant c;
-    c.scale = {std::ldexp(1.0f, peak > 0 ? static_cast<int>(std::ceil(std::log2(peak))) - 15 : -15)};
+    c.scale = {
+        std::ldexp(1.0f, peak > 0 ? static_cast<int>(std::ceil(std::log2(peak))) - 15 : -15)};
     c.zero_point = {0};
     set(op.inputs[18], h, DType::kInt8);
     set(op.inputs[19], c, DType::kInt16);
@@ -498,9 +501,10 @@ class StaticQuantizer {
   void finish_versions() {
     bool wide = false;
     for (const Op& op : graph().ops) {
-      wide = wide || (op.code == OpCode::kQuantize && at(op.inputs[0]).dtype != DType::kFloat32 &&
-                      (at(op.inputs[0]).dtype == DType::kInt16 ||
-                       at(op.outputs[0]).dtype == DType::kInt16));
+      wide =
+          wide ||
+          (op.code == OpCode::kQuantize && at(op.inputs[0]).dtype != DType::kFloat32 &&
+           (at(op.inputs[0]).dtype == DType::kInt16 || at(op.outputs[0]).dtype == DType::kInt16));
     }
     for (Op& op : graph().ops) {
       if (wide && op.code == OpCode::kQuantize) op.version = 2;

@@ -134,8 +134,8 @@ Verdict compare(const Model& ours, const Model& theirs, const std::set<int>& exc
         const Tensor& s = ours.main().tensors[static_cast<std::size_t>(stored(ours, x[i]))];
         const int other = stored(theirs, y[i]);
         const Tensor& t = theirs.main().tensors[static_cast<std::size_t>(other)];
-        const std::string where = fmt::format("#{} {} {} {}", k, a[k]->name(),
-                                              list == &Op::inputs ? "in" : "out", i);
+        const std::string where =
+            fmt::format("#{} {} {} {}", k, a[k]->name(), list == &Op::inputs ? "in" : "out", i);
         if (s.dtype != t.dtype) {
           v.types = false;
           note(where + fmt::format(": type {} for {}", dtype_name(s.dtype), dtype_name(t.dtype)));
@@ -246,13 +246,14 @@ TEST(Converter, SameFilesFromTheSameSamples) {
         worst = std::max(worst, peak > 0 ? most / peak : most);
         const Tensor& out =
             theirs->main().tensors[static_cast<std::size_t>(theirs->main().outputs[j])];
-        if (!out.quant.empty()) steps = std::max(steps, most / static_cast<double>(out.quant.scale[0]));
+        if (!out.quant.empty())
+          steps = std::max(steps, most / static_cast<double>(out.quant.scale[0]));
       }
       const bool equal = worst <= 1e-5;
       c.outputs += equal ? 1 : 0;
       if (!equal) {
-        c.faults.push_back(fmt::format("{}: outputs differ by {:.3g} of the peak, {:.2g} steps", name,
-                                       worst, steps));
+        c.faults.push_back(fmt::format("{}: outputs differ by {:.3g} of the peak, {:.2g} steps",
+                                       name, worst, steps));
       }
     }
   }
