@@ -118,6 +118,9 @@ int run_quantize(const QuantizeArguments& a, Context& context) {
   if (file_exists(a.out) && std::filesystem::equivalent(a.model, a.out)) {
     fail("{}: is the float model itself; give another name with -o", a.out);
   }
+  if (std::filesystem::exists(a.out) && !std::filesystem::is_regular_file(a.out)) {
+    fail("{}: is no regular file; give the path of a file with -o", a.out);
+  }
   const QuantizeRequest request = request_of(a, context);
   std::optional<Dataset> data;
   if (!a.common.calibration.empty()) {
