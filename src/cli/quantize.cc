@@ -142,7 +142,13 @@ int run_quantize(const QuantizeArguments& a, Context& context) {
                        {"held_back", q.held_back},
                        {"method", calibration_name(q.calibration_method)}};
   }
-  const bool runs = data && data->count > 0;
+  Json verified;
+  try {
+    verified = check(a, model, data && data->count > 0 ? &*data : nullptr, request.input_map);
+  } catch (...) {  // a file that does not run is not left behind
+    std::filesystem::remove(a.out);
+    throw;
+  }
   const Json value{{"schema", "litegap.quantize/1"},
                    {"litegap", LITEGAP_VERSION},
                    {"out", a.out},
@@ -154,7 +160,7 @@ int run_quantize(const QuantizeArguments& a, Context& context) {
                    {"warnings", q.warnings},
                    {"trials", trials_json(q.trials)},
                    {"in_float", q.in_float},
-                   {"verified", check(a, model, runs ? &*data : nullptr, request.input_map)}};
+                   {"verified", verified}};
   context.result(value, text_of(value, static_cast<double>(file_size(a.model))));
   return kDone;
 }

@@ -9,6 +9,8 @@
 namespace litegap {
 namespace {
 
+constexpr double kDead = 1e-4;  // of the largest channel
+
 const Tensor& tensor(const Model& m, int t) {
   return m.main().tensors[static_cast<std::size_t>(t)];
 }
@@ -131,8 +133,13 @@ class Scaler {
       double& r = rb[channel_read(i, tensor(model_, pair_.b.w).shape, code_b_, channels_)];
       r = std::max(r, std::fabs(static_cast<double>(wb[i])));
     }
+    // Channels that carry nothing stay as they are: bringing 1e-20 up to 1 makes ranges no code
+    // needs.
+    const double least_a = kDead * *std::ranges::max_element(ra);
+    const double least_b = kDead * *std::ranges::max_element(rb);
     for (std::size_t c = 0; c < channels_; ++c) {
-      if (ra[c] > 0 && rb[c] > 0) s[c] = std::clamp(std::sqrt(ra[c] / rb[c]), 1e-4, 1e4);
+      if (ra[c] > least_a && rb[c] > least_b)
+        s[c] = std::clamp(std::sqrt(ra[c] / rb[c]), 1e-4, 1e4);
     }
     return s;
   }

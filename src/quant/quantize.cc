@@ -134,7 +134,9 @@ class StaticQuantizer {
       if (!out || options_.io == InputOutput::kFloat) return Form::kFloat;
       return has(Form::kInt8) ? Form::kInt8 : Form::kInt16;
     };
-    for (const int t : g.inputs) home_[static_cast<std::size_t>(t)] = wanted(t);
+    for (const int t : g.inputs) {
+      if (is_float(t)) home_[static_cast<std::size_t>(t)] = wanted(t);
+    }
     for (std::size_t k = 0; k < g.ops.size(); ++k) {
       for (const int t : g.ops[k].outputs) {
         if (!is_float(t)) continue;

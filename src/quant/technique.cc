@@ -238,6 +238,19 @@ class Work {
 
   using Errors = std::vector<double>;  // by held-back sample, in one order for all variants
 
+  // A variant that the runtime could not run loses; the plain one must run.
+  Errors try_one(const Variant& variant, bool plain, const Predictions& exact,
+                 const std::vector<std::size_t>& held) {
+    try {
+      const auto model = std::make_shared<const Model>(builder_->build(variant).model);
+      return noise_by_sample(exact,
+                             run_rows(model, *data_, request_.input_map, held, request_.threads));
+    } catch (const Error&) {
+      if (plain) throw;
+      return Errors(held.size(), 1e6);
+    }
+  }
+
   // Errors of several variants; every turn calibrates on what it does not hold back.
   std::vector<Errors> measure(const std::vector<std::pair<std::string, Variant>>& variants) {
     std::vector<Errors> all(variants.size());
@@ -261,9 +274,7 @@ class Work {
       for (std::size_t v = 0; v < variants.size(); ++v) {
         report_progress(request_.progress, "trying " + variants[v].first,
                         static_cast<double>(turn) / static_cast<double>(turns));
-        const auto model = std::make_shared<const Model>(builder_->build(variants[v].second).model);
-        const Errors e = noise_by_sample(
-            exact, run_rows(model, *data_, request_.input_map, held, request_.threads));
+        const Errors e = try_one(variants[v].second, v == 0, exact, held);
         all[v].insert(all[v].end(), e.begin(), e.end());
       }
     }
@@ -380,8 +391,11 @@ class Work {
       decide("scales", fmt::format("{} rescaled", built.rescales),
              "operators that need equal scales meet tensors that have others");
     }
-    for (const std::string& op : built.raised) {
-      decide(op, "larger weight scale",
+    if (!built.raised.empty()) {
+      decide(built.raised.size() == 1
+                 ? built.raised[0]
+                 : fmt::format("{} and {} more", built.raised[0], built.raised.size() - 1),
+             "larger weight scale",
              "a bias would not fit into int32 otherwise; weights of that channel lose precision");
     }
   }
@@ -395,7 +409,8 @@ class Work {
                  : fmt::format("channels scaled by up to {:.3g}, the float function unchanged{}",
                                e.largest,
                                builder_->absorbed() > 0
-                                   ? fmt::format("; {} biases absorbed", builder_->absorbed())
+                                   ? fmt::format("; {} biases absorbed, exact on these samples",
+                                                 builder_->absorbed())
                                    : ""));
     }
     if (variant_.bias_correction) {
