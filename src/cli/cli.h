@@ -120,7 +120,7 @@ void on_run(CLI::App& verb, Context& context, std::function<int(Context&)> body)
 double parse_seconds(const std::string& text);
 // "4G", "512M", "64k", "1000" (bytes); Error otherwise.
 std::uint64_t parse_bytes(const std::string& text);
-// A .tflite or C array; a SavedModel folder or a file of another kind is an Error that tells what
+// A .tflite, a C array, or a Keras file (lowered); a SavedModel folder or a file of another kind is an Error that tells what
 // to give instead.
 ModelPtr load_model(const std::string& path);
 // --data with --labels, --target; Error when --data is absent.  --limit is not applied.
@@ -133,6 +133,7 @@ void add_demo(CLI::App& app, Context& context);
 void add_inspect(CLI::App& app, Context& context);
 void add_eval(CLI::App& app, Context& context);
 void add_explain(CLI::App& app, Context& context);
+void add_convert(CLI::App& app, Context& context);
 void add_quantize(CLI::App& app, Context& context);
 void add_run(CLI::App& app, Context& context);
 void add_bench(CLI::App& app, Context& context);

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/cli.h"
+#include "keras/keras.h"
 #include "tflite/tflite.h"
 
 namespace litegap {
@@ -35,7 +36,7 @@ double parse_number(const std::string& text, std::size_t& used) {
   return value;
 }
 
-std::string lower(std::string text) {
+std::string lower_case(std::string text) {
   for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   return text;
 }
@@ -266,7 +267,7 @@ double parse_seconds(const std::string& text) {
 std::uint64_t parse_bytes(const std::string& text) {
   std::size_t used = 0;
   const double number = parse_number(text, used);
-  std::string unit = lower(text.substr(used));
+  std::string unit = lower_case(text.substr(used));
   if (!unit.empty() && unit.back() == 'b') unit.pop_back();
   if (!unit.empty() && unit.back() == 'i') unit.pop_back();
   const double factor = unit.empty()  ? 1
@@ -293,13 +294,10 @@ ModelPtr load_model(const std::string& path) {
     }
     fail("{}: is a folder, expected a .tflite file", path);
   }
-  for (const char* suffix : {".keras", ".h5", ".hdf5"}) {
-    if (lower(path).ends_with(suffix)) {
-      fail(
-          "{}: a Keras file, which this version cannot read; give its .tflite conversion, or its "
-          "recorded outputs as .npz (out_0 ...)",
-          path);
-    }
+  if (is_keras_file(path)) {
+    auto model = std::make_shared<Model>(lower(read_keras(path)).model);
+    model->file_bytes = file_size(path);
+    return model;
   }
   return read_model(path);
 }

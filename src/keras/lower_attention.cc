@@ -1,0 +1,5 @@
+#include "keras/lower.h"
+
+namespace litegap {
+std::span<const LayerRow> attention_layers() { return {}; }
+}  // namespace litegap
