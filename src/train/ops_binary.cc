@@ -1,5 +1,5 @@
 // Operators of two (or more) operands that are broadcast to one shape: ADD, SUB, MUL, DIV, MAXIMUM,
-// MINIMUM, SQUARED_DIFFERENCE, POW, PRELU, ADD_N, SELECT.
+// MINIMUM, SQUARED_DIFFERENCE, POW, PRELU, SELECT.
 //
 // Broadcasting is a list of runs worked out once: `count` neighbouring outputs read each operand
 // with step 0 or 1.  A bias along the last axis is one run per row, equal shapes are a single run.
@@ -123,23 +123,6 @@ LITEGAP_PAIR(make_pow, std::pow(a, b), b* std::pow(a, b - 1),
              a > 0 ? std::pow(a, b) * std::log(a) : T(0))
 LITEGAP_PAIR(make_prelu, a > 0 ? a : a * b, a > 0 ? T(1) : b, a > 0 ? T(0) : a)
 
-template <class T>
-Step<T> make_add_n(const Node<T>& n) {
-  const auto in = n.in;
-  const Port<T>& y = n.out[0];
-  Step<T> s;
-  s.forward = [=] {
-    std::copy(in[0].value, in[0].value + y.count, y.value);
-    for (std::size_t k = 1; k < in.size(); ++k)
-      for (std::size_t i = 0; i < y.count; ++i) y.value[i] += in[k].value[i];
-  };
-  s.backward = [=] {
-    for (const Port<T>& p : in)
-      for (std::size_t i = 0; p.grad != nullptr && i < y.count; ++i) p.grad[i] += y.grad[i];
-  };
-  return s;
-}
-
 // SELECT also takes a vector of conditions, one per index of the first axis.
 template <class T>
 Step<T> make_select(const Node<T>& n) {
@@ -181,7 +164,6 @@ std::vector<StepRow> binary_steps() {
           LITEGAP_STEP(kSquaredDifference, make_squared_difference),
           LITEGAP_STEP(kPow, make_pow),
           LITEGAP_STEP(kPrelu, make_prelu),
-          LITEGAP_STEP(kAddN, make_add_n),
           LITEGAP_STEP(kSelect, make_select),
           LITEGAP_STEP(kSelectV2, make_select)};
 }

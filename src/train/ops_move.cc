@@ -30,7 +30,12 @@ struct Moves {
 
 template <class T>
 std::vector<Moves> trace(const Node<T>& n, const std::vector<bool>& moves, bool* padded) {
-  const Borrowed b = borrow(n, true);
+  // Numbers as int32; the kernel that only takes floats counts exactly up to 2^24.
+  const bool floats = n.op->code == OpCode::kResizeNearestNeighbor;
+  const DType dtype = floats ? DType::kFloat32 : DType::kInt32;
+  if (floats && n.in[0].count >= (std::size_t{1} << 24))
+    fail("{}: {} elements are too many to be traced", n.label(), n.in[0].count);
+  const Borrowed b = borrow(n, !floats);
   std::vector<Array> in(n.in.size()), out(n.out.size());
   std::vector<void*> ins, outs;
   std::vector<std::size_t> first(n.in.size() + 1, 1);
@@ -41,9 +46,14 @@ std::vector<Moves> trace(const Node<T>& n, const std::vector<bool>& moves, bool*
       continue;
     }
     if (moves[i]) {
-      in[i] = Array::zeros(DType::kInt32, n.in[i].shape);
-      for (std::int32_t& v : in[i].template mutable_span<std::int32_t>())
-        v = static_cast<std::int32_t>(first[i + 1]++);
+      in[i] = Array::zeros(dtype, n.in[i].shape);
+      if (floats) {
+        for (float& v : in[i].template mutable_span<float>())
+          v = static_cast<float>(first[i + 1]++);
+      } else {
+        for (std::int32_t& v : in[i].template mutable_span<std::int32_t>())
+          v = static_cast<std::int32_t>(first[i + 1]++);
+      }
     } else if (n.tensor_in(i).constant && n.tensor_in(i).dtype != DType::kFloat32) {
       in[i] = n.tensor_in(i).constant->clone();
     } else {
@@ -52,7 +62,7 @@ std::vector<Moves> trace(const Node<T>& n, const std::vector<bool>& moves, bool*
     ins.push_back(in[i].mutable_data());
   }
   for (std::size_t o = 0; o < n.out.size(); ++o) {
-    out[o] = Array::zeros(DType::kInt32, b.outputs[o]);
+    out[o] = Array::zeros(dtype, b.outputs[o]);
     outs.push_back(out[o].mutable_data());
   }
   Array scratch = Array::zeros(DType::kUint8,
@@ -61,7 +71,13 @@ std::vector<Moves> trace(const Node<T>& n, const std::vector<bool>& moves, bool*
   std::vector<Moves> all;
   *padded = false;
   for (std::size_t o = 0; o < out.size(); ++o) {
-    const auto code = out[o].template span<std::int32_t>();
+    std::vector<std::int64_t> code;
+    if (floats) {
+      code.assign(out[o].template span<float>().begin(), out[o].template span<float>().end());
+    } else {
+      code.assign(out[o].template span<std::int32_t>().begin(),
+                  out[o].template span<std::int32_t>().end());
+    }
     std::vector<Moves> by_input;
     for (std::size_t i = 0; i < n.in.size(); ++i) by_input.push_back({o, i, {}});
     for (std::size_t e = 0; e < code.size(); ++e) {
@@ -162,9 +178,8 @@ Step<T> make_same(const Node<T>& n) {
 
 // y[i] = table[index[i]]; `axis` of the table, batch_dims leading axes in common.
 template <class T>
-Step<T> gather(const Node<T>& n, std::size_t table_at, std::size_t index_at, std::size_t axis,
-               std::size_t batch_dims) {
-  const Port<T>&table = n.in[table_at], &index = n.in[index_at], &y = n.out[0];
+Step<T> gather(const Node<T>& n, std::size_t axis, std::size_t batch_dims) {
+  const Port<T>&table = n.in[0], &index = n.in[1], &y = n.out[0];
   std::size_t batches = 1, outer = 1, inner = 1;
   for (std::size_t d = 0; d < batch_dims; ++d) batches *= table.dim(d);
   for (std::size_t d = batch_dims; d < axis; ++d) outer *= table.dim(d);
@@ -205,14 +220,9 @@ Step<T> make_gather(const Node<T>& n) {
   const auto batch =
       a.batch_dims < 0 ? a.batch_dims + static_cast<std::int32_t>(n.in[1].shape.size())
                        : a.batch_dims;
-  return gather(n, 0, 1, static_cast<std::size_t>(a.axis < 0 ? a.axis + rank : a.axis),
+  return gather(n, static_cast<std::size_t>(a.axis < 0 ? a.axis + rank : a.axis),
                 static_cast<std::size_t>(batch));
 }
-template <class T>
-Step<T> make_embedding_lookup(const Node<T>& n) {
-  return gather(n, 1, 0, 0, 0);
-}
-
 }  // namespace
 
 std::vector<StepRow> move_steps() {
@@ -224,7 +234,6 @@ std::vector<StepRow> move_steps() {
           LITEGAP_STEP(kTile, make_first_moved),
           LITEGAP_STEP(kBroadcastTo, make_first_moved),
           LITEGAP_STEP(kMirrorPad, make_first_moved),
-          LITEGAP_STEP(kReverseV2, make_first_moved),
           LITEGAP_STEP(kSpaceToDepth, make_first_moved),
           LITEGAP_STEP(kDepthToSpace, make_first_moved),
           LITEGAP_STEP(kSpaceToBatchNd, make_first_moved),
@@ -238,8 +247,7 @@ std::vector<StepRow> move_steps() {
           LITEGAP_STEP(kReshape, make_same),
           LITEGAP_STEP(kSqueeze, make_same),
           LITEGAP_STEP(kExpandDims, make_same),
-          LITEGAP_STEP(kGather, make_gather),
-          LITEGAP_STEP(kEmbeddingLookup, make_embedding_lookup)};
+          LITEGAP_STEP(kGather, make_gather)};
 }
 
 }  // namespace litegap

@@ -28,6 +28,22 @@ bool keeps_shape(OpCode code) {
   return code == OpCode::kTrainBatchNorm || code == OpCode::kTrainDropout;
 }
 
+// Layers whose other axes do not depend on the batch: the input whose first axis it is; -1 = none.
+int batch_input(OpCode code) {
+  switch (code) {
+    case OpCode::kConv2d:
+    case OpCode::kDepthwiseConv2d:
+    case OpCode::kFullyConnected:
+    case OpCode::kAveragePool2d:
+    case OpCode::kMaxPool2d:
+      return 0;
+    case OpCode::kTransposeConv:
+      return 2;
+    default:
+      return -1;
+  }
+}
+
 std::size_t z(int i) { return static_cast<std::size_t>(i); }
 
 template <class T>
@@ -138,6 +154,13 @@ std::vector<Shape> shapes_at_batch(const TrainGraph& graph, int batch) {
     const Op& op = g.ops[i];
     if (keeps_shape(op.code)) {
       shapes[z(op.outputs[0])] = shapes[z(op.inputs[0])];
+      continue;
+    }
+    if (const int x = batch_input(op.code); x >= 0) {
+      // A flattening FULLY_CONNECTED has as many rows as its input has, or as the batch has.
+      const int from = op.inputs[z(x)], to = op.outputs[0];
+      const std::int32_t was = g.tensors[z(from)].shape[0], now = shapes[z(from)][0];
+      shapes[z(to)][0] = static_cast<std::int32_t>(std::int64_t{shapes[z(to)][0]} * now / was);
       continue;
     }
     const Borrowed b = borrow(g, static_cast<int>(i), shapes, graph.batch, batch);
