@@ -132,7 +132,8 @@ Hdf5 Hdf5::from_memory(std::vector<std::byte> bytes, const std::string& name) {
       H5Pset_file_image(access, state->bytes.data(), state->bytes.size()) < 0) {
     fail("{}: cannot be read as HDF5", name);
   }
-  state->file = H5Fopen(name.c_str(), H5F_ACC_RDONLY, access);
+  // The library refuses an image under the name of a file that exists.
+  state->file = H5Fopen((name + "/model.weights.h5").c_str(), H5F_ACC_RDONLY, access);
   if (state->file < 0) fail("{}: not sound HDF5", name);
   Hdf5 result;
   result.state_ = state;

@@ -135,9 +135,33 @@ class GraphReader {
         graph_->calls.push_back(std::move(call));
       }
     }
+    shift_models();
     graph_->inputs = refs(member(config_, "input_layers", where()));
     graph_->outputs = refs(member(config_, "output_layers", where()));
     if (graph_->outputs.empty()) fail("{}: no outputs", where());
+  }
+
+  // In tf_keras's files the first call of a model used as a layer may be node 1: node 0 is the model
+  // itself, and is not written.  References beyond the calls, or none to node 0, tell.
+  void shift_models() {
+    std::map<int, int> calls, lowest, highest;
+    for (const KerasCall& c : graph_->calls) ++calls[c.layer];
+    for (const KerasRef& r : seen_) {
+      const auto [at, fresh] = lowest.emplace(r.layer, r.node);
+      if (!fresh) at->second = std::min(at->second, r.node);
+      highest[r.layer] = std::max(highest[r.layer], r.node);
+    }
+    for (const KerasRef& r : refs(member(config_, "output_layers", where()))) {
+      const auto [at, fresh] = lowest.emplace(r.layer, r.node);
+      if (!fresh) at->second = std::min(at->second, r.node);
+      highest[r.layer] = std::max(highest[r.layer], r.node);
+    }
+    for (KerasCall& c : graph_->calls) {
+      if (!graph_->layers[static_cast<std::size_t>(c.layer)].graph) continue;
+      if (lowest.contains(c.layer) && lowest[c.layer] > 0 && highest[c.layer] >= calls[c.layer]) {
+        ++c.node;
+      }
+    }
   }
 
   void read_node(const Json& n, KerasCall& call) {
@@ -229,7 +253,8 @@ class GraphReader {
     if (node < 0 || node > 1000000 || index < 0 || index > 1000000) {
       fail("{}: {} is not [layer, node, tensor]", where(), v.dump());
     }
-    return {found->second, static_cast<int>(node), static_cast<int>(index)};
+    seen_.push_back({found->second, static_cast<int>(node), static_cast<int>(index)});
+    return seen_.back();
   }
 
   std::vector<KerasRef> refs(const Json& v) {
@@ -254,6 +279,7 @@ class GraphReader {
   const Around& around_;
   KerasGraph* graph_ = nullptr;
   std::map<std::string, int> by_name_;
+  std::vector<KerasRef> seen_;
 };
 
 std::shared_ptr<const KerasLayer> child(const Json& json, const Around& around) {
