@@ -85,6 +85,7 @@ double Trainer::step(const Samples& samples, const std::size_t* rows, std::size_
   mode_.step = optimizer_.iterations;
   fill(t, samples, rows);
   for (auto& g : weights_.grad) std::fill(g.begin(), g.end(), 0.0f);
+  for (auto& g : weights_.square) std::fill(g.begin(), g.end(), 0.0f);
   t.forward();
   double loss = loss_of<float>(options_.loss, site_.logits, t.value(site_.tensor),
                                t.shape(site_.tensor), batch_targets_.data(), t.grad(site_.tensor));

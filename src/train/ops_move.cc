@@ -208,6 +208,8 @@ Step<T> gather(const Node<T>& n, std::size_t axis, std::size_t batch_dims) {
     if (table.grad == nullptr) return;
     each([&](std::size_t to, std::size_t from) {
       for (std::size_t k = 0; k < inner; ++k) table.grad[to + k] += y.grad[from + k];
+      for (std::size_t k = 0; table.square != nullptr && k < inner; ++k)
+        table.square[to + k] += y.grad[from + k] * y.grad[from + k];
     });
   };
   return s;

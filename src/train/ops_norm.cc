@@ -112,6 +112,8 @@ Step<T> make_batch_norm(const Node<T>& n) {
   const auto st = std::make_shared<Statistics<T>>();
   for (auto* v : {&st->mean, &st->inverse, &st->a, &st->b}) v->resize(c);
   const TapeMode* mode = n.mode;
+  const T unbiased =
+      y.shape.size() == 4 && rows > 1 ? static_cast<T>(rows) / static_cast<T>(rows - 1) : T(1);
   const T inv = T(1) / static_cast<T>(rows), eps = a.epsilon, momentum = a.momentum;
   Step<T> s;
   s.forward = [=] {
@@ -134,7 +136,8 @@ Step<T> make_batch_norm(const Node<T>& n) {
         inverse[k] = T(1) / std::sqrt(var[k] + eps);
         if (mode->update_statistics) {
           mm.value[k] = mm.value[k] * momentum + mean[k] * (1 - momentum);
-          mv.value[k] = mv.value[k] * momentum + var[k] * (1 - momentum);
+          const T v = mode->unbiased_variance ? var[k] * unbiased : var[k];
+          mv.value[k] = mv.value[k] * momentum + v * (1 - momentum);
         }
       }
     } else {

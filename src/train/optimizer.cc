@@ -106,6 +106,8 @@ void Optimizer::step(Weights<float>& weights) {
     float* const w = weights.value[p].data();
     const float* const g = weights.grad[p].data();
     const std::size_t n = weights.value[p].size();
+    const float* const squares = weights.square[p].empty() ? nullptr : weights.square[p].data();
+    const auto square = [=](std::size_t i) { return squares ? squares[i] : g[i] * g[i]; };
     if (decay != 0) {
       const auto less = static_cast<float>(decay * static_cast<double>(rate));
       for (std::size_t i = 0; i < n; ++i) w[i] -= w[i] * less;
@@ -128,7 +130,7 @@ void Optimizer::step(Weights<float>& weights) {
         float *const m = slots[0][p].data(), *const v = slots[1][p].data();
         for (std::size_t i = 0; i < n; ++i) {
           m[i] += (g[i] - m[i]) * up1;
-          v[i] += (g[i] * g[i] - v[i]) * up2;
+          v[i] += (square(i) - v[i]) * up2;
           w[i] -= m[i] * alpha / (std::sqrt(v[i]) + eps);
         }
         break;
@@ -138,7 +140,7 @@ void Optimizer::step(Weights<float>& weights) {
         float* const mean = o.centered ? slots[1][p].data() : nullptr;
         float* const m = momentum > 0 ? slots[o.centered ? 2 : 1][p].data() : nullptr;
         for (std::size_t i = 0; i < n; ++i) {
-          v[i] = rho * v[i] + up * g[i] * g[i];
+          v[i] = rho * v[i] + up * square(i);
           float below = v[i] + eps;
           if (mean != nullptr) {
             mean[i] = rho * mean[i] + up * g[i];

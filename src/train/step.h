@@ -26,7 +26,10 @@ namespace litegap {
 // What a running step may look at; the owner of a tape changes it between runs.
 struct TapeMode {
   bool training = true;          // batch statistics and dropout
-  bool update_statistics = true; // moving mean and variance follow
+  bool update_statistics = true;  // moving mean and variance follow
+  // The moving variance of images takes n / (n - 1) times the batch's, as the fused kernel behind
+  // tf_keras has it; Keras 3 takes the batch's.
+  bool unbiased_variance = false;
   std::uint64_t seed = 1, step = 0;  // of dropout
 };
 
@@ -35,6 +38,7 @@ struct Port {
   bool present = false;
   T* value = nullptr;
   T* grad = nullptr;
+  T* square = nullptr;  // of a table: the sum of squares of its readers' gradients
   Shape shape;
   std::size_t count = 0;
   std::size_t dim(std::size_t d) const { return static_cast<std::size_t>(shape[d]); }

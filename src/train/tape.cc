@@ -176,6 +176,12 @@ Weights<T> initial_weights(const TrainGraph& graph) {
     const Tensor& t = graph.model.main().tensors[z(p.tensor)];
     w.value.push_back(values_of<T>(*t.constant, t.name));
     w.grad.emplace_back(w.value.back().size(), T(0));
+    std::size_t readers = 0, tables = 0;
+    for (const Op& op : graph.model.main().ops) {
+      for (const int input : op.inputs) readers += input == p.tensor ? 1 : 0;
+      tables += op.code == OpCode::kGather && op.inputs[0] == p.tensor ? 1 : 0;
+    }
+    w.square.emplace_back(tables > 0 && tables == readers ? w.value.back().size() : 0, T(0));
   }
   return w;
 }
@@ -267,6 +273,8 @@ Tape<T>::Tape(const TrainGraph& graph, Weights<T>& weights, int batch, const Tap
     p.present = true;
     p.value = values_[z(t)];
     p.grad = grads_[z(t)];
+    if (parameter[z(t)] >= 0 && !weights.square[z(parameter[z(t)])].empty())
+      p.square = weights.square[z(parameter[z(t)])].data();
     p.shape = shapes_[z(t)];
     p.count = shape_elements(p.shape);
     return p;

@@ -23,6 +23,10 @@ namespace litegap {
 template <class T>
 struct Weights {
   std::vector<std::vector<T>> value, grad;  // by position in TrainGraph::parameters
+  // Of embedding tables, else empty: the sum over all readings of a row of the squared gradient.
+  // Keras squares the gradients of a table before it adds those of equal rows, and Adam and RMSprop
+  // see that.
+  std::vector<std::vector<T>> square;
 };
 template <class T>
 Weights<T> initial_weights(const TrainGraph& graph);
