@@ -10,7 +10,7 @@
 #include "report/table.h"
 #include "run/setup.h"
 #include "tflite/tflite.h"
-#include "train/fit.h"
+#include "train/qat.h"
 
 namespace litegap {
 namespace {
@@ -22,7 +22,7 @@ struct TrainArguments {
   double learning_rate = 0, validation_split = 0, temperature = 1, clip_norm = 0, weight_decay = -1;
   int epochs = 1, patience = 0;
   std::size_t batch_size = 32;
-  bool resume = false, keep_best = false, no_shuffle = false;
+  bool resume = false, keep_best = false, no_shuffle = false, qat = false, learned_steps = false;
 };
 
 // What is trained: a Keras model, or a float file.
@@ -36,18 +36,26 @@ struct Subject {
 Subject subject_of(const TrainArguments& a) {
   Subject s;
   const std::string path = a.init.empty() ? a.model : a.init;
+  if (a.qat && a.resume) fail("--qat cannot be resumed: ranges are not part of a checkpoint");
   if (path.empty()) fail("train: give an architecture or --init MODEL.tflite");
   if (is_keras_file(path)) {
     KerasReadOptions options;
     options.seed = a.common.seed;
     s.keras = read_keras(path, options);
     s.plain = lower(*s.keras).model;
+    s.plain.path = path;
+    if (a.qat) {  // batch normalization folded: the graph that the file will hold
+      s.keras.reset();
+      s.graph = train_graph(s.plain);
+      return s;
+    }
     s.lowered = lower(*s.keras, {.training = true, .batch = static_cast<int>(a.batch_size)});
     s.lowered.model.path = path;
     s.graph = train_graph(s.lowered);
     return s;
   }
   s.plain = *load_model(path);
+  s.plain.path = path;
   s.graph = train_graph(s.plain);
   return s;
 }
@@ -210,12 +218,29 @@ int run_train(const TrainArguments& a, Context& context) {
     if (!context.stop_requested()) show(stage, done);
   };
   o.stop = [&] { return context.stop_requested(); };
-  const FitResult r = fit(s.graph, data, o);
+  FitResult r;
+  std::optional<QatResult> q;
+  if (a.qat) {
+    QatOptions options;
+    options.fit = o;
+    options.learned_steps = a.learned_steps;
+    q = qat(s.plain, data, options);
+    r = q->fit;
+    decisions.insert(decisions.end(), r.decisions.begin(), r.decisions.end());
+  } else {
+    r = fit(s.graph, data, o);
+  }
   context.clear_progress();
-  write_model(trained_model(s, r.parameters), a.out);
+  write_model(q ? q->model : trained_model(s, r.parameters), a.out);
   if (r.stopped) context.note(fmt::format("stopped; {} holds what was reached", a.out));
   Json epochs = Json::array();
   for (const EpochReport& e : r.epochs) epochs.push_back(to_json(e));
+  Json rounded = nullptr;
+  if (q) {
+    rounded = Json{{"loss", json_number(q->fake_loss)},
+                   {"accuracy", json_number(q->fake_accuracy)},
+                   {"unsettled", q->unsettled}};
+  }
   const Json value{{"schema", "litegap.train/1"},
                    {"litegap", LITEGAP_VERSION},
                    {"out", a.out},
@@ -225,6 +250,7 @@ int run_train(const TrainArguments& a, Context& context) {
                    {"bytes", file_size(a.out)},
                    {"epochs", epochs},
                    {"final", epochs.empty() ? Json(nullptr) : epochs.back()},
+                   {"quantized", rounded},
                    {"best_epoch", r.best_epoch},
                    {"stopped", r.stopped},
                    {"stopped_early", r.stopped_early},
@@ -290,6 +316,10 @@ void add_train(CLI::App& app, Context& context) {
       ->type_name("T")
       ->check(CLI::PositiveNumber);
   add_fit_flags(*verb, *a);
+  verb->add_flag("--qat", a->qat,
+                 "train with the rounding of an int8 file, and write that file");
+  verb->add_flag("--learned-steps", a->learned_steps,
+                 "with --qat: step sizes follow their gradients after the first epoch");
   verb->add_flag("--resume", a->resume,
                  "keep OUT.checkpoint after every epoch, and go on from it if it is there");
   verb->add_option("--seed", a->common.seed, "of initial values, order and dropout")

@@ -96,6 +96,13 @@ double Trainer::step(const Samples& samples, const std::size_t* rows, std::size_
   return loss;
 }
 
+void Trainer::look(const Samples& samples, const std::size_t* rows, std::size_t count) {
+  Tape<float>& t = tape(count);
+  mode_.training = true;
+  fill(t, samples, rows);
+  t.forward();
+}
+
 double Trainer::evaluate(const Samples& samples, std::size_t begin, std::size_t end,
                          double* accuracy) {
   mode_.training = false;
@@ -154,6 +161,7 @@ bool epoch_pass(Trainer& trainer, const Samples& samples, std::size_t n, int epo
     }
     sum += loss * static_cast<double>(count);
     right += trainer.right();
+    if (o.after_step) o.after_step();
     const double done = (static_cast<double>(epoch) +
                          static_cast<double>(at + count) / static_cast<double>(n)) /
                         static_cast<double>(o.epochs);

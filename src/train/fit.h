@@ -35,6 +35,7 @@ struct FitOptions {
   Progress progress;
   std::function<bool()> stop;  // asked after every batch; true ends with what there is
   std::function<void(int epoch)> after_epoch;
+  std::function<void()> after_step;
 };
 
 struct EpochReport {
@@ -74,6 +75,8 @@ class Trainer {
   // Rows of one batch: forward, backward, update.  The loss is that before the update, with
   // regularization.
   double step(const Samples& samples, const std::size_t* rows, std::size_t count);
+  // Only the values of a batch, as training sees them.
+  void look(const Samples& samples, const std::size_t* rows, std::size_t count);
   // Loss (without dropout, moving statistics) over rows [begin, end); counts right answers.
   double evaluate(const Samples& samples, std::size_t begin, std::size_t end, double* accuracy);
 

@@ -23,6 +23,8 @@
 
 namespace litegap {
 
+struct FakeSlot;  // train/fake.h
+
 // What a running step may look at; the owner of a tape changes it between runs.
 struct TapeMode {
   bool training = true;          // batch statistics and dropout
@@ -31,6 +33,7 @@ struct TapeMode {
   // tf_keras has it; Keras 3 takes the batch's.
   bool unbiased_variance = false;
   std::uint64_t seed = 1, step = 0;  // of dropout
+  std::vector<FakeSlot>* fakes = nullptr;  // of quantization-aware training
 };
 
 template <class T>
@@ -90,6 +93,7 @@ std::vector<StepRow> binary_steps();       // two operands, broadcast; SELECT
 std::vector<StepRow> reduce_steps();
 std::vector<StepRow> norm_steps();         // softmax, batch normalization, dropout …
 std::vector<StepRow> move_steps();         // elements go elsewhere unchanged
+std::vector<StepRow> fake_steps();         // rounding to an integer file's grid
 std::vector<StepRow> still_steps();        // comparisons, casts …: values without gradients
 
 #define LITEGAP_STEP(CODE, MAKE) StepRow{OpCode::CODE, MAKE<float>, MAKE<double>, true}

@@ -13,7 +13,7 @@ const std::map<OpCode, StepRow>& table() {
     std::map<OpCode, StepRow> m;
     for (const auto& family : {conv_steps(), dense_steps(), pool_steps(), unary_steps(),
                                binary_steps(), reduce_steps(), norm_steps(), move_steps(),
-                               still_steps()}) {
+                               fake_steps(), still_steps()}) {
       for (const StepRow& row : family) m.emplace(row.code, row);
     }
     return m;
@@ -25,7 +25,8 @@ bool reshapes(OpCode code) {
   return code == OpCode::kReshape || code == OpCode::kSqueeze || code == OpCode::kExpandDims;
 }
 bool keeps_shape(OpCode code) {
-  return code == OpCode::kTrainBatchNorm || code == OpCode::kTrainDropout;
+  return code == OpCode::kTrainBatchNorm || code == OpCode::kTrainDropout ||
+         code == OpCode::kTrainFake;
 }
 
 // Layers whose other axes do not depend on the batch: the input whose first axis it is; -1 = none.

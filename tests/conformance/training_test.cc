@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "data/npy.h"
+#include "train/fake.h"
 #include "train/fit.h"
 
 namespace litegap {
@@ -155,6 +156,57 @@ void follow(const std::string& name) {
       with_parameters(trainer.graph(), weight_arrays(trainer.graph(), trainer.weights()));
   expect_weights(name, train, with_trained(model, lowered, trained),
                  read_npz(folder + "final.npz"));
+}
+
+// Values and gradients of TensorFlow's two fake-quantization operators, on grids rich in ties.
+void expect_grid(const NamedArrays& all, const std::string& prefix, const std::string& label,
+                 int bits, bool narrow, bool per_channel) {
+  const auto get = [&](const char* name) {
+    const Array* a = find_array(all, prefix + name);
+    if (a == nullptr) fail("{}: no {}{}", label, prefix, name);
+    return a->span<float>();
+  };
+  const auto x = get("x"), lo = get("min"), hi = get("max"), y = get("y"), g = get("g"),
+             dx = get("dx"), dmin = get("dmin"), dmax = get("dmax");
+  const std::size_t channels = per_channel ? lo.size() : 1;
+  std::vector<double> below(channels, 0), above(channels, 0);
+  std::size_t wrong = 0, wrong_gradients = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const std::size_t c = i % channels;
+    const FakeRange r = nudge(lo[c], hi[c], bits, narrow);
+    wrong += (per_channel ? fake_per_channel(r, x[i]) : fake(r, x[i])) != y[i];
+    wrong_gradients += (passes(r, x[i]) ? g[i] : 0.0f) != dx[i];
+    if (!passes(r, x[i]) && x[i] < r.low) below[c] += static_cast<double>(g[i]);
+    if (!passes(r, x[i]) && x[i] > r.high) above[c] += static_cast<double>(g[i]);
+  }
+  EXPECT_EQ(wrong, 0u) << label << " " << prefix << " of " << x.size();
+  EXPECT_EQ(wrong_gradients, 0u) << label << " " << prefix << " of " << x.size();
+  for (std::size_t c = 0; c < channels; ++c) {
+    EXPECT_NEAR(below[c], dmin[c], 2e-6 * std::max(1.0, std::fabs(below[c]))) << label << prefix;
+    EXPECT_NEAR(above[c], dmax[c], 2e-6 * std::max(1.0, std::fabs(above[c]))) << label << prefix;
+  }
+}
+
+TEST(FakeQuant, GridsOfTensorFlow) {
+  const std::string folder = trainings() + "/../qat/";
+  if (!is_directory(folder)) GTEST_SKIP() << "no recorded grids";
+  std::size_t grids = 0;
+  for (const Json& entry : Json::parse(read_text(folder + "index.json"))) {
+    const std::string name = entry.get<std::string>();
+    if (!name.starts_with("fq")) continue;
+    const Json c = Json::parse(read_text(folder + name + "/case.json"));
+    const NamedArrays all = read_npz(folder + name + "/grid.npz");
+    const int bits = c.at("num_bits");
+    const bool narrow = c.at("narrow_range");
+    if (name.starts_with("fqpc")) {
+      expect_grid(all, "", name, bits, narrow, true);
+    } else {
+      for (const auto& [range, ends] : c.at("ranges").items())
+        expect_grid(all, range + ".", name, bits, narrow, false);
+    }
+    ++grids;
+  }
+  EXPECT_EQ(grids, 15u);
 }
 
 TEST(Training, StepsOfKerasAreFollowed) {
