@@ -62,6 +62,7 @@ void watch(FakeSlot& s, const T* x, std::size_t n) {
   }
   s.batch_min = static_cast<float>(low);
   s.batch_max = static_cast<float>(high);
+  s.batch_values = n;
   s.seen = true;
 }
 

@@ -45,6 +45,7 @@ struct FakeSlot {
   Quant quant;                    // empty: values pass as they are
   // Of the last batch, written while training.
   float batch_min = 0, batch_max = 0;
+  std::size_t batch_values = 0;
   bool seen = false;
   // The range has settled, and cuts values as in the file.  Gradients pass even so while the range
   // follows the values: it runs behind them, and an output that has to grow would get none.

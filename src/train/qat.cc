@@ -76,10 +76,16 @@ class Observers {
   void follow() {
     // An average over all batches so far, until it is as long as it may be.
     const double start = (1 + steps_) / (10 + steps_);
-    const auto m = static_cast<float>(std::min(options_.range_momentum, start));
+    const double momentum = std::min(options_.range_momentum, start);
     steps_ += 1;
-    for (FakeSlot& s : slots_) {
+    full_.resize(slots_.size(), 0);
+    for (std::size_t i = 0; i < slots_.size(); ++i) {
+      FakeSlot& s = slots_[i];
       if (s.kind != FakeKind::kActivation || !s.seen) continue;
+      // The short batch at the end of an epoch has narrower extremes; it counts by its share.
+      full_[i] = std::max(full_[i], s.batch_values);
+      const double share = static_cast<double>(s.batch_values) / static_cast<double>(full_[i]);
+      const auto m = static_cast<float>(1 - (1 - momentum) * share);
       float &low = ranges_.min[z(s.tensor)], &high = ranges_.max[z(s.tensor)];
       const bool first = std::isnan(low);
       if (model_.main().tensors[z(s.tensor)].constant) {  // as it is now, not as it was
@@ -129,6 +135,7 @@ class Observers {
   const QatOptions& options_;
   Ranges ranges_;
   double steps_ = 0;
+  std::vector<std::size_t> full_;  // values of a whole batch, by slot
 };
 
 // Ranges that moved over 2 % of their width; the others cut from now on.
