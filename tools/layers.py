@@ -26,8 +26,11 @@ MAY_INCLUDE = {
     "quant": {"base", "model", "data", "kernels", "run"},
     "train": LOWER | {"keras"},
     "diagnose": LOWER | {"train", "tflite"},
-    "report": LOWER | {"train", "tflite", "diagnose"},
-    "cli": LOWER | {"keras", "train", "tflite", "diagnose", "report"},
+    "report": LOWER | {"keras", "train", "tflite", "diagnose", "tune"},
+    "tune": LOWER | {"keras", "train", "tflite"},
+    "verbs": LOWER | {"keras", "train", "tflite", "diagnose", "tune", "report"},
+    "cli": LOWER | {"keras", "train", "tflite", "diagnose", "tune", "report", "verbs"},
+    "python": LOWER | {"keras", "train", "tflite", "diagnose", "tune", "report", "verbs"},
 }
 DOORS = {"cli", "base"}  # may print, read the environment and keep what a signal handler needs
 SCHEMA = "tflite/schema_generated.h"

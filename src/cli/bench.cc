@@ -6,8 +6,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/cli.h"
-#include "cli/latency.h"
 #include "report/table.h"
+#include "run/latency.h"
 
 namespace litegap {
 namespace {
@@ -117,7 +117,7 @@ int run_bench(const BenchArguments& a, Context& context) {
   }
   const Json value{
       {"schema", "litegap.bench/1"},
-      {"litegap", LITEGAP_VERSION},
+      {"litegap", kVersion},
       {"model", a.model},
       {"latency_ms", {{"min", latency.min}, {"median", latency.median}, {"p90", latency.p90}}},
       {"runs", latency.runs},

@@ -19,7 +19,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <stdexcept>
 #include <string>
 
 #include "base/json.h"
@@ -27,11 +26,9 @@
 #include "data/dataset.h"
 #include "kernels/kernel.h"
 #include "model/model.h"
+#include "verbs/load.h"
 
 namespace litegap {
-
-inline constexpr const char* kRuntimeVersion =
-    "ai-edge-litert 2.3.0";  // what the kernels reproduce
 
 enum ExitCode : int {
   kDone = 0,
@@ -39,12 +36,6 @@ enum ExitCode : int {
   kBroken = 2,   // a stated limit, with evidence
   kStopped = 3,  // before the result was complete; partial results are written
   kDefect = 4,   // of litegap itself
-};
-
-// Thrown by a progress call after Ctrl-C in verbs that called Context::stop_gently().
-class Stopped : public std::runtime_error {
- public:
-  Stopped() : std::runtime_error("stopped") {}
 };
 
 // Flags that several verbs share; add_common_flags() registers the groups a verb asks for.
@@ -120,14 +111,8 @@ void on_run(CLI::App& verb, Context& context, std::function<int(Context&)> body)
 double parse_seconds(const std::string& text);
 // "4G", "512M", "64k", "1000" (bytes); Error otherwise.
 std::uint64_t parse_bytes(const std::string& text);
-// A .tflite, a C array, or a Keras file (lowered); a SavedModel folder or a file of another kind is an Error that tells what
-// to give instead.
-ModelPtr load_model(const std::string& path);
 // --data with --labels, --target; Error when --data is absent.  --limit is not applied.
 Dataset load_data(const CommonOptions& options);
-// {"name": "xnnpack", "runtime": "ai-edge-litert 2.3.0", "isa": "avx512vnni"}
-Json dialect_json(Dialect dialect);
-
 // The verbs, in the order of the user's journey.
 void add_demo(CLI::App& app, Context& context);
 void add_inspect(CLI::App& app, Context& context);
@@ -136,6 +121,7 @@ void add_explain(CLI::App& app, Context& context);
 void add_train(CLI::App& app, Context& context);
 void add_convert(CLI::App& app, Context& context);
 void add_quantize(CLI::App& app, Context& context);
+void add_tune(CLI::App& app, Context& context);
 void add_run(CLI::App& app, Context& context);
 void add_bench(CLI::App& app, Context& context);
 

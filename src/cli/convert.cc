@@ -58,9 +58,9 @@ int run_convert(const ConvertArguments& a, Context& context) {
                    {"operators", g.ops.size()},
                    {"inputs", inputs},
                    {"outputs", outputs}};
-  const std::string text =
-      fmt::format("{}: float .tflite, {}, {} operators, {} parameters\n  read back: the file is sound\n",
-                  a.out, bytes_text(static_cast<double>(file_size(a.out))), g.ops.size(), parameters);
+  const std::string text = fmt::format(
+      "{}: float .tflite, {}, {} operators, {} parameters\n  read back: the file is sound\n", a.out,
+      bytes_text(static_cast<double>(file_size(a.out))), g.ops.size(), parameters);
   context.result(value, text);
   return kDone;
 }
@@ -75,7 +75,8 @@ void add_convert(CLI::App& app, Context& context) {
       ->required()
       ->type_name("MODEL");
   verb->add_option("-o,--out", a->out, "the file to write")->required()->type_name("PATH");
-  verb->add_option("--seed", a->common.seed, "of initial values, for a model without weights (default 1)")
+  verb->add_option("--seed", a->common.seed,
+                   "of initial values, for a model without weights (default 1)")
       ->type_name("N");
   add_common_flags(*verb, a->common, kOutputFlags);
   on_run(*verb, context, [a](Context& c) { return run_convert(*a, c); });

@@ -30,7 +30,7 @@ struct DemoArguments {
 struct Story {
   bool color = false;
   std::string text;
-  Json json{{"schema", "litegap.demo/1"}, {"litegap", LITEGAP_VERSION}};
+  Json json{{"schema", "litegap.demo/1"}, {"litegap", kVersion}};
   template <class... A>
   void line(fmt::format_string<A...> f, A&&... a) {
     text += fmt::format(f, std::forward<A>(a)...) + "\n";
@@ -273,7 +273,7 @@ int run_demo(const DemoArguments& a, Context& context) {
   picture_step(a.out, train, test, context, story);
   const std::string broken = break_step(a.out, train, test, story);
   const Explanation e = explain_step(a.out, broken, a.common, context, story);
-  const Json report = explain_json(e, LITEGAP_VERSION, dialect_json(Dialect::kXnnpack));
+  const Json report = explain_json(e, kVersion, dialect_json(Dialect::kXnnpack));
   indent_into(story, explain_text(report, context.color()));
   write_text(a.out + "/report.html", explain_html(report));
   write_text(a.out + "/report.json", report.dump(1) + "\n");

@@ -51,7 +51,7 @@ int run_explain(const ExplainArguments& a, Context& c) {
   options.progress = c.progress();
   const Explanation e = explain(fl, qt, data, options);
   c.clear_progress();
-  const Json report = explain_json(e, LITEGAP_VERSION, dialect_json(options.dialect));
+  const Json report = explain_json(e, kVersion, dialect_json(options.dialect));
   if (!a.common.report.empty()) write_text(a.common.report, explain_html(report));
   c.result(report, explain_text(report, c.color()));
   return breaks_limit(e, a.common) ? kBroken : kDone;

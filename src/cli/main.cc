@@ -39,7 +39,7 @@ int defect(const std::string& what) {
   std::fprintf(stderr,
                "litegap: defect: %s; this is a fault of litegap %s: please report it with the "
                "command line\n",
-               one_line(what).c_str(), LITEGAP_VERSION);
+               one_line(what).c_str(), kVersion);
   return kDefect;
 }
 
@@ -49,10 +49,10 @@ void describe(CLI::App& app, Context& context) {
       "heals the file.\n");
   app.name("litegap");
   app.formatter(std::make_shared<Help>());
-  app.set_version_flag("--version",
-                       fmt::format("litegap {} ({}, reproduces {})", LITEGAP_VERSION,
-                                   instruction_set(), kRuntimeVersion),
-                       "print version, instruction set and the runtime reproduced");
+  app.set_version_flag(
+      "--version",
+      fmt::format("litegap {} ({}, reproduces {})", kVersion, instruction_set(), kRuntimeVersion),
+      "print version, instruction set and the runtime reproduced");
   app.require_subcommand(1);
   app.get_formatter()->label("SUBCOMMAND", "VERB");
   app.get_formatter()->label("Subcommands", "Verbs");
@@ -64,6 +64,7 @@ void describe(CLI::App& app, Context& context) {
   add_train(app, context);
   add_convert(app, context);
   add_quantize(app, context);
+  add_tune(app, context);
   add_run(app, context);
   add_bench(app, context);
   app.footer(

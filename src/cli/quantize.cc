@@ -1,9 +1,10 @@
 // quantize: a float .tflite to a quantized one, checked as the file that was written.
-#include "quant/quantize.h"
+#include "quant/technique.h"
 
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <optional>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -15,142 +16,59 @@ namespace litegap {
 namespace {
 
 constexpr std::size_t kCheckedSamples = 64;  // enough to see a file that computes something else
-constexpr std::size_t kFewSamples = 20;
 
 struct QuantizeArguments {
   CommonOptions common;
-  std::string model, out;
+  std::string model, out, recipe;
   std::string technique, method = "auto", granularity = "per-channel", io = "integer";
+  std::string equalize = "off", bias_correction = "off", rounding = "nearest", weights = "minmax";
 };
 
-struct Quantized {
-  Model model;
-  std::vector<Decision> decisions;
-  std::optional<Dataset> calibration;
-  InputMap map;
-};
-
-Quantized start(const QuantizeArguments& a, const Model& model) {
-  Quantized q;
-  if (!a.common.input_map.empty()) q.map = parse_input_map(a.common.input_map);
-  if (a.common.calibration.empty()) return q;
-  const Dataset data = read_dataset(a.common.calibration);
-  q.calibration = bind_dataset(data, model, q.map);
-  q.decisions = q.calibration->decisions;
-  return q;
+Choice choice_of(const std::string& word) {
+  return word == "on" ? Choice::kOn : word == "auto" ? Choice::kAuto : Choice::kOff;
 }
 
-void judge_calibration(Quantized& q) {
-  const std::size_t distinct = q.calibration->distinct_rows();
-  if (distinct >= kFewSamples) return;
-  q.decisions.push_back({"calibration",
-                         fmt::format("{} distinct samples", distinct),
-                         "that is what the file holds; ranges of so few samples are usually too "
-                         "narrow, a hundred or more samples of real use are expected",
-                         {}});
-}
-
-Ranges ranges_for(const QuantizeArguments& a, const ModelPtr& model, Quantized& q,
-                  Context& context) {
-  Setup setup;
-  setup.model = model;
-  setup.input_map = q.map;
-  PredictOptions options;
-  options.threads = a.common.threads;
-  options.progress = context.progress();
-  Ranges r = observe_ranges(setup, *q.calibration, options);
-  if (a.method == "percentile") {
-    for (std::size_t t = 0; t < r.min.size(); ++t) {
-      r.min[t] = static_cast<float>(r.p_low[t]);
-      r.max[t] = static_cast<float>(r.p_high[t]);
-    }
-  }
-  q.decisions.push_back({"calibration method",
-                         a.method == "percentile" ? "percentile" : "minmax",
-                         a.method == "percentile"
-                             ? "asked for; values outside 0.01 to 99.99 percent are cut off"
-                             : "smallest and largest value of every tensor, as the TensorFlow "
-                               "converter does",
-                         {"minmax", "percentile"}});
+QuantizeRequest request_of(const QuantizeArguments& a, Context& context) {
+  QuantizeRequest r;
+  r.technique = technique_of(a.technique);
+  r.calibration_method = calibration_method(a.method);
+  r.granularity =
+      a.granularity == "per-tensor" ? Granularity::kPerTensor : Granularity::kPerChannel;
+  r.io = a.io == "float"   ? InputOutput::kFloat
+         : a.io == "uint8" ? InputOutput::kUint8
+                           : InputOutput::kInteger;
+  if (!a.recipe.empty()) r.recipe = read_recipe(a.recipe);
+  r.weight_scale = a.weights == "mse"     ? WeightScale::kMse
+                   : a.weights == "octav" ? WeightScale::kOctav
+                                          : WeightScale::kMinmax;
+  r.equalize = choice_of(a.equalize);
+  r.bias_correction = choice_of(a.bias_correction);
+  r.rounding = rounding_method(a.rounding);
+  if (!a.common.input_map.empty()) r.input_map = parse_input_map(a.common.input_map);
+  r.seed = a.common.seed;
+  r.threads = a.common.threads;
+  r.progress = context.progress();
   return r;
 }
 
-void make_static(const QuantizeArguments& a, const ModelPtr& model, Quantized& q,
-                 Context& context) {
-  if (!q.calibration) {
-    fail(
-        "--technique static needs --calibration FILE: the scale of every activation is fixed in "
-        "advance from samples of real use; without data only --technique dynamic-range is "
-        "possible, which stores int8 weights and quantizes activations anew at every run");
-  }
-  judge_calibration(q);
-  StaticOptions options;
-  options.granularity =
-      a.granularity == "per-tensor" ? Granularity::kPerTensor : Granularity::kPerChannel;
-  options.io = a.io == "float"   ? InputOutput::kFloat
-               : a.io == "uint8" ? InputOutput::kUint8
-                                 : InputOutput::kInteger;
-  StaticResult r = quantize_static(*model, ranges_for(a, model, q, context), options);
-  for (const std::string& op : r.in_float) {
-    q.decisions.push_back({op,
-                           "float32",
-                           "the operator has no int8 arithmetic; it runs between "
-                           "DEQUANTIZE and QUANTIZE",
-                           {}});
-  }
-  if (r.rescales > 0) {
-    q.decisions.push_back({"scales",
-                           fmt::format("{} rescaled", r.rescales),
-                           "operators that need equal scales meet tensors that have others",
-                           {}});
-  }
-  q.model = std::move(r.model);
-}
-
-void make_without_data(const QuantizeArguments& a, const ModelPtr& model, Quantized& q) {
-  const bool half = a.technique == "float16";
-  WeightResult r = half ? quantize_float16(*model) : quantize_dynamic_range(*model);
-  if (q.calibration) {
-    q.decisions.push_back({"calibration",
-                           "not used",
-                           "this technique stores no scales of activations",
-                           {"--technique static"}});
-  }
-  if (!half && r.quantized == 0) {
-    q.decisions.push_back(
-        {"weights",
-         "all left float32",
-         r.kept == 0 ? std::string("no operator with weights that this technique covers")
-                     : fmt::format("the largest weight tensor has {} elements; from 1024 on int8 "
-                                   "saves space, so the file computes what the float file does",
-                                   r.largest_kept),
-         {"--technique static"}});
-  } else if (!half && r.kept > 0) {
-    q.decisions.push_back({"weights",
-                           fmt::format("{} int8, {} float32", r.quantized, r.kept),
-                           "tensors of less than 1024 elements gain nothing",
-                           {}});
-  }
-  q.model = std::move(r.model);
-}
-
 // What the written file does to real samples, or only that it can run.
-Json check(const QuantizeArguments& a, const ModelPtr& model, const Quantized& q) {
+Json check(const QuantizeArguments& a, const ModelPtr& model, const Dataset* data,
+           const InputMap& map) {
   Setup fl, qt;
   fl.model = model;
   qt.model = read_model(a.out);
-  fl.input_map = qt.input_map = q.map;
-  if (!q.calibration) {
+  fl.input_map = qt.input_map = map;
+  if (data == nullptr) {
     make_plan(qt.model, {});
     return Json{{"loads", true}, {"samples", 0}};
   }
   PredictOptions options;
   options.threads = a.common.threads;
-  for (std::size_t i = 0; i < std::min(kCheckedSamples, q.calibration->count); ++i) {
+  for (std::size_t i = 0; i < std::min(kCheckedSamples, data->count); ++i) {
     options.rows.push_back(i);
   }
-  const Predictions x = predict(fl, *q.calibration, options);
-  const Predictions y = predict(qt, *q.calibration, options);
+  const Predictions x = predict(fl, *data, options);
+  const Predictions y = predict(qt, *data, options);
   double error = 0;
   for (std::size_t j = 0; j < x.outputs.size(); ++j) {
     const auto u = x.outputs[j].span<float>(), v = y.outputs[j].span<float>();
@@ -190,33 +108,51 @@ std::string text_of(const Json& value, double float_bytes) {
                                     : difference.get<std::string>());
 }
 
+Json trials_json(const std::vector<Trial>& trials) {
+  Json list = Json::array();
+  for (const Trial& t : trials) list.push_back({{"name", t.name}, {"error", json_number(t.error)}});
+  return list;
+}
+
 int run_quantize(const QuantizeArguments& a, Context& context) {
   const ModelPtr model = load_model(a.model);
   if (file_exists(a.out) && std::filesystem::equivalent(a.model, a.out)) {
     fail("{}: is the float model itself; give another name with -o", a.out);
   }
-  Quantized q = start(a, *model);
-  if (a.technique == "static") {
-    make_static(a, model, q, context);
-  } else {
-    make_without_data(a, model, q);
+  const QuantizeRequest request = request_of(a, context);
+  std::optional<Dataset> data;
+  if (!a.common.calibration.empty()) {
+    data = bind_dataset(read_dataset(a.common.calibration), *model, request.input_map);
   }
+  Quantized q = quantize_model(model, data ? &*data : nullptr, request);
   context.clear_progress();
   write_model(q.model, a.out);
-  Json calibration = nullptr;
-  if (a.technique == "static") {
-    calibration = Json{{"path", a.common.calibration},
-                       {"samples", q.calibration->count},
-                       {"method", a.method == "percentile" ? "percentile" : "minmax"}};
+  std::vector<Decision> decisions = data ? data->decisions : std::vector<Decision>{};
+  decisions.insert(decisions.end(), q.decisions.begin(), q.decisions.end());
+  for (const std::string& w : q.warnings) {
+    context.note("warning: " + w);
+    decisions.push_back({"calibration", "used as given", w, {}});
   }
+  Json calibration = nullptr;
+  if (q.calibration_samples > 0) {
+    calibration = Json{{"path", a.common.calibration},
+                       {"samples", q.calibration_samples},
+                       {"held_back", q.held_back},
+                       {"method", calibration_name(q.calibration_method)}};
+  }
+  const bool runs = data && data->count > 0;
   const Json value{{"schema", "litegap.quantize/1"},
-                   {"litegap", LITEGAP_VERSION},
+                   {"litegap", kVersion},
                    {"out", a.out},
                    {"technique", a.technique},
                    {"calibration", calibration},
                    {"bytes", file_size(a.out)},
-                   {"decisions", to_json(q.decisions)},
-                   {"verified", check(a, model, q)}};
+                   {"float_bytes", file_size(a.model)},
+                   {"decisions", to_json(decisions)},
+                   {"warnings", q.warnings},
+                   {"trials", trials_json(q.trials)},
+                   {"in_float", q.in_float},
+                   {"verified", check(a, model, runs ? &*data : nullptr, request.input_map)}};
   context.result(value, text_of(value, static_cast<double>(file_size(a.model))));
   return kDone;
 }
@@ -231,19 +167,39 @@ void add_quantize(CLI::App& app, Context& context) {
   verb->add_option("model", a->model, "the float model (.tflite)")->required()->type_name("MODEL");
   verb->add_option("--technique", a->technique,
                    "static: int8 throughout, ranges from --calibration; dynamic-range: int8 "
-                   "weights, no data; float16: half-precision weights")
+                   "weights, no data; float16: half-precision weights; int16x8: int16 activations; "
+                   "weight-only-int8, weight-only-int4: small weights, float arithmetic; mixed: by "
+                   "--recipe")
       ->required()
       ->type_name("NAME")
-      ->check(CLI::IsMember({"static", "dynamic-range", "float16"}));
-  verb->add_option("--calibration-method", a->method, "how static takes ranges (auto is minmax)")
+      ->check(CLI::IsMember({"static", "dynamic-range", "float16", "int16x8", "weight-only-int8",
+                             "weight-only-int4", "mixed"}));
+  verb->add_option("--calibration-method", a->method,
+                   "how ranges are taken; auto measures on samples held back")
       ->type_name("NAME")
-      ->check(CLI::IsMember({"auto", "minmax", "percentile"}));
-  verb->add_option("--granularity", a->granularity, "scales of weights, for static")
+      ->check(CLI::IsMember(
+          {"auto", "minmax", "moving-average", "percentile", "mse", "kl", "octav"}));
+  verb->add_option("--granularity", a->granularity, "scales of weights")
       ->type_name("NAME")
       ->check(CLI::IsMember({"per-channel", "per-tensor"}));
-  verb->add_option("--io", a->io, "type of inputs and outputs, for static")
+  verb->add_option("--io", a->io, "type of inputs and outputs, for static and int16x8")
       ->type_name("NAME")
       ->check(CLI::IsMember({"integer", "uint8", "float"}));
+  verb->add_option("--recipe", a->recipe, "rules by operator (docs/formats.md, Recipes)")
+      ->type_name("FILE.json");
+  verb->add_option("--equalize", a->equalize, "even out channels across layers")
+      ->type_name("WHEN")
+      ->check(CLI::IsMember({"off", "on", "auto"}));
+  verb->add_option("--bias-correction", a->bias_correction,
+                   "give back in the bias what rounded weights lose on average")
+      ->type_name("WHEN")
+      ->check(CLI::IsMember({"off", "on", "auto"}));
+  verb->add_option("--rounding", a->rounding, "of weights")
+      ->type_name("NAME")
+      ->check(CLI::IsMember({"nearest", "gptq", "coordinate", "auto"}));
+  verb->add_option("--weights", a->weights, "how scales of weights are chosen")
+      ->type_name("NAME")
+      ->check(CLI::IsMember({"minmax", "mse", "octav"}));
   verb->add_option("--input-map", a->common.input_map,
                    "how stored calibration values become model input: x/255, x/127.5-1")
       ->type_name("EXPR");

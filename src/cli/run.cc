@@ -230,7 +230,7 @@ int run_run(const RunArguments& a, Context& context) {
     outputs.push_back(output_json(*model, plan, workspace, i));
   }
   const Json value{{"schema", "litegap.run/1"},
-                   {"litegap", LITEGAP_VERSION},
+                   {"litegap", kVersion},
                    {"dialect", dialect_json(a.common.dialect)},
                    {"model", a.model},
                    {"input", a.input.empty() ? Json(nullptr) : Json(a.input)},

@@ -18,8 +18,8 @@ std::string layer_json(const char* class_name, Json config) {
 std::string sequential_json(const std::vector<int>& input, const std::vector<std::string>& layers) {
   Json shape = Json::array({nullptr});
   for (const int d : input) shape.push_back(d);
-  Json list = Json::array({Json::parse(layer_json(
-      "InputLayer", {{"batch_shape", shape}, {"dtype", "float32"}, {"name", "x"}}))});
+  Json list = Json::array({Json::parse(
+      layer_json("InputLayer", {{"batch_shape", shape}, {"dtype", "float32"}, {"name", "x"}}))});
   std::map<std::string, int> used;
   for (const std::string& text : layers) {
     Json layer = Json::parse(text);

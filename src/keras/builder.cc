@@ -6,7 +6,7 @@
 namespace litegap {
 namespace {
 
-constexpr std::size_t kMostElements = std::size_t{1} << 32;  // of one tensor
+constexpr std::size_t kMostElements = 0x7fffffff;  // of one tensor: products of sizes stay int
 constexpr std::size_t kMostOps = 400000;
 
 bool is_comparison(OpCode code) {
@@ -45,6 +45,11 @@ Shape broadcast_shape(const Shape& a, const Shape& b) {
     out[out.size() - 1 - d] = u == 1 ? v : u;
   }
   return out;
+}
+
+int product(std::int64_t a, std::int64_t b) {
+  if (a * b > 0x7fffffff) fail("{} times {} is too large", a, b);
+  return static_cast<int>(a * b);
 }
 
 int positive_axis(int axis, int rank) {
@@ -91,8 +96,8 @@ int Builder::floats(const std::vector<float>& values, Shape shape) {
 int Builder::ints(const std::vector<std::int32_t>& values) {
   const auto found = ints_.find(values);
   if (found != ints_.end()) return found->second;
-  return ints_[values] = constant(
-             Array::of<std::int32_t>({static_cast<std::int32_t>(values.size())}, values));
+  return ints_[values] =
+             constant(Array::of<std::int32_t>({static_cast<std::int32_t>(values.size())}, values));
 }
 
 int Builder::int_scalar(std::int32_t value) {
@@ -134,9 +139,7 @@ int Builder::emit(OpCode code, std::vector<int> inputs, Shape out, Attrs attrs, 
   return emit_many(code, std::move(inputs), {std::move(out)}, std::move(attrs), dtype)[0];
 }
 
-int Builder::unary(OpCode code, int x) {
-  return emit(code, {x}, shape(x), NoAttrs{}, dtype(x));
-}
+int Builder::unary(OpCode code, int x) { return emit(code, {x}, shape(x), NoAttrs{}, dtype(x)); }
 
 int Builder::binary(OpCode code, int a, int b) {
   const DType type = is_comparison(code) ? DType::kBool : dtype(a);
@@ -275,7 +278,7 @@ int Builder::tile(int x, const std::vector<int>& times) {
   Shape out = shape(x);
   bool same = true;
   for (std::size_t d = 0; d < out.size(); ++d) {
-    out[d] *= times[d];
+    out[d] = product(out[d], times[d]);
     same = same && times[d] == 1;
   }
   if (same) return x;
@@ -300,9 +303,11 @@ int Builder::softmax(int x, int axis) {
 
 int Builder::matmul(int a, int b, bool adj_x, bool adj_y) {
   Shape sa = shape(a), sb = shape(b);
-  if (sa.size() < 2 || sb.size() < 2) fail("{}: operands of {} and {}", scope, shape_text(sa), shape_text(sb));
+  if (sa.size() < 2 || sb.size() < 2)
+    fail("{}: operands of {} and {}", scope, shape_text(sa), shape_text(sb));
   const std::int32_t rows = sa[sa.size() - (adj_x ? 1 : 2)], ka = sa[sa.size() - (adj_x ? 2 : 1)];
-  const std::int32_t columns = sb[sb.size() - (adj_y ? 2 : 1)], kb = sb[sb.size() - (adj_y ? 1 : 2)];
+  const std::int32_t columns = sb[sb.size() - (adj_y ? 2 : 1)],
+                     kb = sb[sb.size() - (adj_y ? 1 : 2)];
   if (ka != kb) fail("{}: {} and {} do not multiply", scope, shape_text(sa), shape_text(sb));
   sa.resize(sa.size() - 2);
   sb.resize(sb.size() - 2);

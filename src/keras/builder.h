@@ -42,13 +42,13 @@ class Builder {
                              Attrs attrs, DType dtype);
 
   int unary(OpCode code, int x);
-  int binary(OpCode code, int a, int b);   // broadcasts; comparisons give bool
+  int binary(OpCode code, int a, int b);  // broadcasts; comparisons give bool
   int add(int a, int b) { return binary(OpCode::kAdd, a, b); }
   int sub(int a, int b) { return binary(OpCode::kSub, a, b); }
   int mul(int a, int b) { return binary(OpCode::kMul, a, b); }
   int div(int a, int b) { return binary(OpCode::kDiv, a, b); }
   int select(int condition, int a, int b);
-  int reshape(int x, Shape to);            // to[0] stays open in the file unless the input is constant
+  int reshape(int x, Shape to);  // to[0] stays open in the file unless the input is constant
   int transpose(int x, const std::vector<int>& perm);
   int reduce(OpCode code, int x, std::vector<int> axes, bool keep);
   int concat(const std::vector<int>& parts, int axis);
@@ -57,7 +57,7 @@ class Builder {
   int pad(int x, const std::vector<std::pair<int, int>>& pads);
   int pad_value(int x, const std::vector<std::pair<int, int>>& pads, float value);
   int tile(int x, const std::vector<int>& times);
-  int cast(int x, DType to);               // x itself when it has the type
+  int cast(int x, DType to);  // x itself when it has the type
   int softmax(int x, int axis);
   int matmul(int a, int b, bool adj_x, bool adj_y);
   int gather(int table, int indices, int axis);
@@ -72,6 +72,7 @@ class Builder {
 };
 
 Shape broadcast_shape(const Shape& a, const Shape& b);
-int positive_axis(int axis, int rank);  // Error outside of -rank .. rank-1
+int product(std::int64_t a, std::int64_t b);  // Error above int; of values of at most 2^31
+int positive_axis(int axis, int rank);        // Error outside of -rank .. rank-1
 
 }  // namespace litegap

@@ -3,7 +3,8 @@
 //   CONV_2D, batch normalization, RELU   ->   CONV_2D with other weights, fused RELU
 //   batch normalization alone            ->   MUL, ADD
 //
-// Folding (float32):  k = gamma / sqrt(variance + epsilon),  W' = W k,  b' = (b - mean) k + beta.
+// Folding (float32):  k = gamma / sqrt(variance + epsilon),  W' = W k,  b' = b k + (beta - mean k):
+// the order in which the converter multiplies; (b - mean) k + beta is up to 20 ulp from its biases.
 // RESHAPEs between the two that keep the last axis are looked through: Conv1D is such a case.
 #include <algorithm>
 #include <cmath>
@@ -14,10 +15,12 @@ namespace litegap {
 namespace {
 
 struct Uses {
-  std::vector<int> producer, count;  // operator that makes a tensor; operators and outputs that read it
+  std::vector<int> producer,
+      count;  // operator that makes a tensor; operators and outputs that read it
   explicit Uses(const Graph& g) : producer(g.tensors.size(), -1), count(g.tensors.size(), 0) {
     for (std::size_t o = 0; o < g.ops.size(); ++o) {
-      for (const int t : g.ops[o].outputs) producer[static_cast<std::size_t>(t)] = static_cast<int>(o);
+      for (const int t : g.ops[o].outputs)
+        producer[static_cast<std::size_t>(t)] = static_cast<int>(o);
       for (const int t : g.ops[o].inputs) {
         if (t >= 0) ++count[static_cast<std::size_t>(t)];
       }
@@ -49,14 +52,16 @@ struct Affine {  // x * k + shift per channel, from mean * k and beta
 };
 
 Affine affine_of(const Graph& g, const Op& op) {
-  const auto n = static_cast<std::size_t>(g.tensors[static_cast<std::size_t>(op.inputs[3])].shape[0]);
+  const auto n =
+      static_cast<std::size_t>(g.tensors[static_cast<std::size_t>(op.inputs[3])].shape[0]);
   Affine a;
   const auto gamma = constant_or(g, op.inputs[1], n, 1);
   const auto variance = constant_or(g, op.inputs[4], n, 1);
   a.beta = constant_or(g, op.inputs[2], n, 0);
   a.mean = constant_or(g, op.inputs[3], n, 0);
   const float epsilon = std::get<BatchNormAttrs>(op.attrs).epsilon;
-  for (std::size_t i = 0; i < n; ++i) a.k.push_back(gamma[i] * (1 / std::sqrt(variance[i] + epsilon)));
+  for (std::size_t i = 0; i < n; ++i)
+    a.k.push_back(gamma[i] * (1 / std::sqrt(variance[i] + epsilon)));
   return a;
 }
 
@@ -74,7 +79,8 @@ int foldable(const Graph& g, const Uses& uses, int t, std::size_t channels) {
     if (uses.count[i] != 1 || uses.producer[i] < 0) return -1;
     const Op& op = g.ops[static_cast<std::size_t>(uses.producer[i])];
     if (op.code == OpCode::kReshape) {
-      if (g.tensors[static_cast<std::size_t>(op.inputs[0])].shape.back() != g.tensors[i].shape.back()) {
+      if (g.tensors[static_cast<std::size_t>(op.inputs[0])].shape.back() !=
+          g.tensors[i].shape.back()) {
         return -1;
       }
       t = op.inputs[0];
@@ -82,7 +88,8 @@ int foldable(const Graph& g, const Uses& uses, int t, std::size_t channels) {
     }
     if (weights_operand(op.code) < 0 || fused_activation(op.attrs) != Activation::kNone) return -1;
     const Tensor& w = g.tensors[static_cast<std::size_t>(op.inputs[1])];
-    const bool fits = w.constant && g.tensors[i].shape.back() == static_cast<std::int32_t>(channels);
+    const bool fits =
+        w.constant && g.tensors[i].shape.back() == static_cast<std::int32_t>(channels);
     return fits ? uses.producer[i] : -1;
   }
   return -1;
@@ -99,7 +106,8 @@ void fold_into(Graph& g, Op& op, const Affine& a) {
   op.inputs.resize(std::max(op.inputs.size(), at + 1), -1);
   const auto bias = constant_or(g, op.inputs[at], n, 0);
   std::vector<float> shifted(n);
-  for (std::size_t i = 0; i < n; ++i) shifted[i] = (bias[i] - a.mean[i]) * a.k[i] + a.beta[i];
+  for (std::size_t i = 0; i < n; ++i)
+    shifted[i] = bias[i] * a.k[i] + (a.beta[i] - a.mean[i] * a.k[i]);
   const std::string name = tensor(g, op.inputs[1]).name;
   op.inputs[1] = add_constant(g, std::move(w), name + "/folded");
   op.inputs[at] = add_constant(g, Array::of<float>({static_cast<std::int32_t>(n)}, shifted),
@@ -133,8 +141,14 @@ void resolve_batch_norms(Graph& g) {
         g.ops.erase(g.ops.begin() + static_cast<std::ptrdiff_t>(o));
       } else {
         std::vector<float> shift;
-        for (std::size_t i = 0; i < a.k.size(); ++i) shift.push_back(a.beta[i] - a.mean[i] * a.k[i]);
-        const std::string name = tensor(g, norm.outputs[0]).name;
+        for (std::size_t i = 0; i < a.k.size(); ++i)
+          shift.push_back(a.beta[i] - a.mean[i] * a.k[i]);
+        std::string name = tensor(g, norm.outputs[0]).name;
+        const std::string internal = op_name(OpCode::kTrainBatchNorm);
+        if (const auto at = name.find(internal); at != std::string::npos) {
+          name.replace(at, internal.size(), "BatchNorm");
+          tensor(g, norm.outputs[0]).name = name;
+        }
         const int k = add_constant(g, Array::of<float>({n}, a.k), name + "/scale");
         const int s = add_constant(g, Array::of<float>({n}, shift), name + "/shift");
         Tensor middle = tensor(g, norm.outputs[0]);
@@ -187,10 +201,10 @@ void fuse_activations(Graph& g) {
   std::vector<char> gone(g.ops.size(), 0);
   for (std::size_t o = 0; o < g.ops.size(); ++o) {
     Op& op = g.ops[o];
-    const Activation a = op.code == OpCode::kRelu         ? Activation::kRelu
-                         : op.code == OpCode::kRelu6      ? Activation::kRelu6
-                         : op.code == OpCode::kReluN1To1  ? Activation::kReluN1To1
-                                                          : Activation::kNone;
+    const Activation a = op.code == OpCode::kRelu        ? Activation::kRelu
+                         : op.code == OpCode::kRelu6     ? Activation::kRelu6
+                         : op.code == OpCode::kReluN1To1 ? Activation::kReluN1To1
+                                                         : Activation::kNone;
     if (a == Activation::kNone) continue;
     // Through RESHAPEs: an activation may move across them.
     int t = op.inputs[0], before = -1;
@@ -203,7 +217,8 @@ void fuse_activations(Graph& g) {
         continue;
       }
       Activation* place = fused_place(from);
-      if (place != nullptr && *place == Activation::kNone && tensor(g, t).dtype == DType::kFloat32) {
+      if (place != nullptr && *place == Activation::kNone &&
+          tensor(g, t).dtype == DType::kFloat32) {
         before = uses.producer[i];
         *place = a;
       }

@@ -46,7 +46,8 @@ std::uint64_t elements_of(hid_t space, std::uint64_t most, const std::string& wh
       fail("{}: dimension {} is {}, too large", where, d, static_cast<std::uint64_t>(dims[d]));
     }
     n *= dims[d];
-    if (shape != nullptr) shape->push_back(static_cast<std::int32_t>(std::min<hsize_t>(dims[d], 0x7fffffff)));
+    if (shape != nullptr)
+      shape->push_back(static_cast<std::int32_t>(std::min<hsize_t>(dims[d], 0x7fffffff)));
   }
   return n;
 }
@@ -167,10 +168,11 @@ std::vector<std::string> Hdf5::children(const std::string& group) const {
 
 std::optional<std::string> Hdf5::text(const std::string& object,
                                       const std::string& attribute) const {
-  if (H5Aexists_by_name(state_->file, object.c_str(), attribute.c_str(), H5P_DEFAULT) <= 0) return {};
-  const Handle a(H5Aopen_by_name(state_->file, object.c_str(), attribute.c_str(), H5P_DEFAULT,
-                                 H5P_DEFAULT),
-                 H5Aclose);
+  if (H5Aexists_by_name(state_->file, object.c_str(), attribute.c_str(), H5P_DEFAULT) <= 0)
+    return {};
+  const Handle a(
+      H5Aopen_by_name(state_->file, object.c_str(), attribute.c_str(), H5P_DEFAULT, H5P_DEFAULT),
+      H5Aclose);
   if (!a) return {};
   auto all = read_texts(a, fmt::format("{}: attribute {} of {}", state_->name, attribute, object));
   if (all.size() != 1) return {};
@@ -181,12 +183,14 @@ std::vector<std::string> Hdf5::texts(const std::string& object,
                                      const std::string& attribute) const {
   std::vector<std::string> all;
   const auto take = [&](const std::string& name) {
-    if (H5Aexists_by_name(state_->file, object.c_str(), name.c_str(), H5P_DEFAULT) <= 0) return false;
+    if (H5Aexists_by_name(state_->file, object.c_str(), name.c_str(), H5P_DEFAULT) <= 0)
+      return false;
     const Handle a(
         H5Aopen_by_name(state_->file, object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT),
         H5Aclose);
     if (!a) fail("{}: attribute {} of {} is damaged", state_->name, name, object);
-    for (auto& t : read_texts(a, fmt::format("{}: attribute {} of {}", state_->name, name, object))) {
+    for (auto& t :
+         read_texts(a, fmt::format("{}: attribute {} of {}", state_->name, name, object))) {
       all.push_back(std::move(t));
     }
     return true;

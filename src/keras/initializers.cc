@@ -156,7 +156,8 @@ Array initial_value(const Declared& variable, Random& random) {
   } else if (name == "orthogonal" || name == "orthogonalinitializer") {
     fill_orthogonal(out, variable.shape, init.number("gain", 1), random);
   } else if (name == "identity" || name == "identityinitializer") {
-    const std::size_t columns = variable.shape.empty() ? 1 : static_cast<std::size_t>(variable.shape.back());
+    const std::size_t columns =
+        variable.shape.empty() ? 1 : static_cast<std::size_t>(variable.shape.back());
     const float gain = static_cast<float>(init.number("gain", 1));
     for (std::size_t i = 0; columns > 0 && i < out.size(); ++i) {
       out[i] = i / columns == i % columns ? gain : 0;

@@ -26,7 +26,7 @@ struct KerasLayer {
   std::string path;  // names of the models around it first: "block/conv"
   std::string file;  // for messages
   Json config;
-  bool trainable = true;  // its own word and that of everything around it
+  bool trainable = true;                    // its own word and that of everything around it
   std::shared_ptr<const KerasGraph> graph;  // of a model used as a layer
   // Wrapped layers under the attribute names that weight files use: "layer", "forward_layer" ...
   std::vector<std::pair<std::string, std::shared_ptr<const KerasLayer>>> children;
@@ -50,7 +50,7 @@ struct KerasGraph {
 };
 
 struct KerasLayers {
-  KerasLayer root;  // its graph is the model
+  KerasLayer root;      // its graph is the model
   bool keras3 = false;  // hard_sigmoid differs between the libraries
 };
 

@@ -7,15 +7,15 @@
 namespace litegap {
 namespace {
 
+constexpr std::size_t kMostCalls = 1000000;
 constexpr std::size_t kMostVariables = std::size_t{1} << 30;  // elements of all variables
 
 const LayerRow* find_row(const std::string& name) {
   static const std::map<std::string, LayerRow> table = [] {
     std::map<std::string, LayerRow> t;
-    for (const auto rows :
-         {product_layers(), normalize_layers(), pool_layers(), activation_layers(), shape_layers(),
-          image_layers(), merge_layers(), recurrent_layers(), attention_layers(),
-          function_layers()}) {
+    for (const auto rows : {product_layers(), normalize_layers(), pool_layers(),
+                            activation_layers(), shape_layers(), image_layers(), merge_layers(),
+                            recurrent_layers(), attention_layers(), function_layers()}) {
       for (const LayerRow& r : rows) t.emplace(r.class_name, r);
     }
     return t;
@@ -25,7 +25,16 @@ const LayerRow* find_row(const std::string& name) {
 }
 
 DType input_type(const KerasLayer& layer) {
-  const std::string name = config_text(layer, "dtype", "float32");
+  const Json* policy = config_value(layer, "dtype");
+  std::string name = "float32";
+  if (policy != nullptr && policy->is_object() && policy->contains("config") &&
+      (*policy)["config"].is_object() && (*policy)["config"].contains("name") &&
+      (*policy)["config"]["name"].is_string()) {
+    name = (*policy)["config"]["name"].get<std::string>();
+  } else {
+    name = config_text(layer, "dtype", "float32");
+  }
+  if (name.starts_with("mixed_")) return DType::kFloat32;
   if (name == "int32") return DType::kInt32;
   if (name == "int64") return DType::kInt64;
   if (name == "uint8") return DType::kUint8;
@@ -159,7 +168,8 @@ Lowerer::Lowerer(const KerasLayers& layers, const KerasModel* model, const Lower
       model_(model),
       options_(options),
       path_(path) {
-  if (options.batch < 1 || options.batch > (1 << 20)) fail("{}: a batch of {}", path, options.batch);
+  if (options.batch < 1 || options.batch > (1 << 20))
+    fail("{}: a batch of {}", path, options.batch);
   b.fold_constants = !options.training;
   if (model != nullptr) {
     for (std::size_t i = 0; i < model->variables.size(); ++i) {
@@ -182,17 +192,18 @@ float Lowerer::regularizer(const KerasLayer& layer, const std::string& role,
                            const char* which) const {
   const Json* r = config_value(layer, (role + "_regularizer").c_str());
   if (r == nullptr) return 0;
-  const std::string name = r->is_string() ? r->get<std::string>()
-                           : r->is_object() && r->contains("class_name") &&
-                                   (*r)["class_name"].is_string()
-                               ? (*r)["class_name"].get<std::string>()
-                               : "";
+  const std::string name =
+      r->is_string() ? r->get<std::string>()
+      : r->is_object() && r->contains("class_name") && (*r)["class_name"].is_string()
+          ? (*r)["class_name"].get<std::string>()
+          : "";
   const bool one = name == "L1" || name == "l1", two = name == "L2" || name == "l2",
              both = name == "L1L2" || name == "l1_l2";
   if (!one && !two && !both) {
     refuse(layer, "the regularizer {} of {} is not supported", r->dump().substr(0, 60), role);
   }
-  const bool has = both || (one && which == std::string("l1")) || (two && which == std::string("l2"));
+  const bool has =
+      both || (one && which == std::string("l1")) || (two && which == std::string("l2"));
   if (!has) return 0;
   if (!r->is_object() || !r->contains("config") || !(*r)["config"].is_object()) return 0.01f;
   const Json& c = (*r)["config"];
@@ -213,12 +224,12 @@ int Lowerer::weight(const KerasLayer& layer, const Weight& w) {
   Array value;
   Parameter p;
   if (declaring) {
-    std::size_t sum = shape_elements(w.shape);
     for (const std::int32_t d : w.shape) {
       if (d <= 0) refuse(layer, "its {} would have shape {}", w.name, shape_text(w.shape));
     }
-    for (const Declared& d : declared) sum += shape_elements(d.shape);
-    if (sum > kMostVariables) refuse(layer, "its {} {} is too large", w.name, shape_text(w.shape));
+    declared_elements_ += shape_elements(w.shape);
+    if (declared_elements_ > kMostVariables)
+      refuse(layer, "its {} {} is too large", w.name, shape_text(w.shape));
     Declared d;
     d.layer = &layer;
     d.sub = w.sub;
@@ -226,10 +237,15 @@ int Lowerer::weight(const KerasLayer& layer, const Weight& w) {
     d.shape = w.shape;
     const Json* init =
         w.role.empty() ? nullptr : config_value(layer, (w.role + "_initializer").c_str());
-    d.initializer = init != nullptr && w.initializer != "unit_forget_bias" ? *init : Json(w.initializer);
+    d.initializer =
+        init != nullptr && w.initializer != "unit_forget_bias" ? *init : Json(w.initializer);
     d.trainable = layer.trainable && w.trainable;
     declared.push_back(std::move(d));
-    value = Array::zeros(DType::kFloat32, w.shape);
+    Shape laid = w.shape;
+    for (std::size_t i = 0; i < w.perm.size(); ++i) {
+      laid[i] = w.shape[static_cast<std::size_t>(w.perm[i])];
+    }
+    value = Array::zeros(DType::kFloat32, laid);
   } else {
     p.variable = find_variable(layer, w.name);
     const KerasVariable& v = model_->variables[static_cast<std::size_t>(p.variable)];
@@ -240,7 +256,7 @@ int Lowerer::weight(const KerasLayer& layer, const Weight& w) {
     value = v.value;
     p.trainable = v.trainable;
   }
-  Array laid = transposed(value, w.perm);
+  Array laid = declaring ? value : transposed(value, w.perm);
   if (!w.as.empty()) laid = laid.reshaped(w.as);
   if (training && !declaring) {
     if (w.perm.empty()) laid = laid.clone();  // trained in place: never the caller's own bytes
@@ -273,6 +289,7 @@ std::vector<Value> Lowerer::call_layer(const KerasLayer& layer, const KerasCall&
     values.resize(layer.graph->inputs.size());
     return run_graph(layer, values);
   }
+  if (++calls_ > kMostCalls) refuse(layer, "more than {} calls of layers", kMostCalls);
   const LayerRow* row = find_row(layer.class_name);
   if (row == nullptr) refuse(layer, "this class of layer is not supported");
   if (training && !declaring && config_value(layer, "activity_regularizer") != nullptr) {
@@ -387,6 +404,8 @@ std::vector<Value> Lowerer::inputs_of(const KerasGraph& graph) {
       shape.push_back(d.get<std::int32_t>());
     }
     if (shape.empty()) refuse(layer, "an input without dimensions");
+    if (shape_elements(shape) > 0x7fffffff)
+      refuse(layer, "an input of shape {}", shape_text(shape));
     if (config_bool(layer, "sparse", false) || config_bool(layer, "ragged", false)) {
       refuse(layer, "a sparse or ragged input is not supported");
     }

@@ -31,12 +31,12 @@ struct Value {
 
 // A variable as a layer asks for it.
 struct Weight {
-  std::string name;         // "kernel"
-  Shape shape;              // in Keras's layout
-  std::vector<int> perm;    // tensor = reshape(transpose(variable, perm), as)
-  Shape as;                 // empty = as transposed
-  std::string role;         // prefix of the keys in the configuration: "kernel" -> kernel_initializer
-  std::string sub;          // group inside the layer in weight files
+  std::string name;       // "kernel"
+  Shape shape;            // in Keras's layout
+  std::vector<int> perm;  // tensor = reshape(transpose(variable, perm), as)
+  Shape as;               // empty = as transposed
+  std::string role;       // prefix of the keys in the configuration: "kernel" -> kernel_initializer
+  std::string sub;        // group inside the layer in weight files
   std::string initializer = "zeros";  // where the configuration names none
   bool trainable = true;
 };
@@ -76,6 +76,7 @@ class Lowerer {
   std::string path_;
   std::map<std::string, int> variables_;  // full name -> index
   std::map<std::string, int> constants_;  // full name -> tensor
+  std::size_t declared_elements_ = 0, calls_ = 0;
 };
 
 struct LayerCall {
@@ -85,9 +86,9 @@ struct LayerCall {
   std::vector<Value> values;  // all tensors among the arguments, in their order
   Json args, kwargs;          // as in the file; a tensor is {"$": index into values}
 
-  int raw(std::size_t i = 0) const;                  // tensor of values[i]; Error when there are fewer
+  int raw(std::size_t i = 0) const;  // tensor of values[i]; Error when there are fewer
   int x(std::size_t i = 0) { return b.cast(raw(i), DType::kFloat32); }
-  int mask() const;                                  // keyword "mask", else what came with the input
+  int mask() const;  // keyword "mask", else what came with the input
   std::optional<Value> tensor(const char* key) const;  // a keyword argument that is a tensor
   bool flag(const char* key, bool absent) const;       // a keyword argument that is true or false
   // Positional argument i, or keyword `key`: a tensor, or a number made a constant.
@@ -103,16 +104,16 @@ struct LayerRow {
   LowerLayer lower;
   bool keeps_mask = false;
 };
-std::span<const LayerRow> product_layers();    // Dense, Conv ...
+std::span<const LayerRow> product_layers();  // Dense, Conv ...
 std::span<const LayerRow> normalize_layers();
 std::span<const LayerRow> pool_layers();
 std::span<const LayerRow> activation_layers();
 std::span<const LayerRow> shape_layers();
-std::span<const LayerRow> image_layers();      // padding, cropping, resizing, rescaling
+std::span<const LayerRow> image_layers();  // padding, cropping, resizing, rescaling
 std::span<const LayerRow> merge_layers();
 std::span<const LayerRow> recurrent_layers();
 std::span<const LayerRow> attention_layers();
-std::span<const LayerRow> function_layers();   // keras.ops and tf functions in a Functional model
+std::span<const LayerRow> function_layers();  // keras.ops and tf functions in a Functional model
 
 // An activation by name or object, as a layer's configuration has it; null is linear.
 int lower_activation(LayerCall& c, int x, const Json* activation);

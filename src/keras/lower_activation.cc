@@ -2,7 +2,8 @@
 //
 //   relu, relu6, sigmoid, tanh, elu, gelu ...   one operator
 //   softplus                                    relu(x) + log(1 + exp(-|x|)): no overflow
-//   hard_sigmoid                                Keras 3: relu6(x + 3) / 6; tf_keras: clip(x / 5 + 1/2)
+//   hard_sigmoid                                Keras 3: relu6(x + 3) / 6; tf_keras: clip(x / 5 +
+//   1/2)
 //
 // ReLU with slope, threshold or ceiling is written out as its definition.
 #include <cmath>
@@ -104,23 +105,31 @@ int glu(LayerCall& c, int x) {
   return c.b.mul(halves[0], sigmoid(c, halves[1]));
 }
 
-// relu(z - tau) with tau such that the sum is 1.  Element j is in the support when
-// 1 + z_j * #{i: z_i >= z_j} > sum of those z_i: a comparison of all pairs instead of a sort.
+// relu(z - tau), tau = (sum over the support of the cumulative sums - 1) / size of the support, as
+// Keras computes it (the published formula takes the last cumulative sum alone; a model was trained
+// with what Keras computes).  Instead of a sort, a comparison of all pairs: i stands before j when
+// z_i > z_j, or when they are equal and i <= j.
 int sparsemax(LayerCall& c, int x) {
   Builder& b = c.b;
   const Shape s = b.shape(x);
   const int n = s.back();
   int rows = 1;
   for (std::size_t d = 0; d + 1 < s.size(); ++d) rows *= s[d];
-  if (n > 4096) refuse(c.layer, "sparsemax over {} elements", n);
+  if (n > 1024) refuse(c.layer, "sparsemax over {} elements", n);
   const int z = b.reshape(x, {rows, 1, n}), column = b.reshape(x, {rows, n, 1});
-  const int above = b.cast(b.binary(OpCode::kGreaterEqual, z, column), DType::kFloat32);
-  const int count = b.reduce(OpCode::kSum, above, {2}, true);
-  const int sum = b.reduce(OpCode::kSum, b.mul(above, z), {2}, true);
-  const int inside = b.cast(
-      b.binary(OpCode::kGreater, b.add(b.mul(column, count), b.scalar(1)), sum), DType::kFloat32);
+  std::vector<float> order;
+  for (int j = 0; j < n; ++j) {
+    for (int i = 0; i < n; ++i) order.push_back(i <= j ? 1 : 0);
+  }
+  const auto real = [&](int t) { return b.cast(t, DType::kFloat32); };
+  const int equal = b.mul(real(b.binary(OpCode::kEqual, z, column)), b.floats(order, {1, n, n}));
+  const int before = b.add(real(b.binary(OpCode::kGreater, z, column)), equal);
+  const int count = b.reduce(OpCode::kSum, before, {2}, true);
+  const int sum = b.reduce(OpCode::kSum, b.mul(before, z), {2}, true);
+  const int inside =
+      real(b.binary(OpCode::kGreater, b.add(b.mul(column, count), b.scalar(1)), sum));
   const int support = b.reduce(OpCode::kSum, inside, {1}, true);
-  const int total = b.reduce(OpCode::kSum, b.mul(inside, column), {1}, true);
+  const int total = b.reduce(OpCode::kSum, b.mul(inside, sum), {1}, true);
   const int tau = b.div(b.sub(total, b.scalar(1)), support);
   return b.reshape(b.unary(OpCode::kRelu, b.sub(z, tau)), s);
 }
@@ -163,8 +172,8 @@ constexpr Named kNamed[] = {{"linear", linear},
 
 // ---- the layers ---------------------------------------------------------------------------------
 double slope_of(const KerasLayer& layer, double absent) {
-  return config_number(layer, config_value(layer, "negative_slope") != nullptr ? "negative_slope" : "alpha",
-                       absent);
+  return config_number(
+      layer, config_value(layer, "negative_slope") != nullptr ? "negative_slope" : "alpha", absent);
 }
 
 // max_value for x >= max_value; x between threshold and it; slope * (x - threshold) below.
@@ -176,11 +185,14 @@ int relu_layer(LayerCall& c, const KerasLayer& layer, int x) {
   if (slope == 0 && threshold == 0) {
     if (!capped) return b.unary(OpCode::kRelu, x);
     if (most == 6) return b.unary(OpCode::kRelu6, x);
-    return b.binary(OpCode::kMinimum, b.unary(OpCode::kRelu, x), b.scalar(static_cast<float>(most)));
+    return b.binary(OpCode::kMinimum, b.unary(OpCode::kRelu, x),
+                    b.scalar(static_cast<float>(most)));
   }
   if (threshold == 0 && !capped) return leaky(b, x, slope);
   const int edge = b.scalar(static_cast<float>(threshold));
-  const int passes = b.cast(b.binary(threshold == 0 ? OpCode::kGreater : OpCode::kGreaterEqual, x, edge), DType::kFloat32);
+  const int passes =
+      b.cast(b.binary(threshold == 0 ? OpCode::kGreater : OpCode::kGreaterEqual, x, edge),
+             DType::kFloat32);
   int high = b.mul(x, passes);
   if (capped) high = b.binary(OpCode::kMinimum, high, b.scalar(static_cast<float>(most)));
   if (slope == 0) return high;
@@ -247,7 +259,8 @@ std::vector<Value> lower_activity(LayerCall& c) {
 
 // ---- dropout ------------------------------------------------------------------------------------
 std::vector<Value> dropout(LayerCall& c, std::vector<std::int32_t> shared) {
-  const double rate = config_number(c.layer, config_value(c.layer, "rate") != nullptr ? "rate" : "p", 0);
+  const double rate =
+      config_number(c.layer, config_value(c.layer, "rate") != nullptr ? "rate" : "p", 0);
   if (!c.training() || rate == 0) return c.one(c.raw());
   if (!(rate >= 0 && rate < 1)) refuse(c.layer, "a rate of {}", rate);
   const int x = c.x();
@@ -257,7 +270,8 @@ std::vector<Value> dropout(LayerCall& c, std::vector<std::int32_t> shared) {
 
 std::vector<Value> lower_dropout(LayerCall& c) {
   std::vector<std::int32_t> shared;
-  if (const Json* noise = config_value(c.layer, "noise_shape"); noise != nullptr && noise->is_array()) {
+  if (const Json* noise = config_value(c.layer, "noise_shape");
+      noise != nullptr && noise->is_array()) {
     for (std::size_t d = 0; d < noise->size(); ++d) {
       if ((*noise)[d] == 1) shared.push_back(static_cast<std::int32_t>(d));
     }

@@ -1,7 +1,7 @@
 // Attention layers and the general product EinsumDense.
 //
-//   MultiHeadAttention   q, k, v by FULLY_CONNECTED; scores = q k' / sqrt(key_dim); SOFTMAX; times v
-//   Attention            the same without projections; AdditiveAttention: sum of tanh(q + k)
+//   MultiHeadAttention   q, k, v by FULLY_CONNECTED; scores = q k' / sqrt(key_dim); SOFTMAX; times
+//   v Attention            the same without projections; AdditiveAttention: sum of tanh(q + k)
 //
 // A mask that is false adds a large negative number to the score, as Keras does.
 #include <algorithm>
@@ -12,7 +12,9 @@
 namespace litegap {
 namespace {
 
-int activate(LayerCall& c, int y) { return lower_activation(c, y, config_value(c.layer, "activation")); }
+int activate(LayerCall& c, int y) {
+  return lower_activation(c, y, config_value(c.layer, "activation"));
+}
 
 // ---- EinsumDense --------------------------------------------------------------------------------
 struct Equation {
@@ -27,11 +29,14 @@ Equation parse_equation(LayerCall& c, int rank) {
   if (comma == std::string::npos || arrow == std::string::npos || comma > arrow) {
     refuse(c.layer, "equation {}", text);
   }
-  Equation e{text.substr(0, comma), text.substr(comma + 1, arrow - comma - 1), text.substr(arrow + 2)};
+  Equation e{text.substr(0, comma), text.substr(comma + 1, arrow - comma - 1),
+             text.substr(arrow + 2)};
   const auto letters = [&](std::string& s) {
     const auto at = s.find("...");
     if (at == std::string::npos) return;
-    const int missing = rank - (static_cast<int>(e.x.find("...") == std::string::npos ? e.x.size() : e.x.size() - 3));
+    const int missing =
+        rank -
+        (static_cast<int>(e.x.find("...") == std::string::npos ? e.x.size() : e.x.size() - 3));
     std::string filled;
     for (int i = 0; i < missing; ++i) filled += static_cast<char>('A' + i);
     s.replace(at, 3, filled);
@@ -74,22 +79,28 @@ std::vector<Value> lower_einsum(LayerCall& c) {
   std::string free, sum, out;  // of x alone; of x and w; of w alone
   for (const char l : e.x) {
     const bool in_w = has(e.w, l), in_y = has(e.y, l);
-    if ((in_w && in_y) || (!in_w && !in_y)) refuse(c.layer, "equation {},{}->{} is not supported", e.x, e.w, e.y);
+    if ((in_w && in_y) || (!in_w && !in_y))
+      refuse(c.layer, "equation {},{}->{} is not supported", e.x, e.w, e.y);
     (in_w ? sum : free) += l;
   }
   for (const char l : e.y) {
     if (has(e.w, l)) out += l;
     if (!size.contains(l)) refuse(c.layer, "output_shape does not give the size of {}", l);
   }
-  if (free.empty() || free[0] != e.x[0]) refuse(c.layer, "equation {},{}->{} sums over the batch", e.x, e.w, e.y);
-  if (sum.size() + out.size() != e.w.size()) refuse(c.layer, "equation {},{}->{} is not supported", e.x, e.w, e.y);
+  if (free.empty() || free[0] != e.x[0])
+    refuse(c.layer, "equation {},{}->{} sums over the batch", e.x, e.w, e.y);
+  if (sum.size() + out.size() != e.w.size())
+    refuse(c.layer, "equation {},{}->{} is not supported", e.x, e.w, e.y);
   Shape kernel;
   for (const char l : e.w) kernel.push_back(size[l]);
+  if (shape_elements(kernel) > 0x7fffffff)
+    refuse(c.layer, "a kernel of shape {}", shape_text(kernel));
   std::vector<int> perm, turn;
   std::int32_t rows = 1, columns = 1;
   for (const char l : out) perm.push_back(static_cast<int>(e.w.find(l))), rows *= size[l];
   for (const char l : sum) perm.push_back(static_cast<int>(e.w.find(l))), columns *= size[l];
-  const int w = c.weight({.name = "kernel", .shape = kernel, .perm = perm, .as = {rows, columns}, .role = "kernel"});
+  const int w = c.weight(
+      {.name = "kernel", .shape = kernel, .perm = perm, .as = {rows, columns}, .role = "kernel"});
   Shape flat, spread;
   for (const char l : free) turn.push_back(static_cast<int>(e.x.find(l))), flat.push_back(size[l]);
   for (const char l : sum) turn.push_back(static_cast<int>(e.x.find(l)));
@@ -124,6 +135,7 @@ struct Seen {
     all = all < 0 ? f : b.mul(all, f);
   }
   void causal(int queries, int keys) {
+    if (product(queries, keys) > (1 << 26)) fail("a causal mask of {} by {}", queries, keys);
     std::vector<float> v;
     for (int q = 0; q < queries; ++q) {
       for (int k = 0; k < keys; ++k) v.push_back(k <= q ? 1 : 0);
@@ -153,11 +165,19 @@ int projected(LayerCall& c, int x, const std::string& name, int heads, int size,
   Builder& b = c.b;
   const int in = b.shape(x)[2];
   const std::string sub = name + "_dense";
-  const int kernel = c.weight({.name = name + "/kernel", .shape = {in, heads, size}, .perm = {1, 2, 0},
-                               .as = {heads * size, in}, .role = "kernel", .sub = sub,
+  product(heads, size);
+  const int kernel = c.weight({.name = name + "/kernel",
+                               .shape = {in, heads, size},
+                               .perm = {1, 2, 0},
+                               .as = {heads * size, in},
+                               .role = "kernel",
+                               .sub = sub,
                                .initializer = "glorot_uniform"});
-  const int shift = bias ? c.weight({.name = name + "/bias", .shape = {heads, size},
-                                     .as = {heads * size}, .role = "bias", .sub = sub})
+  const int shift = bias ? c.weight({.name = name + "/bias",
+                                     .shape = {heads, size},
+                                     .as = {heads * size},
+                                     .role = "bias",
+                                     .sub = sub})
                          : -1;
   const Shape s = b.shape(x);
   return b.reshape(b.fully_connected(x, kernel, shift), {s[0], s[1], heads, size});
@@ -172,7 +192,8 @@ Attended multi_head(LayerCall& c, int query, int value, int key, const Seen& see
   Builder& b = c.b;
   const int heads = config_int(c.layer, "num_heads"), key_dim = config_int(c.layer, "key_dim");
   const int value_dim = config_int(c.layer, "value_dim", key_dim);
-  if (heads < 1 || key_dim < 1 || value_dim < 1) refuse(c.layer, "{} heads of {} and {}", heads, key_dim, value_dim);
+  if (heads < 1 || key_dim < 1 || value_dim < 1)
+    refuse(c.layer, "{} heads of {} and {}", heads, key_dim, value_dim);
   const bool bias = config_bool(c.layer, "use_bias", true);
   int q = projected(c, query, "query", heads, key_dim, bias);
   const int k = projected(c, key, "key", heads, key_dim, bias);
@@ -184,11 +205,17 @@ Attended multi_head(LayerCall& c, int query, int value, int key, const Seen& see
   int y = turned(b.matmul(weights, turned(v), false, false));
   const Shape s = b.shape(y);
   y = b.reshape(y, {s[0], s[1], heads * value_dim});
-  const int kernel = c.weight({.name = "attention_output/kernel", .shape = {heads, value_dim, out_dim},
-                               .perm = {2, 0, 1}, .as = {out_dim, heads * value_dim},
-                               .role = "kernel", .sub = "output_dense", .initializer = "glorot_uniform"});
-  const int shift = bias ? c.weight({.name = "attention_output/bias", .shape = {out_dim},
-                                     .role = "bias", .sub = "output_dense"})
+  const int kernel = c.weight({.name = "attention_output/kernel",
+                               .shape = {heads, value_dim, out_dim},
+                               .perm = {2, 0, 1},
+                               .as = {out_dim, heads * value_dim},
+                               .role = "kernel",
+                               .sub = "output_dense",
+                               .initializer = "glorot_uniform"});
+  const int shift = bias ? c.weight({.name = "attention_output/bias",
+                                     .shape = {out_dim},
+                                     .role = "bias",
+                                     .sub = "output_dense"})
                          : -1;
   return {b.fully_connected(y, kernel, shift), weights};
 }
@@ -211,9 +238,11 @@ std::vector<Value> lower_multi_head(LayerCall& c) {
   const int qi = named(0, "query"), vi = named(1, "value");
   const int ki = named(2, "key") >= 0 ? named(2, "key") : vi;
   if (qi < 0 || vi < 0) refuse(c.layer, "is called without query or value");
-  int q = c.x(static_cast<std::size_t>(qi)), v = c.x(static_cast<std::size_t>(vi)), k = c.x(static_cast<std::size_t>(ki));
+  int q = c.x(static_cast<std::size_t>(qi)), v = c.x(static_cast<std::size_t>(vi)),
+      k = c.x(static_cast<std::size_t>(ki));
   const int rank = b.rank(q);
-  if (rank < 3 || b.rank(v) != rank) refuse(c.layer, "inputs of shape {} and {}", shape_text(b.shape(q)), shape_text(b.shape(v)));
+  if (rank < 3 || b.rank(v) != rank)
+    refuse(c.layer, "inputs of shape {} and {}", shape_text(b.shape(q)), shape_text(b.shape(v)));
   const std::vector<int> shape = config_list(c.layer, "output_shape");
   if (shape.size() > 1) refuse(c.layer, "an output_shape of several dimensions");
   const int out_dim = shape.empty() ? b.shape(q).back() : shape[0];
@@ -263,7 +292,8 @@ std::vector<Value> lower_multi_head(LayerCall& c) {
   const Attended a = multi_head(c, q, v, k, seen, out_dim);
   int y = b.reshape(a.result, back);
   std::vector<int> inverse(perm.size());
-  for (std::size_t d = 0; d < perm.size(); ++d) inverse[static_cast<std::size_t>(perm[d])] = static_cast<int>(d);
+  for (std::size_t d = 0; d < perm.size(); ++d)
+    inverse[static_cast<std::size_t>(perm[d])] = static_cast<int>(d);
   y = b.transpose(y, inverse);
   std::vector<Value> out = c.one(y, c.values[static_cast<std::size_t>(qi)].mask);
   if (c.flag("return_attention_scores", false)) out.push_back({a.scores, -1});
@@ -295,18 +325,23 @@ std::vector<Value> lower_attention(LayerCall& c) {
   count(count, c.args);
   if (n < 2) refuse(c.layer, "has {} inputs, expected query and value", n);
   const int q = c.x(0), v = c.x(1), k = n > 2 ? c.x(2) : v;
-  if (b.rank(q) != 3 || b.rank(v) != 3) refuse(c.layer, "inputs of shape {} and {}", shape_text(b.shape(q)), shape_text(b.shape(v)));
+  if (b.rank(q) != 3 || b.rank(v) != 3)
+    refuse(c.layer, "inputs of shape {} and {}", shape_text(b.shape(q)), shape_text(b.shape(v)));
   const bool sums = c.layer.class_name == "AdditiveAttention";
   const bool scaled = config_bool(c.layer, "use_scale", sums);
   const std::string mode = config_text(c.layer, "score_mode", "dot");
   int scores = -1;
   if (sums) {
-    const int scale = scaled ? c.weight({.name = "scale", .shape = {b.shape(q)[2]}, .initializer = "glorot_uniform"}) : -1;
+    const int scale =
+        scaled
+            ? c.weight({.name = "scale", .shape = {b.shape(q)[2]}, .initializer = "glorot_uniform"})
+            : -1;
     scores = additive(b, q, k, -1, scale);
   } else {
     const int scale = scaled ? c.weight({.name = "scale", .shape = {}, .initializer = "ones"}) : -1;
     if (mode == "concat") {
-      const int weight = c.weight({.name = "concat_score_weight", .shape = {}, .initializer = "ones"});
+      const int weight =
+          c.weight({.name = "concat_score_weight", .shape = {}, .initializer = "ones"});
       scores = b.mul(additive(b, q, k, scale, -1), weight);
     } else if (mode == "dot") {
       scores = b.matmul(q, k, false, true);

@@ -41,6 +41,12 @@ WindowSpec conv_window(LayerCall& c, std::size_t axes) {
   w.stride = config_ints(c.layer, "strides", axes, 1);
   w.dilation = config_ints(c.layer, "dilation_rate", axes, 1);
   w.padding = config_text(c.layer, "padding", "valid");
+  for (std::size_t d = 0; d < axes; ++d) {
+    if (w.kernel[d] < 1 || w.stride[d] < 1 || w.dilation[d] < 1 ||
+        std::int64_t{w.kernel[d]} * w.dilation[d] > (1 << 24)) {
+      refuse(c.layer, "kernel {}, stride {}, dilation {}", w.kernel[d], w.stride[d], w.dilation[d]);
+    }
+  }
   return w;
 }
 
@@ -90,17 +96,22 @@ Padding tflite_padding(const std::string& padding) {
 }
 
 WindowSpec flat(const WindowSpec& w) {  // one axis -> two
-  return {{1, w.kernel[0]}, {1, w.stride[0]}, {1, w.dilation[0]},
+  return {{1, w.kernel[0]},
+          {1, w.stride[0]},
+          {1, w.dilation[0]},
           w.padding == "causal" ? "valid" : w.padding};
 }
 
 void expect_rank(LayerCall& c, int x, int rank) {
   if (c.b.rank(x) != rank) {
-    refuse(c.layer, "its input has shape {}, expected {} dimensions", shape_text(c.b.shape(x)), rank);
+    refuse(c.layer, "its input has shape {}, expected {} dimensions", shape_text(c.b.shape(x)),
+           rank);
   }
 }
 
-int activate(LayerCall& c, int y) { return lower_activation(c, y, config_value(c.layer, "activation")); }
+int activate(LayerCall& c, int y) {
+  return lower_activation(c, y, config_value(c.layer, "activation"));
+}
 
 int causal_pad(LayerCall& c, int x, const WindowSpec& w) {
   if (w.padding != "causal") return x;
@@ -135,7 +146,7 @@ int depthwise_2d(Builder& b, int x, int weights, int bias, const WindowSpec& w, 
   const Shape s = b.shape(x);
   const Shape out = {s[0], window_output(s[1], w.kernel[0], w.stride[0], w.dilation[0], w.padding),
                      window_output(s[2], w.kernel[1], w.stride[1], w.dilation[1], w.padding),
-                     s[3] * multiplier};
+                     product(s[3], multiplier)};
   DepthwiseAttrs a;
   a.padding = tflite_padding(w.padding);
   a.stride_h = w.stride[0];
@@ -183,11 +194,11 @@ std::vector<Value> lower_conv2d(LayerCall& c) {
   expect_rank(c, x, 4);
   const WindowSpec w = conv_window(c, 2);
   const int filters = config_int(c.layer, "filters"), in = c.b.shape(x)[3];
-  const int kernel = c.weight({.name = "kernel",
-                               .shape = {w.kernel[0], w.kernel[1],
-                                         in / groups_of(c, in, filters), filters},
-                               .perm = {3, 0, 1, 2},
-                               .role = "kernel"});
+  const int kernel =
+      c.weight({.name = "kernel",
+                .shape = {w.kernel[0], w.kernel[1], in / groups_of(c, in, filters), filters},
+                .perm = {3, 0, 1, 2},
+                .role = "kernel"});
   const int y = conv_2d(c.b, x, kernel, bias_of(c, filters), w);
   return c.one(activate(c, from_channels_last(c.b, y, first)));
 }
@@ -214,10 +225,13 @@ std::vector<Value> lower_conv3d(LayerCall& c) {
   const int depth = window_output(s[1], w.kernel[0], w.stride[0], w.dilation[0], w.padding);
   int merged = c.b.reshape(x, {s[0], s[1], s[2] * s[3] * s[4]});
   if (w.padding == "same") {
-    merged = c.b.pad(merged, {{0, 0}, same_pads(s[1], w.kernel[0], w.stride[0], w.dilation[0]), {0, 0}});
+    merged =
+        c.b.pad(merged, {{0, 0}, same_pads(s[1], w.kernel[0], w.stride[0], w.dilation[0]), {0, 0}});
   }
-  const WindowSpec plane{{w.kernel[1], w.kernel[2]}, {w.stride[1], w.stride[2]},
-                         {w.dilation[1], w.dilation[2]}, w.padding};
+  const WindowSpec plane{{w.kernel[1], w.kernel[2]},
+                         {w.stride[1], w.stride[2]},
+                         {w.dilation[1], w.dilation[2]},
+                         w.padding};
   int sum = -1;
   for (int k = 0; k < w.kernel[0]; ++k) {
     const int image = depth_slice(c.b, merged, k * w.dilation[0], depth, w.stride[0], s);
@@ -235,9 +249,10 @@ std::vector<Value> lower_conv3d(LayerCall& c) {
 int depthwise(LayerCall& c, int x, const WindowSpec& w, const std::string& name, int bias) {
   const int in = c.b.shape(x)[3], multiplier = config_int(c.layer, "depth_multiplier", 1);
   if (multiplier < 1) refuse(c.layer, "depth_multiplier is {}", multiplier);
+  product(in, multiplier);
   const bool one = w.kernel.size() == 1;
-  const Shape shape = one ? Shape{w.kernel[0], in, multiplier}
-                          : Shape{w.kernel[0], w.kernel[1], in, multiplier};
+  const Shape shape =
+      one ? Shape{w.kernel[0], in, multiplier} : Shape{w.kernel[0], w.kernel[1], in, multiplier};
   const WindowSpec plane = one ? flat(w) : w;
   const int kernel = c.weight({.name = name,
                                .shape = shape,
@@ -253,7 +268,7 @@ std::vector<Value> lower_depthwise(LayerCall& c) {
   expect_rank(c, x, kAxes + 2);
   const WindowSpec w = conv_window(c, kAxes);
   const int multiplier = config_int(c.layer, "depth_multiplier", 1);
-  const int channels = c.b.shape(x)[kAxes + 1] * multiplier;
+  const int channels = product(c.b.shape(x)[kAxes + 1], multiplier);
   if (kAxes == 1) x = lift(c.b, causal_pad(c, x, w));
   // Keras asks for the kernel first: the order of the variables.
   const auto with_bias = [&]() {
@@ -274,11 +289,12 @@ std::vector<Value> lower_separable(LayerCall& c) {
   expect_rank(c, x, kAxes + 2);
   const WindowSpec w = conv_window(c, kAxes);
   const int filters = config_int(c.layer, "filters");
-  const int middle = c.b.shape(x)[kAxes + 1] * config_int(c.layer, "depth_multiplier", 1);
+  const int middle = product(c.b.shape(x)[kAxes + 1], config_int(c.layer, "depth_multiplier", 1));
   if (kAxes == 1) x = lift(c.b, causal_pad(c, x, w));
   const int d = depthwise(c, x, w, "depthwise_kernel", -1);
   const Shape shape = kAxes == 1 ? Shape{1, middle, filters} : Shape{1, 1, middle, filters};
-  const std::vector<int> perm = kAxes == 1 ? std::vector<int>{2, 0, 1} : std::vector<int>{3, 0, 1, 2};
+  const std::vector<int> perm =
+      kAxes == 1 ? std::vector<int>{2, 0, 1} : std::vector<int>{3, 0, 1, 2};
   const int point = c.weight({.name = "pointwise_kernel",
                               .shape = shape,
                               .perm = perm,
@@ -292,8 +308,10 @@ std::vector<Value> lower_separable(LayerCall& c) {
 // ---- transposed ---------------------------------------------------------------------------------
 int transposed_output(LayerCall& c, int in, int kernel, int stride, int dilation,
                       const std::string& padding, std::optional<int> extra) {
-  if (kernel < 1 || stride < 1 || dilation < 1) refuse(c.layer, "kernel {}, stride {}", kernel, stride);
+  if (kernel < 1 || stride < 1 || dilation < 1)
+    refuse(c.layer, "kernel {}, stride {}", kernel, stride);
   const int reach = (kernel - 1) * dilation + 1;
+  if (product(in, stride) > (1 << 28)) refuse(c.layer, "an output of {} times {}", in, stride);
   if (padding != "same" && padding != "valid") refuse(c.layer, "padding {}", padding);
   if (!extra) {
     return padding == "same" ? in * stride : in * stride + std::max(reach - stride, 0);
@@ -326,9 +344,11 @@ int spread(LayerCall& c, int weights, int dh, int dw) {
   for (std::int32_t o = 0; o < s[0]; ++o) {
     for (std::int32_t y = 0; y < s[1]; ++y) {
       for (std::int32_t x = 0; x < s[2]; ++x) {
-        const std::size_t at = (static_cast<std::size_t>(o) * static_cast<std::size_t>(out.shape()[1]) +
-                                static_cast<std::size_t>(y * dh)) * row +
-                               static_cast<std::size_t>(x * dw) * static_cast<std::size_t>(s[3]);
+        const std::size_t at =
+            (static_cast<std::size_t>(o) * static_cast<std::size_t>(out.shape()[1]) +
+             static_cast<std::size_t>(y * dh)) *
+                row +
+            static_cast<std::size_t>(x * dw) * static_cast<std::size_t>(s[3]);
         for (std::int32_t k = 0; k < s[3]; ++k) to[at + static_cast<std::size_t>(k)] = from[i++];
       }
     }
@@ -380,9 +400,12 @@ std::vector<Value> lower_conv2d_transpose(LayerCall& c) {
                          .role = "kernel"});
   kernel = spread(c, kernel, w.dilation[0], w.dilation[1]);
   const auto extra = output_padding(c, 2);
-  const int height = transposed_output(c, s[1], w.kernel[0], w.stride[0], w.dilation[0], w.padding, extra[0]);
-  const int width = transposed_output(c, s[2], w.kernel[1], w.stride[1], w.dilation[1], w.padding, extra[1]);
-  const int y = transpose_conv(c.b, x, kernel, bias_of(c, filters), height, width, w.stride, w.padding);
+  const int height =
+      transposed_output(c, s[1], w.kernel[0], w.stride[0], w.dilation[0], w.padding, extra[0]);
+  const int width =
+      transposed_output(c, s[2], w.kernel[1], w.stride[1], w.dilation[1], w.padding, extra[1]);
+  const int y =
+      transpose_conv(c.b, x, kernel, bias_of(c, filters), height, width, w.stride, w.padding);
   return c.one(activate(c, from_channels_last(c.b, y, first)));
 }
 
@@ -407,16 +430,16 @@ std::vector<Value> lower_conv3d_transpose(LayerCall& c) {
     out[d] = transposed_output(c, s[d + 1], w.kernel[d], w.stride[d], 1, w.padding, extra[d]);
   }
   const int full = std::max((s[1] - 1) * w.stride[0] + w.kernel[0], out[0]);
-  const int cut = w.padding == "same"
-                      ? std::max((s[1] - 1) * w.stride[0] + w.kernel[0] - out[0], 0) / 2
-                      : 0;
+  const int cut =
+      w.padding == "same" ? std::max((s[1] - 1) * w.stride[0] + w.kernel[0] - out[0], 0) / 2 : 0;
   const int images = b.reshape(x, {s[0] * s[1], s[2], s[3], s[4]});
   const int plane = out[1] * out[2] * filters;
   int sum = -1;
   for (int k = 0; k < w.kernel[0]; ++k) {
-    const int taps = b.reshape(constant_part(c, kernel, 0, k, k + 1),
-                               {filters, w.kernel[1], w.kernel[2], s[4]});
-    int y = transpose_conv(b, images, taps, -1, out[1], out[2], {w.stride[1], w.stride[2]}, w.padding);
+    const int taps =
+        b.reshape(constant_part(c, kernel, 0, k, k + 1), {filters, w.kernel[1], w.kernel[2], s[4]});
+    int y =
+        transpose_conv(b, images, taps, -1, out[1], out[2], {w.stride[1], w.stride[2]}, w.padding);
     y = b.reshape(y, {s[0], s[1], 1, plane});
     y = b.pad(y, {{0, 0}, {0, 0}, {0, w.stride[0] - 1}, {0, 0}});
     y = b.reshape(y, {s[0], s[1] * w.stride[0], plane});
@@ -436,14 +459,17 @@ std::vector<Value> lower_dense(LayerCall& c) {
   const int x = c.x(), units = config_int(c.layer, "units"), in = c.b.shape(x).back();
   if (c.b.rank(x) < 2) refuse(c.layer, "its input has shape {}", shape_text(c.b.shape(x)));
   if (config_value(c.layer, "lora_rank") != nullptr) refuse(c.layer, "lora_rank is not supported");
-  const int kernel = c.weight(
-      {.name = "kernel", .shape = {in, units}, .perm = {1, 0}, .role = "kernel"});
+  const int kernel =
+      c.weight({.name = "kernel", .shape = {in, units}, .perm = {1, 0}, .role = "kernel"});
   return c.one(activate(c, c.b.fully_connected(x, kernel, bias_of(c, units))));
 }
 
 std::vector<Value> lower_embedding(LayerCall& c) {
-  const int x = c.raw(), n = config_int(c.layer, "input_dim"), dim = config_int(c.layer, "output_dim");
-  const int table = c.weight({.name = "embeddings", .shape = {n, dim}, .role = "embeddings",
+  const int x = c.raw(), n = config_int(c.layer, "input_dim"),
+            dim = config_int(c.layer, "output_dim");
+  const int table = c.weight({.name = "embeddings",
+                              .shape = {n, dim},
+                              .role = "embeddings",
                               .initializer = "random_uniform"});
   int mask = -1;
   if (config_bool(c.layer, "mask_zero", false)) {
@@ -498,10 +524,14 @@ int constant_part(LayerCall& c, int tensor, int axis, int begin, int end) {
   const auto from = whole.span<float>();
   auto to = out.mutable_span<float>().begin();
   for (std::size_t o = 0; o < outer; ++o) {
-    const auto first = from.begin() + static_cast<std::ptrdiff_t>((o * n + static_cast<std::size_t>(begin)) * inner);
-    to = std::copy(first, first + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(end - begin) * inner), to);
+    const auto first = from.begin() + static_cast<std::ptrdiff_t>(
+                                          (o * n + static_cast<std::size_t>(begin)) * inner);
+    to = std::copy(
+        first, first + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(end - begin) * inner),
+        to);
   }
-  return b.constant(std::move(out), b.graph.tensors[static_cast<std::size_t>(tensor)].name + "/part");
+  return b.constant(std::move(out),
+                    b.graph.tensors[static_cast<std::size_t>(tensor)].name + "/part");
 }
 
 }  // namespace litegap

@@ -10,7 +10,9 @@ namespace litegap {
 namespace {
 
 template <OpCode kCode>
-std::vector<Value> lower_unary(LayerCall& c) { return c.one(c.b.unary(kCode, c.x())); }
+std::vector<Value> lower_unary(LayerCall& c) {
+  return c.one(c.b.unary(kCode, c.x()));
+}
 
 template <OpCode kCode>
 std::vector<Value> lower_two(LayerCall& c) {
@@ -41,7 +43,8 @@ std::vector<int> axes_argument(LayerCall& c, int rank) {
   } else {
     take(*v);
   }
-  if (std::find(axes.begin(), axes.end(), 0) != axes.end()) refuse(c.layer, "reduces over the batch");
+  if (std::find(axes.begin(), axes.end(), 0) != axes.end())
+    refuse(c.layer, "reduces over the batch");
   return axes;
 }
 
@@ -61,9 +64,9 @@ std::vector<Value> lower_truth(LayerCall& c) {
 
 template <int kIndex>
 std::vector<Value> lower_named(LayerCall& c) {
-  static constexpr const char* kNames[] = {"sigmoid", "silu", "softplus", "gelu", "selu", "softsign",
-                                           "hard_sigmoid", "hard_silu", "log_sigmoid", "relu", "relu6",
-                                           "tanh", "exponential"};
+  static constexpr const char* kNames[] = {
+      "sigmoid",   "silu",        "softplus", "gelu",  "selu", "softsign",   "hard_sigmoid",
+      "hard_silu", "log_sigmoid", "relu",     "relu6", "tanh", "exponential"};
   return c.one(lower_activation_named(c, c.x(), kNames[kIndex]));
 }
 
@@ -94,9 +97,11 @@ std::vector<Value> lower_tf_function(LayerCall& c) {
   if (name == "math.minimum") return two(OpCode::kMinimum);
   if (name == "nn.relu") return c.one(c.b.unary(OpCode::kRelu, c.x()));
   if (name == "nn.relu6") return c.one(c.b.unary(OpCode::kRelu6, c.x()));
-  if (name == "math.sigmoid" || name == "nn.sigmoid") return c.one(c.b.unary(OpCode::kLogistic, c.x()));
+  if (name == "math.sigmoid" || name == "nn.sigmoid")
+    return c.one(c.b.unary(OpCode::kLogistic, c.x()));
   if (name == "math.tanh" || name == "nn.tanh") return c.one(c.b.unary(OpCode::kTanh, c.x()));
-  if (name == "nn.silu" || name == "nn.swish") return c.one(lower_activation_named(c, c.x(), "silu"));
+  if (name == "nn.silu" || name == "nn.swish")
+    return c.one(lower_activation_named(c, c.x(), "silu"));
   if (name == "nn.softmax") return c.one(c.b.softmax(c.x(), -1));
   if (name == "math.reduce_mean") return lower_reduction<OpCode::kMean>(c);
   if (name == "math.reduce_sum") return lower_reduction<OpCode::kSum>(c);

@@ -92,7 +92,8 @@ std::vector<Value> lower_dot(LayerCall& c) {
     x = unit_length(b, x, axes[0]);
     y = unit_length(b, y, axes[1]);
   }
-  if (b.rank(x) == 2 && b.rank(y) == 2) return c.one(b.reduce(OpCode::kSum, b.mul(x, y), {1}, true));
+  if (b.rank(x) == 2 && b.rank(y) == 2)
+    return c.one(b.reduce(OpCode::kSum, b.mul(x, y), {1}, true));
   // [batch, rest, axis] of each.
   Shape out = {b.shape(x)[0]};
   const auto turned = [&](int t, int axis) {
@@ -116,14 +117,11 @@ std::vector<Value> lower_dot(LayerCall& c) {
 }  // namespace
 
 std::span<const LayerRow> merge_layers() {
-  static constexpr LayerRow rows[] = {{"Add", lower_binary<OpCode::kAdd>},
-                                      {"Subtract", lower_binary<OpCode::kSub>},
-                                      {"Multiply", lower_binary<OpCode::kMul>},
-                                      {"Maximum", lower_binary<OpCode::kMaximum>},
-                                      {"Minimum", lower_binary<OpCode::kMinimum>},
-                                      {"Average", lower_average},
-                                      {"Concatenate", lower_concatenate},
-                                      {"Dot", lower_dot}};
+  static constexpr LayerRow rows[] = {
+      {"Add", lower_binary<OpCode::kAdd>},         {"Subtract", lower_binary<OpCode::kSub>},
+      {"Multiply", lower_binary<OpCode::kMul>},    {"Maximum", lower_binary<OpCode::kMaximum>},
+      {"Minimum", lower_binary<OpCode::kMinimum>}, {"Average", lower_average},
+      {"Concatenate", lower_concatenate},          {"Dot", lower_dot}};
   return rows;
 }
 

@@ -36,15 +36,20 @@ std::vector<Value> lower_batch_norm(LayerCall& c) {
   a.epsilon = static_cast<float>(config_number(c.layer, "epsilon", 1e-3));
   a.momentum = static_cast<float>(config_number(c.layer, "momentum", 0.99));
   a.frozen = !c.layer.trainable;
-  const int gamma = config_bool(c.layer, "scale", true)
-                        ? c.weight({.name = "gamma", .shape = {n}, .role = "gamma", .initializer = "ones"})
-                        : -1;
+  const int gamma =
+      config_bool(c.layer, "scale", true)
+          ? c.weight({.name = "gamma", .shape = {n}, .role = "gamma", .initializer = "ones"})
+          : -1;
   const int beta = config_bool(c.layer, "center", true)
                        ? c.weight({.name = "beta", .shape = {n}, .role = "beta"})
                        : -1;
-  const int mean = c.weight({.name = "moving_mean", .shape = {n}, .role = "moving_mean", .trainable = false});
-  const int variance = c.weight({.name = "moving_variance", .shape = {n}, .role = "moving_variance",
-                                 .initializer = "ones", .trainable = false});
+  const int mean =
+      c.weight({.name = "moving_mean", .shape = {n}, .role = "moving_mean", .trainable = false});
+  const int variance = c.weight({.name = "moving_variance",
+                                 .shape = {n},
+                                 .role = "moving_variance",
+                                 .initializer = "ones",
+                                 .trainable = false});
   std::vector<int> perm;
   for (int d = 0; d <= last; ++d) perm.push_back(d);
   std::swap(perm[static_cast<std::size_t>(axis)], perm[static_cast<std::size_t>(last)]);
@@ -56,11 +61,13 @@ std::vector<Value> lower_batch_norm(LayerCall& c) {
 // gamma or beta of the normalized axes, laid out to broadcast.
 int affine(LayerCall& c, const char* name, const char* role, const Shape& shape, const Shape& as,
            const char* initializer) {
-  return c.weight({.name = name, .shape = shape, .as = as, .role = role, .initializer = initializer});
+  return c.weight(
+      {.name = name, .shape = shape, .as = as, .role = role, .initializer = initializer});
 }
 
 // (x - mean) / sqrt(variance + epsilon) over `axes`, with gamma and beta where they are >= 0.
-int normalized(Builder& b, int x, const std::vector<int>& axes, double epsilon, int gamma, int beta) {
+int normalized(Builder& b, int x, const std::vector<int>& axes, double epsilon, int gamma,
+               int beta) {
   const int mean = b.reduce(OpCode::kMean, x, axes, true);
   const int centered = b.sub(x, mean);
   const int variance = b.reduce(OpCode::kMean, b.unary(OpCode::kSquare, centered), axes, true);
@@ -115,7 +122,8 @@ std::vector<Value> lower_rms_norm(LayerCall& c) {
   return c.one(b.mul(b.mul(x, k), scale));
 }
 
-// The channels in groups: [N, space, groups, channels / groups], normalized over space and channels.
+// The channels in groups: [N, space, groups, channels / groups], normalized over space and
+// channels.
 std::vector<Value> lower_group_norm(LayerCall& c) {
   Builder& b = c.b;
   int x = c.x();
@@ -129,14 +137,16 @@ std::vector<Value> lower_group_norm(LayerCall& c) {
   const int channels = s.back();
   int groups = config_int(c.layer, "groups", 32);
   if (groups == -1) groups = channels;
-  if (groups < 1 || channels % groups != 0) refuse(c.layer, "{} groups of {} channels", groups, channels);
+  if (groups < 1 || channels % groups != 0)
+    refuse(c.layer, "{} groups of {} channels", groups, channels);
   int space = 1;
   for (std::size_t d = 1; d + 1 < s.size(); ++d) space *= s[d];
   const int gamma = config_bool(c.layer, "scale", true)
                         ? affine(c, "gamma", "gamma", {channels}, {}, "ones")
                         : -1;
-  const int beta =
-      config_bool(c.layer, "center", true) ? affine(c, "beta", "beta", {channels}, {}, "zeros") : -1;
+  const int beta = config_bool(c.layer, "center", true)
+                       ? affine(c, "beta", "beta", {channels}, {}, "zeros")
+                       : -1;
   const int parts = b.reshape(x, {s[0], space, groups, channels / groups});
   int y = normalized(b, parts, {1, 3}, config_number(c.layer, "epsilon", 1e-3), -1, -1);
   y = b.reshape(y, s);
@@ -148,13 +158,13 @@ std::vector<Value> lower_group_norm(LayerCall& c) {
 std::vector<Value> lower_unit_norm(LayerCall& c) {
   Builder& b = c.b;
   const int x = c.x();
-  const int sum =
-      b.reduce(OpCode::kSum, b.unary(OpCode::kSquare, x), axes_of(c, b.rank(x)), true);
+  const int sum = b.reduce(OpCode::kSum, b.unary(OpCode::kSquare, x), axes_of(c, b.rank(x)), true);
   const int k = b.unary(OpCode::kRsqrt, b.binary(OpCode::kMaximum, sum, b.scalar(1e-12f)));
   return c.one(b.mul(x, k));
 }
 
-// ---- Normalization: mean and variance from the configuration or as variables ------------------------
+// ---- Normalization: mean and variance from the configuration or as variables
+// ------------------------
 std::vector<float> numbers(LayerCall& c, const Json& v) {
   std::vector<float> all;
   if (v.is_number()) return {v.get<float>()};
@@ -169,8 +179,8 @@ std::vector<Value> lower_normalization(LayerCall& c) {
   Builder& b = c.b;
   const int x = c.x(), rank = b.rank(x);
   Shape kept, as(static_cast<std::size_t>(rank), 1);
-  const bool has_axis = c.layer.config.is_object() && !(c.layer.config.contains("axis") &&
-                                                        c.layer.config["axis"].is_null());
+  const bool has_axis = c.layer.config.is_object() &&
+                        !(c.layer.config.contains("axis") && c.layer.config["axis"].is_null());
   if (has_axis) {
     for (const int a : axes_of(c, rank)) {
       if (a == 0) refuse(c.layer, "normalizes along the batch");
@@ -186,7 +196,8 @@ std::vector<Value> lower_normalization(LayerCall& c) {
     variance = numbers(c, *v);
   } else {
     const int m = c.weight({.name = "mean", .shape = kept, .trainable = false});
-    const int v = c.weight({.name = "variance", .shape = kept, .initializer = "ones", .trainable = false});
+    const int v =
+        c.weight({.name = "variance", .shape = kept, .initializer = "ones", .trainable = false});
     c.weight({.name = "count", .shape = {}, .trainable = false});
     const auto values = [&](int t) {
       const auto s = b.graph.tensors[static_cast<std::size_t>(t)].constant->span<float>();

@@ -27,18 +27,21 @@ std::vector<Value> lower_pool(LayerCall& c) {
   const bool first = channels_first(c);
   const int x = to_channels_last(b, c.x(), first);
   if (b.rank(x) != kAxes + 2) {
-    refuse(c.layer, "its input has shape {}, expected {} dimensions", shape_text(b.shape(x)), kAxes + 2);
+    refuse(c.layer, "its input has shape {}, expected {} dimensions", shape_text(b.shape(x)),
+           kAxes + 2);
   }
   const WindowSpec w = pool_window(c, kAxes);
   int y = x;
   if constexpr (kAxes == 1) {
-    y = drop(b, pool_2d(b, code, lift(b, x), {{1, w.kernel[0]}, {1, w.stride[0]}, {1, 1}, w.padding}));
+    y = drop(b,
+             pool_2d(b, code, lift(b, x), {{1, w.kernel[0]}, {1, w.stride[0]}, {1, 1}, w.padding}));
   } else if constexpr (kAxes == 2) {
     y = pool_2d(b, code, x, w);
   } else {
     const Shape s = b.shape(x);
     y = b.reshape(x, {s[0] * s[1], s[2], s[3], s[4]});
-    y = pool_2d(b, code, y, {{w.kernel[1], w.kernel[2]}, {w.stride[1], w.stride[2]}, {1, 1}, w.padding});
+    y = pool_2d(b, code, y,
+                {{w.kernel[1], w.kernel[2]}, {w.stride[1], w.stride[2]}, {1, 1}, w.padding});
     const Shape p = b.shape(y);
     y = b.reshape(y, {s[0], s[1], p[1] * p[2], p[3]});
     y = pool_2d(b, code, y, {{w.kernel[0], 1}, {w.stride[0], 1}, {1, 1}, w.padding});
@@ -61,10 +64,12 @@ std::vector<Value> lower_global(LayerCall& c) {
   Builder& b = c.b;
   const int x = c.x();
   if (b.rank(x) != kAxes + 2) {
-    refuse(c.layer, "its input has shape {}, expected {} dimensions", shape_text(b.shape(x)), kAxes + 2);
+    refuse(c.layer, "its input has shape {}, expected {} dimensions", shape_text(b.shape(x)),
+           kAxes + 2);
   }
   const bool keep = config_bool(c.layer, "keepdims", false), first = channels_first(c);
-  if (!kMax && kAxes == 1 && c.mask() >= 0 && !first) return c.one(masked_mean(c, x, c.mask(), keep));
+  if (!kMax && kAxes == 1 && c.mask() >= 0 && !first)
+    return c.one(masked_mean(c, x, c.mask(), keep));
   std::vector<int> axes;
   for (int d = 0; d < kAxes; ++d) axes.push_back(d + (first ? 2 : 1));
   return c.one(b.reduce(kMax ? OpCode::kReduceMax : OpCode::kMean, x, axes, keep));
@@ -73,19 +78,30 @@ std::vector<Value> lower_global(LayerCall& c) {
 }  // namespace
 
 std::span<const LayerRow> pool_layers() {
-  static constexpr LayerRow rows[] = {
-      {"MaxPooling1D", lower_pool<true, 1>},         {"MaxPool1D", lower_pool<true, 1>},
-      {"MaxPooling2D", lower_pool<true, 2>},         {"MaxPool2D", lower_pool<true, 2>},
-      {"MaxPooling3D", lower_pool<true, 3>},         {"MaxPool3D", lower_pool<true, 3>},
-      {"AveragePooling1D", lower_pool<false, 1>},    {"AvgPool1D", lower_pool<false, 1>},
-      {"AveragePooling2D", lower_pool<false, 2>},    {"AvgPool2D", lower_pool<false, 2>},
-      {"AveragePooling3D", lower_pool<false, 3>},    {"AvgPool3D", lower_pool<false, 3>},
-      {"GlobalMaxPooling1D", lower_global<true, 1>}, {"GlobalMaxPool1D", lower_global<true, 1>},
-      {"GlobalMaxPooling2D", lower_global<true, 2>}, {"GlobalMaxPool2D", lower_global<true, 2>},
-      {"GlobalMaxPooling3D", lower_global<true, 3>}, {"GlobalMaxPool3D", lower_global<true, 3>},
-      {"GlobalAveragePooling1D", lower_global<false, 1>}, {"GlobalAvgPool1D", lower_global<false, 1>},
-      {"GlobalAveragePooling2D", lower_global<false, 2>}, {"GlobalAvgPool2D", lower_global<false, 2>},
-      {"GlobalAveragePooling3D", lower_global<false, 3>}, {"GlobalAvgPool3D", lower_global<false, 3>}};
+  static constexpr LayerRow rows[] = {{"MaxPooling1D", lower_pool<true, 1>},
+                                      {"MaxPool1D", lower_pool<true, 1>},
+                                      {"MaxPooling2D", lower_pool<true, 2>},
+                                      {"MaxPool2D", lower_pool<true, 2>},
+                                      {"MaxPooling3D", lower_pool<true, 3>},
+                                      {"MaxPool3D", lower_pool<true, 3>},
+                                      {"AveragePooling1D", lower_pool<false, 1>},
+                                      {"AvgPool1D", lower_pool<false, 1>},
+                                      {"AveragePooling2D", lower_pool<false, 2>},
+                                      {"AvgPool2D", lower_pool<false, 2>},
+                                      {"AveragePooling3D", lower_pool<false, 3>},
+                                      {"AvgPool3D", lower_pool<false, 3>},
+                                      {"GlobalMaxPooling1D", lower_global<true, 1>},
+                                      {"GlobalMaxPool1D", lower_global<true, 1>},
+                                      {"GlobalMaxPooling2D", lower_global<true, 2>},
+                                      {"GlobalMaxPool2D", lower_global<true, 2>},
+                                      {"GlobalMaxPooling3D", lower_global<true, 3>},
+                                      {"GlobalMaxPool3D", lower_global<true, 3>},
+                                      {"GlobalAveragePooling1D", lower_global<false, 1>},
+                                      {"GlobalAvgPool1D", lower_global<false, 1>},
+                                      {"GlobalAveragePooling2D", lower_global<false, 2>},
+                                      {"GlobalAvgPool2D", lower_global<false, 2>},
+                                      {"GlobalAveragePooling3D", lower_global<false, 3>},
+                                      {"GlobalAvgPool3D", lower_global<false, 3>}};
   return rows;
 }
 

@@ -46,15 +46,24 @@ Cell make_cell(LayerCall& c, const KerasLayer& layer, const std::string& sub, in
   Cell cell{LayerCall{c.lower, c.b, layer, {}, {}, {}}, kind_of(layer)};
   LayerCall& own = cell.call;
   if (c.training() && !c.lower.declaring &&
-      (config_number(layer, "dropout", 0) != 0 || config_number(layer, "recurrent_dropout", 0) != 0)) {
+      (config_number(layer, "dropout", 0) != 0 ||
+       config_number(layer, "recurrent_dropout", 0) != 0)) {
     refuse(layer, "dropout inside of a recurrent layer is not supported in training");
   }
   const int units = cell.units = config_int(layer, "units"), wide = units * cell.gates();
   if (units < 1 || units > (1 << 20)) refuse(layer, "units is {}", units);
-  cell.kernel = own.weight({.name = "kernel", .shape = {in, wide}, .perm = {1, 0}, .role = "kernel",
-                            .sub = sub, .initializer = "glorot_uniform"});
-  cell.recurrent = own.weight({.name = "recurrent_kernel", .shape = {units, wide}, .perm = {1, 0},
-                               .role = "recurrent", .sub = sub, .initializer = "orthogonal"});
+  cell.kernel = own.weight({.name = "kernel",
+                            .shape = {in, wide},
+                            .perm = {1, 0},
+                            .role = "kernel",
+                            .sub = sub,
+                            .initializer = "glorot_uniform"});
+  cell.recurrent = own.weight({.name = "recurrent_kernel",
+                               .shape = {units, wide},
+                               .perm = {1, 0},
+                               .role = "recurrent",
+                               .sub = sub,
+                               .initializer = "orthogonal"});
   cell.reset_after = config_bool(layer, "reset_after", true);
   if (!config_bool(layer, "use_bias", true)) return cell;
   const bool forget = cell.kind == Kind::kLstm && config_bool(layer, "unit_forget_bias", true);
@@ -81,7 +90,8 @@ int activate(Cell& cell, int x, const char* key, const char* absent) {
 int outer(Cell& cell, int x) { return activate(cell, x, "activation", "tanh"); }
 int gate(Cell& cell, int x) { return activate(cell, x, "recurrent_activation", "sigmoid"); }
 
-// ---- one step: z = x W + b -> new states; the first is the output -----------------------------------
+// ---- one step: z = x W + b -> new states; the first is the output
+// -----------------------------------
 States lstm_step(Cell& cell, Builder& b, int z, const States& old) {
   if (old[0] >= 0) z = b.add(z, b.fully_connected(old[0], cell.recurrent, -1));
   const auto g = b.split(z, 1, 4);
@@ -98,7 +108,8 @@ States gru_step(Cell& cell, Builder& b, int z, const States& old) {
   int update = -1, candidate = -1;
   if (cell.reset_after) {
     int inner = h >= 0 ? linear(b, h, cell.recurrent, cell.recurrent_bias) : cell.recurrent_bias;
-    if (inner >= 0 && h < 0) inner = b.add(b.mul(z, b.scalar(0)), inner);  // the bias alone, per row
+    if (inner >= 0 && h < 0)
+      inner = b.add(b.mul(z, b.scalar(0)), inner);  // the bias alone, per row
     std::vector<int> r = inner >= 0 ? b.split(inner, 1, 3) : std::vector<int>(3, -1);
     const auto plus = [&](int u, int v) { return v < 0 ? u : b.add(u, v); };
     update = gate(cell, plus(x[0], r[0]));
@@ -106,7 +117,9 @@ States gru_step(Cell& cell, Builder& b, int z, const States& old) {
     candidate = outer(cell, r[2] < 0 ? x[2] : b.add(x[2], b.mul(reset, r[2])));
   } else {
     const int u = cell.units;
-    const auto part = [&](int k) { return constant_part(cell.call, cell.recurrent, 0, k * u, (k + 1) * u); };
+    const auto part = [&](int k) {
+      return constant_part(cell.call, cell.recurrent, 0, k * u, (k + 1) * u);
+    };
     const auto plus = [&](int v, int state, int k) {
       return state < 0 ? v : b.add(v, b.fully_connected(state, part(k), -1));
     };
@@ -172,7 +185,8 @@ Sequence unroll(LayerCall& c, std::vector<Cell>& cells, int x, int mask, bool ba
   std::vector<Keep> keep;
   if (mask >= 0) {
     const int on = b.cast(mask, DType::kFloat32), off = b.sub(b.scalar(1), on);
-    for (int t = 0; t < steps; ++t) keep.push_back({b.slice(on, 1, t, t + 1), b.slice(off, 1, t, t + 1)});
+    for (int t = 0; t < steps; ++t)
+      keep.push_back({b.slice(on, 1, t, t + 1), b.slice(off, 1, t, t + 1)});
   }
   Sequence out;
   int previous = -1;
@@ -184,14 +198,16 @@ Sequence unroll(LayerCall& c, std::vector<Cell>& cells, int x, int mask, bool ba
     for (std::size_t i = 0; i < cells.size(); ++i) {
       if (i > 0) in = linear(b, in, cells[i].kernel, cells[i].bias);
       const auto first = states.begin() + static_cast<std::ptrdiff_t>(at);
-      const States made = step(cells[i], b, in, {first, first + static_cast<std::ptrdiff_t>(cells[i].states())});
+      const States made =
+          step(cells[i], b, in, {first, first + static_cast<std::ptrdiff_t>(cells[i].states())});
       at += cells[i].states();
       in = made[0];
       fresh.insert(fresh.end(), made.begin(), made.end());
     }
     int output = in;
     if (mask >= 0) {
-      for (std::size_t i = 0; i < fresh.size(); ++i) fresh[i] = held(b, keep[t], fresh[i], states[i]);
+      for (std::size_t i = 0; i < fresh.size(); ++i)
+        fresh[i] = held(b, keep[t], fresh[i], states[i]);
       output = held(b, keep[t], in, zero_output ? -1 : previous);
     }
     states = fresh;
@@ -235,7 +251,8 @@ States given_states(LayerCall& c) {
   };
   take(take, c.args);
   if (!all.empty()) all.erase(all.begin());
-  if (c.kwargs.is_object() && c.kwargs.contains("initial_state")) take(take, c.kwargs["initial_state"]);
+  if (c.kwargs.is_object() && c.kwargs.contains("initial_state"))
+    take(take, c.kwargs["initial_state"]);
   return all;
 }
 
@@ -251,7 +268,8 @@ Direction run_direction(LayerCall& c, const KerasLayer& layer, int x, int mask, 
   }
   if (config_bool(layer, "time_major", false)) refuse(layer, "time_major is not supported");
   if (c.b.rank(x) != 3) {
-    refuse(layer, "its input has shape {}, expected [batch, time, features]", shape_text(c.b.shape(x)));
+    refuse(layer, "its input has shape {}, expected [batch, time, features]",
+           shape_text(c.b.shape(x)));
   }
   std::vector<Cell> cells = cells_of(c, layer, c.b.shape(x)[2]);
   std::size_t n = 0;
@@ -291,7 +309,8 @@ std::vector<Value> lower_bidirectional(LayerCall& c) {
   const auto half = static_cast<std::ptrdiff_t>(states.size() / 2);
   const bool whole = config_bool(ahead, "return_sequences", false);
   // Keras makes both directions give zeros at masked steps when they return sequences.
-  const Direction f = run_direction(c, ahead, x, mask, {states.begin(), states.begin() + half}, whole);
+  const Direction f =
+      run_direction(c, ahead, x, mask, {states.begin(), states.begin() + half}, whole);
   const Direction r = run_direction(c, back, x, mask, {states.begin() + half, states.end()}, whole);
   const int u = result_of(c, f, false), v = result_of(c, r, true);
   const Json* merge = config_value(c.layer, "merge_mode");
@@ -324,7 +343,8 @@ std::vector<Value> lower_time_distributed(LayerCall& c) {
   Builder& b = c.b;
   const int x = c.raw();
   const Shape s = b.shape(x);
-  if (s.size() < 3) refuse(c.layer, "its input has shape {}, expected 3 or more dimensions", shape_text(s));
+  if (s.size() < 3)
+    refuse(c.layer, "its input has shape {}, expected 3 or more dimensions", shape_text(s));
   Shape flat = {s[0] * s[1]};
   flat.insert(flat.end(), s.begin() + 2, s.end());
   std::vector<Value> out =

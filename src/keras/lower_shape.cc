@@ -63,7 +63,8 @@ std::vector<Value> lower_permute(LayerCall& c) {
 // Copies along an axis: TILE, or for training a CONCATENATION, which every gradient knows.
 int copies(LayerCall& c, int x, int axis, int n) {
   if (n < 1) refuse(c.layer, "{} copies", n);
-  if (c.training()) return c.b.concat(std::vector<int>(static_cast<std::size_t>(n), x), axis);
+  if (c.training() && n <= 256)
+    return c.b.concat(std::vector<int>(static_cast<std::size_t>(n), x), axis);
   std::vector<int> times(static_cast<std::size_t>(c.b.rank(x)), 1);
   times[static_cast<std::size_t>(axis)] = n;
   return c.b.tile(x, times);
@@ -71,7 +72,8 @@ int copies(LayerCall& c, int x, int axis, int n) {
 
 std::vector<Value> lower_repeat(LayerCall& c) {
   const Shape s = c.b.shape(c.x());
-  if (s.size() != 2) refuse(c.layer, "its input has shape {}, expected 2 dimensions", shape_text(s));
+  if (s.size() != 2)
+    refuse(c.layer, "its input has shape {}, expected 2 dimensions", shape_text(s));
   return c.one(copies(c, c.b.reshape(c.x(), {s[0], 1, s[1]}), 1, config_int(c.layer, "n")));
 }
 
@@ -138,7 +140,7 @@ int stretch(LayerCall& c, int x, int axis, int n) {
   for (int d = 1; d <= axis; ++d) before *= s[static_cast<std::size_t>(d)];
   for (std::size_t d = static_cast<std::size_t>(axis) + 1; d < s.size(); ++d) after *= s[d];
   Shape out = s;
-  out[static_cast<std::size_t>(axis)] *= n;
+  out[static_cast<std::size_t>(axis)] = product(out[static_cast<std::size_t>(axis)], n);
   return c.b.reshape(copies(c, c.b.reshape(x, {s[0], before, 1, after}), 2, n), out);
 }
 
@@ -151,7 +153,8 @@ std::vector<Value> lower_upsampling(LayerCall& c) {
   const std::string how = config_text(c.layer, "interpolation", "nearest");
   if (how == "bilinear" && kAxes == 2) {
     const Shape s = c.b.shape(x);
-    x = c.b.resize(OpCode::kResizeBilinear, x, s[1] * size[0], s[2] * size[1], false, true);
+    x = c.b.resize(OpCode::kResizeBilinear, x, product(s[1], size[0]), product(s[2], size[1]),
+                   false, true);
   } else if (how != "nearest") {
     refuse(c.layer, "interpolation {} is not supported", how);
   } else {
@@ -184,7 +187,8 @@ std::vector<Value> lower_resizing(LayerCall& c) {
     refuse(c.layer, "antialias is not supported");
   }
   const std::string how = config_text(c.layer, "interpolation", "bilinear");
-  if (how != "bilinear" && how != "nearest") refuse(c.layer, "interpolation {} is not supported", how);
+  if (how != "bilinear" && how != "nearest")
+    refuse(c.layer, "interpolation {} is not supported", how);
   x = c.b.resize(how == "bilinear" ? OpCode::kResizeBilinear : OpCode::kResizeNearestNeighbor, x,
                  height, width, false, true);
   return c.one(from_channels_last(c.b, x, first));
@@ -195,7 +199,8 @@ std::vector<Value> lower_center_crop(LayerCall& c) {
   int x = to_channels_last(c.b, c.x(), first);
   const int height = config_int(c.layer, "height"), width = config_int(c.layer, "width");
   const int h = c.b.shape(x)[1], w = c.b.shape(x)[2];
-  if (c.b.rank(x) != 4 || height < 1 || width < 1) refuse(c.layer, "its input has shape {}", shape_text(c.b.shape(x)));
+  if (c.b.rank(x) != 4 || height < 1 || width < 1)
+    refuse(c.layer, "its input has shape {}", shape_text(c.b.shape(x)));
   if (h < height || w < width) refuse(c.layer, "the input is smaller than {} by {}", height, width);
   x = c.b.slice(x, 1, (h - height) / 2, (h - height) / 2 + height);
   x = c.b.slice(x, 2, (w - width) / 2, (w - width) / 2 + width);
@@ -221,7 +226,8 @@ std::vector<Value> lower_rescaling(LayerCall& c) {
   const int x = c.x();
   const int scaled = c.b.mul(x, numbers(c, "scale", 1));
   const Json* offset = config_value(c.layer, "offset");
-  if (offset == nullptr || (offset->is_number() && offset->get<double>() == 0)) return c.one(scaled);
+  if (offset == nullptr || (offset->is_number() && offset->get<double>() == 0))
+    return c.one(scaled);
   return c.one(c.b.add(scaled, numbers(c, "offset", 0)));
 }
 

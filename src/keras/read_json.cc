@@ -124,7 +124,8 @@ class GraphReader {
   // ---- Functional
   void connect(const Json& layers) {
     for (std::size_t i = 0; i < layers.size(); ++i) {
-      const Json* nodes = layers[i].contains("inbound_nodes") ? &layers[i]["inbound_nodes"] : nullptr;
+      const Json* nodes =
+          layers[i].contains("inbound_nodes") ? &layers[i]["inbound_nodes"] : nullptr;
       if (nodes == nullptr || !nodes->is_array()) continue;
       int node = 0;
       for (const Json& n : *nodes) {
@@ -141,8 +142,8 @@ class GraphReader {
     if (graph_->outputs.empty()) fail("{}: no outputs", where());
   }
 
-  // In tf_keras's files the first call of a model used as a layer may be node 1: node 0 is the model
-  // itself, and is not written.  References beyond the calls, or none to node 0, tell.
+  // In tf_keras's files the first call of a model used as a layer may be node 1: node 0 is the
+  // model itself, and is not written.  References beyond the calls, or none to node 0, tell.
   void shift_models() {
     std::map<int, int> calls, lowest, highest;
     for (const KerasCall& c : graph_->calls) ++calls[c.layer];
@@ -181,7 +182,7 @@ class GraphReader {
     } else {
       for (const Json& item : n) {
         if (!is_triple(item)) fail("{}: a call is {}", where(), n.dump().substr(0, 80));
-        list.push_back(item[0] == "_CONSTANT_VALUE" ? constant_value(item) : tensor(ref(item)));
+        list.push_back(item[0] == "_CONSTANT_VALUE" ? tf_value(item[2], 0) : tensor(ref(item)));
         if (call.kwargs.empty()) take_kwargs(item, call);
       }
     }
@@ -192,11 +193,9 @@ class GraphReader {
     }
   }
 
-  static Json constant_value(const Json& item) { return item[2]; }
-
   void take_kwargs(const Json& triple, KerasCall& call) {
     if (triple.size() < 4 || !triple[3].is_object()) return;
-    for (const auto& [key, value] : triple[3].items()) call.kwargs[key] = tf_value(value, 0);
+    for (const auto& [key, value] : triple[3].items()) call.kwargs[plain(key)] = tf_value(value, 0);
   }
 
   bool is_triple(const Json& v) const {
@@ -209,13 +208,18 @@ class GraphReader {
   Json tf_value(const Json& v, int depth) {
     if (depth > 16) fail("{}: arguments nest too deeply", where());
     if (is_triple(v)) {
-      if (v[0] == "_CONSTANT_VALUE") return v[2];
+      if (v[0] == "_CONSTANT_VALUE") return tf_value(v[2], depth + 1);
       if (by_name_.contains(v[0].get<std::string>())) return tensor(ref(v));
     }
     if (v.is_array()) {
       Json list = Json::array();
       for (const Json& item : v) list.push_back(tf_value(item, depth + 1));
       return list;
+    }
+    if (v.is_object()) {
+      Json object = Json::object();
+      for (const auto& [key, value] : v.items()) object[plain(key)] = tf_value(value, depth + 1);
+      return object;
     }
     return v;
   }
@@ -234,8 +238,14 @@ class GraphReader {
     }
     if (name == "__tuple__" && v.contains("config")) return keras3_value(v["config"], depth + 1);
     Json object = Json::object();
-    for (const auto& [key, value] : v.items()) object[key] = keras3_value(value, depth + 1);
+    for (const auto& [key, value] : v.items()) object[plain(key)] = keras3_value(value, depth + 1);
     return object;
+  }
+
+  // "$" marks tensors from here on; a file must not bring its own.
+  const std::string& plain(const std::string& key) const {
+    if (key == "$") fail("{}: an argument named $", where());
+    return key;
   }
 
   static Json tensor(const KerasRef& r) { return {{"$", {r.layer, r.node, r.tensor}}}; }
@@ -301,7 +311,9 @@ Json backward_of(const Json& layer) {
 
 void parse_children(KerasLayer& layer, const Around& inside) {
   const Json& c = layer.config;
-  const auto has = [&](const char* key) { return c.is_object() && c.contains(key) && c[key].is_object(); };
+  const auto has = [&](const char* key) {
+    return c.is_object() && c.contains(key) && c[key].is_object();
+  };
   if (layer.class_name == "Bidirectional") {
     const Json& forward = member(c, "layer", inside.file + ": " + layer.path);
     layer.children.emplace_back("forward_layer", child(forward, inside));
@@ -309,7 +321,8 @@ void parse_children(KerasLayer& layer, const Around& inside) {
         "backward_layer",
         child(has("backward_layer") ? c["backward_layer"] : backward_of(forward), inside));
   } else if (layer.class_name == "TimeDistributed" || has("layer")) {
-    layer.children.emplace_back("layer", child(member(c, "layer", inside.file + ": " + layer.path), inside));
+    layer.children.emplace_back("layer",
+                                child(member(c, "layer", inside.file + ": " + layer.path), inside));
   } else if (has("cell")) {
     layer.children.emplace_back("cell", child(c["cell"], inside));
   } else if (layer.class_name == "StackedRNNCells") {
@@ -381,9 +394,10 @@ KerasLayers parse_architecture(const Json& json, const std::string& file, bool k
   root.config = member(json, "config", file);
   root.name = text(root.config, "name", "model");
   if (!is_model(root.class_name, root.config)) {
-    fail("{}: a {}, expected a Sequential or Functional model (the architecture of a subclassed "
-         "model is code, not data)",
-         file, root.class_name);
+    fail(
+        "{}: a {}, expected a Sequential or Functional model (the architecture of a subclassed "
+        "model is code, not data)",
+        file, root.class_name);
   }
   root.trainable = config_bool(root, "trainable", true);
   Around around{"", file, root.trainable, 0};

@@ -74,7 +74,7 @@ Array quantize_activation(const Array& real, const Quant& quant, DType dtype) {
   return codes;
 }
 
-Quant weight_quant(const Array& weights, int axis) {
+Quant weight_quant(const Array& weights, int axis, int bits) {
   const Channels c = channels(weights.shape(), axis);
   std::vector<float> peak(c.count, 0);
   const auto w = weights.span<float>();
@@ -85,13 +85,14 @@ Quant weight_quant(const Array& weights, int axis) {
   Quant q;
   q.axis = std::max(axis, 0);
   for (const float p : peak) {
-    q.scale.push_back(std::max(p, 5e-7f) / 127.0f);  // the converter widens narrower ranges
+    q.scale.push_back(std::max(p, 5e-7f) / (bits == 4 ? 7.0f : 127.0f));  // the converter widens narrower ranges
     q.zero_point.push_back(0);
   }
   return q;
 }
 
-Array quantize_weights(const Array& weights, const Quant& quant) {
+Array quantize_weights(const Array& weights, const Quant& quant, int bits) {
+  const float top = bits == 4 ? 7.0f : 127.0f;
   Array codes = Array::zeros(DType::kInt8, weights.shape());
   const Channels c = channels(weights.shape(), quant.per_channel() ? quant.axis : -1);
   std::vector<float> inverse;
@@ -100,7 +101,7 @@ Array quantize_weights(const Array& weights, const Quant& quant) {
   const auto out = codes.mutable_span<std::int8_t>();
   for (std::size_t i = 0; i < w.size(); ++i) {
     const float product = w[i] * inverse[quant.per_channel() ? c.of(i) : 0];
-    out[i] = static_cast<std::int8_t>(std::clamp(std::round(product), -127.0f, 127.0f));
+    out[i] = static_cast<std::int8_t>(std::clamp(std::round(product), -top, top));
   }
   return codes;
 }

@@ -19,9 +19,11 @@ Quant activation_quant(float min, float max, DType dtype);
 Array quantize_activation(const Array& real, const Quant& quant, DType dtype);
 
 // Symmetric int8, zero point 0, scale = max|w| / 127 over the channel; axis -1 = per tensor.
-Quant weight_quant(const Array& weights, int axis);
+// 4 bits: max|w| / 7.
+Quant weight_quant(const Array& weights, int axis, int bits = 8);
 // code = clamp(round_half_away(w * (1 / scale)), -127, 127), float32 product.
-Array quantize_weights(const Array& weights, const Quant& quant);
+// (4 bits: -7 to 7, since the runtime's 4-bit kernel computes garbage from -8.)
+Array quantize_weights(const Array& weights, const Quant& quant, int bits = 8);
 
 // Scales of a bias: s_input * s_weights per channel, zero points 0.
 Quant bias_quant(const Quant& input, const Quant& weights);

@@ -2,56 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
+
+#include "quant/histogram.h"
 
 namespace litegap {
 namespace {
-
-// Counts by sign, exponent and the six leading bits of the mantissa: fixed relative width, needs no
-// range in advance, merges by addition.  Exponents outside [-40, 40) share the outermost bins.
-class LogHistogram {
- public:
-  static constexpr int kBins = 80 * 64;
-  void add(float v) {
-    if (counts_.empty()) counts_.assign(2 * kBins + 1, 0);
-    ++counts_[static_cast<std::size_t>(index(v))];
-  }
-  void merge(const LogHistogram& other) {
-    if (other.counts_.empty()) return;
-    if (counts_.empty()) counts_.assign(2 * kBins + 1, 0);
-    for (std::size_t i = 0; i < counts_.size(); ++i) counts_[i] += other.counts_[i];
-  }
-  // The value below which a share q of the counts lies (middle of its bin).
-  double quantile(double q) const {
-    std::uint64_t total = 0;
-    for (const std::uint64_t c : counts_) total += c;
-    const double want = q * static_cast<double>(total);
-    std::uint64_t sum = 0;
-    for (std::size_t i = 0; i < counts_.size(); ++i) {
-      sum += counts_[i];
-      if (static_cast<double>(sum) >= want && counts_[i] > 0) return value(static_cast<int>(i));
-    }
-    return 0;
-  }
-
- private:
-  static int index(float v) {
-    std::uint32_t bits;
-    std::memcpy(&bits, &v, sizeof bits);
-    const int exponent = static_cast<int>((bits >> 23) & 0xFF) - 127;
-    if (exponent < -40) return kBins;
-    const int bin = std::min(kBins - 1, (exponent + 40) * 64 + static_cast<int>((bits >> 17) & 63));
-    return (bits >> 31) != 0 ? kBins - 1 - bin : kBins + 1 + bin;
-  }
-  static double value(int i) {
-    if (i == kBins) return 0;
-    const int bin = i > kBins ? i - kBins - 1 : kBins - 1 - i;
-    const double magnitude = std::ldexp(1.0 + (bin % 64 + 0.5) / 64, bin / 64 - 40);
-    return i > kBins ? magnitude : -magnitude;
-  }
-  std::vector<std::uint64_t> counts_;
-};
 
 struct Seen {
   float min = std::numeric_limits<float>::infinity(), max = -std::numeric_limits<float>::infinity();

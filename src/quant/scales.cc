@@ -15,8 +15,9 @@ bool is_value_input(const Op& op, std::size_t i) {
     case OpCode::kFullyConnected:
     case OpCode::kTransposeConv:
       return static_cast<int>(i) == data_input(op.code);
-    case OpCode::kPrelu:
-      return i == 0;  // the slopes count as a weight
+    case OpCode::kPrelu:                        // the slopes count as a weight
+    case OpCode::kUnidirectionalSequenceLstm:  // the rest is weights and states
+      return i == 0;
     default:
       return true;  // the type decides: shapes and axes are integers
   }
@@ -30,8 +31,8 @@ bool same(const Quant& a, const Quant& b) {
 
 class Chooser {
  public:
-  Chooser(const Model& model, const Ranges& ranges, DType dtype)
-      : graph_(model.main()), ranges_(ranges), dtype_(dtype), path_(model.path) {
+  Chooser(const Model& model, const Ranges& ranges, const std::vector<Form>& forms)
+      : graph_(model.main()), ranges_(ranges), forms_(forms), path_(model.path) {
     if (ranges.min.size() != graph_.tensors.size()) {
       fail("{}: ranges of {} tensors, the model has {}", path_, ranges.min.size(),
            graph_.tensors.size());
@@ -62,6 +63,8 @@ class Chooser {
   }
 
  private:
+  bool integer(int k) const { return forms_.empty() || forms_[at(k)] == Form::kInt8; }
+  bool moves(int k) const { return integer(k) && same_scale(op(k).code); }
   static std::size_t at(int t) { return static_cast<std::size_t>(t); }
   const Op& op(int k) const { return graph_.ops[at(k)]; }
   bool real(int t) const { return t >= 0 && graph_.tensors[at(t)].dtype == DType::kFloat32; }
@@ -80,13 +83,13 @@ class Chooser {
         low = std::min(low, v);
         high = std::max(high, v);
       }
-      return activation_quant(low, high, dtype_);
+      return activation_quant(low, high, DType::kInt8);
     }
     if (!std::isfinite(ranges_.min[at(t)]) || !std::isfinite(ranges_.max[at(t)])) {
       fail("{}: calibration saw no finite value of tensor {} ({})", path_, t,
            graph_.tensors[at(t)].name);
     }
-    return activation_quant(ranges_.min[at(t)], ranges_.max[at(t)], dtype_);
+    return activation_quant(ranges_.min[at(t)], ranges_.max[at(t)], DType::kInt8);
   }
 
   // Rule 1.
@@ -94,12 +97,13 @@ class Chooser {
     own_.assign(graph_.tensors.size(), false);
     dropped_.assign(graph_.tensors.size(), false);
     for (const int t : graph_.inputs) own_[at(t)] = activation(t);
-    for (const Op& o : graph_.ops) {
+    for (std::size_t k = 0; k < graph_.ops.size(); ++k) {
       Quant fixed;
-      for (const int t : o.outputs) {
+      for (const int t : graph_.ops[k].outputs) {
         if (!activation(t)) continue;
         own_[at(t)] = true;
-        dropped_[at(t)] = fixed_output(o.code, dtype_, &fixed);
+        dropped_[at(t)] = integer(static_cast<int>(k)) &&
+                          fixed_output(graph_.ops[k].code, DType::kInt8, &fixed);
       }
     }
   }
@@ -107,8 +111,9 @@ class Chooser {
   // Rule 2.  A table that is looked up keeps its own range, so that rows which calibration did not
   // touch are not clipped.
   void pass_forwards() {
-    for (const Op& o : graph_.ops) {
-      if (!same_scale(o.code) || value_inputs(o) != 1) continue;
+    for (std::size_t k = 0; k < graph_.ops.size(); ++k) {
+      const Op& o = graph_.ops[k];
+      if (!moves(static_cast<int>(k)) || value_inputs(o) != 1) continue;
       for (const int t : o.outputs) {
         if (activation(t)) dropped_[at(t)] = true;
       }
@@ -126,7 +131,7 @@ class Chooser {
       const int t = todo.back();
       todo.pop_back();
       const int k = producer_[at(t)];
-      if (k < 0 || !same_scale(op(k).code)) continue;
+      if (k < 0 || !moves(k)) continue;
       for (std::size_t i = 0; i < op(k).inputs.size(); ++i) {
         const int x = op(k).inputs[i];
         if (!value(op(k), i) || !activation(x)) continue;
@@ -150,7 +155,8 @@ class Chooser {
   bool decide(int k) {
     const Op& o = op(k);
     Quant fixed;
-    if (fixed_output(o.code, dtype_, &fixed)) {
+    if (!integer(k)) return true;
+    if (fixed_output(o.code, DType::kInt8, &fixed)) {
       if (!o.outputs.empty() && activation(o.outputs[0])) demand_output(k, 0, fixed);
       return true;
     }
@@ -230,7 +236,7 @@ class Chooser {
 
   const Graph& graph_;
   const Ranges& ranges_;
-  DType dtype_;
+  const std::vector<Form>& forms_;
   const std::string& path_;
   std::vector<int> producer_;            // operator that writes a tensor, -1 = none
   std::vector<std::vector<int>> users_;  // operators that read a tensor
@@ -239,10 +245,91 @@ class Chooser {
   Scales scales_;
 };
 
+// Operator by operator, in their order.
+class WideChooser {
+ public:
+  WideChooser(const Model& model, const Ranges& ranges, const std::vector<Form>& forms)
+      : model_(model), graph_(model.main()), ranges_(ranges), forms_(forms) {
+    scales_.tensor.resize(graph_.tensors.size());
+  }
+
+  Scales choose() {
+    for (std::size_t k = 0; k < graph_.ops.size(); ++k) {
+      if (forms_[k] == Form::kInt16) decide(k);
+    }
+    return std::move(scales_);
+  }
+
+ private:
+  bool real(int t) const {
+    return t >= 0 && graph_.tensors[static_cast<std::size_t>(t)].dtype == DType::kFloat32;
+  }
+  // The scale of a tensor: what its producer gave it, else its own range.
+  const Quant& of(int t) {
+    Quant& q = scales_.tensor[static_cast<std::size_t>(t)];
+    if (q.empty()) q = own_range(t);
+    return q;
+  }
+  Quant own_range(int t) const {
+    const auto i = static_cast<std::size_t>(t);
+    if (const auto& constant = graph_.tensors[i].constant) {
+      const auto v = constant->span<float>();
+      const auto [low, high] = std::minmax_element(v.begin(), v.end());
+      return v.empty() ? activation_quant(0, 0, DType::kInt16)
+                       : activation_quant(*low, *high, DType::kInt16);
+    }
+    if (!std::isfinite(ranges_.min[i]) || !std::isfinite(ranges_.max[i])) {
+      fail("{}: calibration saw no finite value of tensor {} ({})", model_.path, t,
+           graph_.tensors[i].name);
+    }
+    return activation_quant(ranges_.min[i], ranges_.max[i], DType::kInt16);
+  }
+
+  void decide(std::size_t k) {
+    const Op& op = graph_.ops[k];
+    std::vector<std::size_t> values;
+    for (std::size_t i = 0; i < op.inputs.size(); ++i) {
+      if (!real(op.inputs[i]) || !is_value_input(op, i)) continue;
+      if (!graph_.tensors[static_cast<std::size_t>(op.inputs[i])].constant) of(op.inputs[i]);
+      values.push_back(i);
+    }
+    Quant fixed;
+    const bool has_fixed = fixed_output(op.code, DType::kInt16, &fixed);
+    const bool moves = same_scale(op.code) || op.code == OpCode::kReverseV2;
+    for (const int t : op.outputs) {
+      if (!real(t)) continue;
+      Quant& q = scales_.tensor[static_cast<std::size_t>(t)];
+      q = has_fixed                          ? fixed
+          : moves && values.size() == 1 ? of(op.inputs[values[0]])
+                                             : own_range(t);
+    }
+    if (!moves || values.size() < 2 || op.outputs.empty()) return;
+    const Quant out = scales_.tensor[static_cast<std::size_t>(op.outputs[0])];
+    for (const std::size_t i : values) {
+      if (graph_.tensors[static_cast<std::size_t>(op.inputs[i])].constant ||
+          !same(of(op.inputs[i]), out)) {
+        scales_.input[{static_cast<int>(k), i}] = out;
+      }
+    }
+  }
+
+  const Model& model_;
+  const Graph& graph_;
+  const Ranges& ranges_;
+  const std::vector<Form>& forms_;
+  Scales scales_;
+};
+
 }  // namespace
 
-Scales choose_scales(const Model& float_model, const Ranges& ranges, DType dtype) {
-  return Chooser(float_model, ranges, dtype).choose();
+Scales choose_scales(const Model& float_model, const Ranges& ranges,
+                     const std::vector<Form>& forms) {
+  return Chooser(float_model, ranges, forms).choose();
+}
+
+Scales choose_scales_int16(const Model& float_model, const Ranges& ranges,
+                           const std::vector<Form>& forms) {
+  return WideChooser(float_model, ranges, forms).choose();
 }
 
 }  // namespace litegap

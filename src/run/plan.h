@@ -48,6 +48,12 @@ class Observer {
   virtual ~Observer() = default;
   // `op` is -1 for graph inputs.  `value` is float32 for an operator computed in kReal or kFake.
   virtual void on_value(int op, int tensor, const Array& value) = 0;
+  // A state (variable tensor) that the operator has just updated.
+  virtual void on_state(int op, int tensor, const Array& value) {
+    (void)op;
+    (void)tensor;
+    (void)value;
+  }
   virtual void on_accumulators(int op, const Array& sums) {
     (void)op;
     (void)sums;

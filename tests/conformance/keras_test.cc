@@ -34,7 +34,8 @@ std::vector<fs::path> files_of(const std::string& section) {
   const char* only = std::getenv("KERAS");
   for (const auto& entry : fs::directory_iterator(keras_folder(section))) {
     const std::string name = entry.path().filename().string();
-    if (only != nullptr && ("," + std::string(only) + ",").find("," + name + ",") == std::string::npos) {
+    if (only != nullptr &&
+        ("," + std::string(only) + ",").find("," + name + ",") == std::string::npos) {
       continue;
     }
     for (const char* file : {"model.keras", "model.h5"}) {
@@ -45,10 +46,12 @@ std::vector<fs::path> files_of(const std::string& section) {
   return all;
 }
 
-std::vector<Array> recorded(const NamedArrays& io, const std::string& stem, const std::string& tail) {
+std::vector<Array> recorded(const NamedArrays& io, const std::string& stem,
+                            const std::string& tail) {
   if (const Array* one = find_array(io, stem + tail)) return {*one};
   std::vector<Array> all;
-  while (const Array* next = find_array(io, stem + std::to_string(all.size()) + tail)) all.push_back(*next);
+  while (const Array* next = find_array(io, stem + std::to_string(all.size()) + tail))
+    all.push_back(*next);
   return all;
 }
 
@@ -68,8 +71,10 @@ Array as_type(const Array& x, DType type) {
 std::string judge(const Model& model, const std::vector<Array>& x, const std::vector<Array>& y) {
   const Plan plan = make_plan(std::make_shared<Model>(model), {.dialect = Dialect::kBuiltin});
   Workspace w(plan);
-  if (plan.input_count() != x.size()) return fmt::format("{} inputs, {} recorded", plan.input_count(), x.size());
-  if (plan.output_count() != y.size()) return fmt::format("{} outputs, {} recorded", plan.output_count(), y.size());
+  if (plan.input_count() != x.size())
+    return fmt::format("{} inputs, {} recorded", plan.input_count(), x.size());
+  if (plan.output_count() != y.size())
+    return fmt::format("{} outputs, {} recorded", plan.output_count(), y.size());
   std::vector<Array> inputs;
   for (std::size_t i = 0; i < x.size(); ++i) inputs.push_back(as_type(x[i], plan.input_type(i)));
   run(plan, w, inputs);
@@ -83,7 +88,8 @@ std::string judge(const Model& model, const std::vector<Array>& x, const std::ve
 struct Counts {
   int passed = 0, failed = 0, refused = 0;
   void print(const std::string& what) const {
-    std::cout << fmt::format("{}: {} passed, {} failed, {} refused\n", what, passed, failed, refused);
+    std::cout << fmt::format("{}: {} passed, {} failed, {} refused\n", what, passed, failed,
+                             refused);
   }
 };
 
@@ -94,7 +100,8 @@ Counts run_section(const std::string& section) {
     const auto x = recorded(io, "x", "");
     auto y = file.extension() == ".h5" ? recorded(io, "y", "_h5") : std::vector<Array>();
     if (y.empty()) y = recorded(io, "y", "");
-    const std::string name = file.parent_path().filename().string() + "/" + file.filename().string();
+    const std::string name =
+        file.parent_path().filename().string() + "/" + file.filename().string();
     Model model;
     try {
       model = lower(read_keras(file.string()), {.batch = x.at(0).shape()[0]}).model;
@@ -129,16 +136,18 @@ TEST(KerasConformance, Models) {
 }
 
 // ---- folded constants ---------------------------------------------------------------------------
-// Distance in units of the last place of the larger one's block: many weights are near zero after
-// folding, and a bias is a difference, so the peak of the tensor sets the unit.
+// Largest distance of two elements in units of the last place: of each element of weights; of the
+// largest element of a bias, which is a difference and may be near zero while its terms are not.
 double ulps(const Array& a, const Array& b) {
-  double peak = 0, worst = 0;
+  double worst = 0, peak = 0;
   for (const float v : b.span<float>()) peak = std::max<double>(peak, std::abs(v));
   for (std::size_t i = 0; i < a.elements(); ++i) {
-    worst = std::max<double>(worst, std::abs(a.span<float>()[i] - b.span<float>()[i]));
+    const float u = a.span<float>()[i], v = b.span<float>()[i];
+    const float size = b.shape().size() == 1 ? static_cast<float>(peak) : std::abs(v);
+    const double unit = static_cast<double>(std::nextafter(size, INFINITY)) - size;
+    worst = std::max(worst, std::abs(static_cast<double>(u) - v) / unit);
   }
-  const float p = static_cast<float>(peak);
-  return worst / (static_cast<double>(std::nextafter(p, INFINITY)) - p);
+  return worst;
 }
 
 TEST(KerasConformance, FoldedWeightsAreTheConverters) {
@@ -154,10 +163,12 @@ TEST(KerasConformance, FoldedWeightsAreTheConverters) {
       if (t.constant && t.dtype == DType::kFloat32) known.push_back(&*t.constant);
     }
     for (const Tensor& t : ours.main().tensors) {
-      if (!t.constant || t.dtype != DType::kFloat32 || t.name.find("/folded") == std::string::npos) continue;
+      if (!t.constant || t.dtype != DType::kFloat32 || t.name.find("/folded") == std::string::npos)
+        continue;
       double nearest = INFINITY;
       for (const Array* k : known) {
-        if (k->elements() == t.constant->elements()) nearest = std::min(nearest, ulps(*t.constant, *k));
+        if (k->elements() == t.constant->elements())
+          nearest = std::min(nearest, ulps(*t.constant, *k));
       }
       EXPECT_LE(nearest, 4) << file << " " << t.name;
       ++compared;

@@ -64,17 +64,18 @@ void set(KerasModel& m, const std::string& name, const std::vector<float>& value
 // Values without a pattern that a mistake could share.
 std::vector<float> noise(std::size_t n, unsigned seed) {
   std::vector<float> v(n);
-  for (std::size_t i = 0; i < n; ++i) v[i] = std::sin(static_cast<float>(i * 7 + seed * 13 + 1)) * 0.7f;
+  for (std::size_t i = 0; i < n; ++i)
+    v[i] = std::sin(static_cast<float>(i * 7 + seed * 13 + 1)) * 0.7f;
   return v;
 }
 
 TEST(KerasLower, DenseByHand) {
   const auto m = read_keras_json(
       sequential(Json::array({nullptr, 2}), {layer("Dense", {{"name", "d"},
-                                                {"units", 2},
-                                                {"activation", "relu"},
-                                                {"kernel_initializer", constant(0.5)},
-                                                {"bias_initializer", constant(-2)}})}),
+                                                             {"units", 2},
+                                                             {"activation", "relu"},
+                                                             {"kernel_initializer", constant(0.5)},
+                                                             {"bias_initializer", constant(-2)}})}),
       "m");
   EXPECT_FALSE(m.has_weights);
   ASSERT_EQ(m.variables.size(), 2u);
@@ -88,17 +89,17 @@ TEST(KerasLower, DenseByHand) {
 // k = 2 / sqrt(3.999 + 0.001) = 1, so y = relu((3 x + 1 - 0.5) * 1 + 0.25).
 TEST(KerasLower, BatchNormalizationFoldsUnderAnActivation) {
   const auto m = read_keras_json(
-      sequential(Json::array({nullptr, 1}), {layer("Dense", {{"name", "d"},
-                                                {"units", 1},
-                                                {"kernel_initializer", constant(3)},
-                                                {"bias_initializer", "ones"}}),
-                                layer("BatchNormalization",
-                                      {{"name", "bn"},
-                                       {"gamma_initializer", constant(2)},
-                                       {"beta_initializer", constant(0.25)},
-                                       {"moving_mean_initializer", constant(0.5)},
-                                       {"moving_variance_initializer", constant(3.999)}}),
-                                layer("ReLU", {{"name", "r"}})}),
+      sequential(Json::array({nullptr, 1}),
+                 {layer("Dense", {{"name", "d"},
+                                  {"units", 1},
+                                  {"kernel_initializer", constant(3)},
+                                  {"bias_initializer", "ones"}}),
+                  layer("BatchNormalization", {{"name", "bn"},
+                                               {"gamma_initializer", constant(2)},
+                                               {"beta_initializer", constant(0.25)},
+                                               {"moving_mean_initializer", constant(0.5)},
+                                               {"moving_variance_initializer", constant(3.999)}}),
+                  layer("ReLU", {{"name", "r"}})}),
       "m");
   const Model f = lower(m).model;
   EXPECT_EQ(f.main().ops.size(), 1u);
@@ -107,10 +108,10 @@ TEST(KerasLower, BatchNormalizationFoldsUnderAnActivation) {
 }
 
 TEST(KerasLower, TrainingKeepsOneConstantForEachVariable) {
-  const auto m = read_keras_json(sequential_json({8, 8, 3}, {conv2d_json(4, 3), batch_norm_json(),
-                                                             activation_json("relu"), flatten_json(),
-                                                             dense_json(2, "softmax")}),
-                                 "m");
+  const auto m = read_keras_json(
+      sequential_json({8, 8, 3}, {conv2d_json(4, 3), batch_norm_json(), activation_json("relu"),
+                                  flatten_json(), dense_json(2, "softmax")}),
+      "m");
   const Lowered l = lower(m, {.training = true, .batch = 5});
   ASSERT_EQ(l.parameters.size(), 8u);
   ASSERT_EQ(m.variables.size(), 8u);
@@ -133,10 +134,11 @@ TEST(KerasLower, TrainingKeepsOneConstantForEachVariable) {
 
 // tf_keras's way of writing connections; layer "d" is called twice.
 TEST(KerasLower, SharedLayersHaveOneSetOfVariables) {
-  const Json dense = {{"class_name", "Dense"},
-                      {"name", "d"},
-                      {"config", {{"name", "d"}, {"units", 1}, {"kernel_initializer", constant(2)}}},
-                      {"inbound_nodes", Json::array({Json::array({ref("a", 0)}), Json::array({ref("b", 0)})})}};
+  const Json dense = {
+      {"class_name", "Dense"},
+      {"name", "d"},
+      {"config", {{"name", "d"}, {"units", 1}, {"kernel_initializer", constant(2)}}},
+      {"inbound_nodes", Json::array({Json::array({ref("a", 0)}), Json::array({ref("b", 0)})})}};
   const auto input = [](const char* name) {
     return Json{{"class_name", "InputLayer"},
                 {"name", name},
@@ -147,28 +149,32 @@ TEST(KerasLower, SharedLayersHaveOneSetOfVariables) {
                     {"name", "s"},
                     {"config", {{"name", "s"}}},
                     {"inbound_nodes", Json::array({Json::array({ref("d", 0), ref("d", 1)})})}};
-  const Json model = {{"class_name", "Functional"},
-                      {"config",
-                       {{"name", "m"},
-                        {"layers", Json::array({input("a"), input("b"), sub, dense})},  // out of order
-                        {"input_layers", ends({"a", "b"})},
-                        {"output_layers", ends({"s"})}}}};
+  const Json model = {
+      {"class_name", "Functional"},
+      {"config",
+       {{"name", "m"},
+        {"layers", Json::array({input("a"), input("b"), sub, dense})},  // out of order
+        {"input_layers", ends({"a", "b"})},
+        {"output_layers", ends({"s"})}}}};
   const auto m = read_keras_json(model.dump(), "m");
   EXPECT_EQ(m.variables.size(), 2u);
   EXPECT_EQ(lower(m, {.training = true}).parameters.size(), 2u);
-  const auto y = output(lower(m).model, {Array::of<float>({1, 1}, {5}), Array::of<float>({1, 1}, {2})});
+  const auto y =
+      output(lower(m).model, {Array::of<float>({1, 1}, {5}), Array::of<float>({1, 1}, {2})});
   EXPECT_EQ(y[0], 6.0f);
 }
 
 // The formulas of LSTM, one number at a time.
 TEST(KerasLower, LstmBySlowLoop) {
   constexpr int kTime = 3, kIn = 2, kUnits = 2;
-  auto m = read_keras_json(
-      sequential(Json::array({nullptr, kTime, kIn}), {layer("LSTM", {{"name", "l"}, {"units", kUnits}})}), "m");
+  auto m = read_keras_json(sequential(Json::array({nullptr, kTime, kIn}),
+                                      {layer("LSTM", {{"name", "l"}, {"units", kUnits}})}),
+                           "m");
   const auto bias0 = m.variables.at(2).value.span<float>();
   EXPECT_EQ(bias0[0], 0.0f);  // unit_forget_bias
   EXPECT_EQ(bias0[kUnits], 1.0f);
-  const auto w = noise(kIn * 4 * kUnits, 1), u = noise(kUnits * 4 * kUnits, 2), b = noise(4 * kUnits, 3);
+  const auto w = noise(kIn * 4 * kUnits, 1), u = noise(kUnits * 4 * kUnits, 2),
+             b = noise(4 * kUnits, 3);
   set(m, "l/kernel", w);
   set(m, "l/recurrent_kernel", u);
   set(m, "l/bias", b);
@@ -179,7 +185,8 @@ TEST(KerasLower, LstmBySlowLoop) {
     std::vector<double> z(4 * kUnits);
     for (int g = 0; g < 4 * kUnits; ++g) {
       z[g] = b[g];
-      for (int k = 0; k < kIn; ++k) z[g] += static_cast<double>(x[t * kIn + k]) * w[k * 4 * kUnits + g];
+      for (int k = 0; k < kIn; ++k)
+        z[g] += static_cast<double>(x[t * kIn + k]) * w[k * 4 * kUnits + g];
       for (int k = 0; k < kUnits; ++k) z[g] += h[k] * u[k * 4 * kUnits + g];
     }
     for (int k = 0; k < kUnits; ++k) {
@@ -194,7 +201,9 @@ TEST(KerasLower, LstmBySlowLoop) {
 TEST(KerasLower, InitializersHaveTheirDistribution) {
   const auto kernel = [](const Json& init, int in, int out) {
     const auto m = read_keras_json(
-        sequential(Json::array({nullptr, in}), {layer("Dense", {{"name", "d"}, {"units", out}, {"kernel_initializer", init}})}), "m");
+        sequential(Json::array({nullptr, in}),
+                   {layer("Dense", {{"name", "d"}, {"units", out}, {"kernel_initializer", init}})}),
+        "m");
     const auto s = m.variables.at(0).value.span<float>();
     return std::vector<double>(s.begin(), s.end());
   };
@@ -222,7 +231,8 @@ TEST(KerasLower, InitializersHaveTheirDistribution) {
 
 // ---- what is refused ----------------------------------------------------------------------------
 TEST(KerasRead, AnUnknownLayerIsNamedWithItsPath) {
-  const Json inner = Json::parse(sequential(Json::array({nullptr, 2}), {layer("Fancy", {{"name", "f"}})}));
+  const Json inner =
+      Json::parse(sequential(Json::array({nullptr, 2}), {layer("Fancy", {{"name", "f"}})}));
   const std::string text = message(sequential(Json::array({nullptr, 2}), {inner}));
   EXPECT_NE(text.find("m/f (Fancy)"), std::string::npos) << text;
   EXPECT_EQ(text.find('\n'), std::string::npos);
@@ -233,12 +243,19 @@ TEST(KerasRead, DamagedArchitecturesAreErrors) {
   EXPECT_NE(message("[]"), "");
   EXPECT_NE(message("{\"class_name\": 3, \"config\": {}}"), "");
   EXPECT_NE(message(std::string(100000, '[')), "");
-  EXPECT_NE(message(sequential(Json::array({nullptr, 2}), {layer("Dense", {{"units", "many"}})})), "");
+  EXPECT_NE(message(sequential(Json::array({nullptr, 2}), {layer("Dense", {{"units", "many"}})})),
+            "");
   EXPECT_NE(message(sequential(Json::array({nullptr, 2}), {layer("Dense", {{"units", -3}})})), "");
-  EXPECT_NE(message(sequential(Json::array({nullptr, 2}), {layer("Dense", {{"units", 1e30}})})), "");
-  EXPECT_NE(message(sequential(Json::array({nullptr, nullptr}), {layer("Dense", {{"units", 2}})})), "");
-  EXPECT_NE(message(sequential(Json::array({nullptr, 2}), {layer("Conv2D", {{"filters", 2}, {"kernel_size", 3}})})), "");
-  EXPECT_NE(message(sequential(Json::array({nullptr, 4, 4, 1}), {layer("Conv2D", {{"filters", 2}, {"kernel_size", 9}})})), "");
+  EXPECT_NE(message(sequential(Json::array({nullptr, 2}), {layer("Dense", {{"units", 1e30}})})),
+            "");
+  EXPECT_NE(message(sequential(Json::array({nullptr, nullptr}), {layer("Dense", {{"units", 2}})})),
+            "");
+  EXPECT_NE(message(sequential(Json::array({nullptr, 2}),
+                               {layer("Conv2D", {{"filters", 2}, {"kernel_size", 3}})})),
+            "");
+  EXPECT_NE(message(sequential(Json::array({nullptr, 4, 4, 1}),
+                               {layer("Conv2D", {{"filters", 2}, {"kernel_size", 9}})})),
+            "");
 }
 
 TEST(KerasRead, ACycleIsAnError) {

@@ -100,11 +100,6 @@ class Converter : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(Converter, StaticInt8) {
   const ModelPtr model = read_model(folder() + GetParam() + "/float.tflite");
-  if (GetParam().find("lstm") != std::string::npos) {
-    EXPECT_THROW(quantize_static(*model, calibrated(GetParam(), model->main().tensors.size())),
-                 Error);
-    return;
-  }
   const Ranges ranges = calibrated(GetParam(), model->main().tensors.size());
   for (const auto& [file, options] :
        {std::pair<std::string, StaticOptions>{"static_int8", {}},

@@ -1,4 +1,4 @@
-#include "cli/latency.h"
+#include "run/latency.h"
 
 #include "base/file.h"
 #include "run/stats.h"

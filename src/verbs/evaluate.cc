@@ -1,0 +1,493 @@
+#include "verbs/evaluate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/parallel.h"
+#include "base/random.h"
+#include "data/npy.h"
+#include "diagnose/technique.h"
+#include "run/setup.h"
+#include "run/latency.h"
+#include "verbs/load.h"
+
+namespace litegap {
+namespace {
+
+constexpr double kPatience = 60;  // seconds, without --limit and --budget
+constexpr std::size_t kFirstChunk = 256;
+constexpr std::size_t kManySamples = 20000;  // from here on an interval narrow enough ends the work
+constexpr double kNarrow = 0.002;            // half a width of it
+constexpr double kUsualLimit = 0.005;        // the loss that samples_needed speaks of
+
+// One of the compared models: a file to run, or outputs recorded elsewhere.
+struct Contestant {
+  std::string path, technique;
+  std::uint64_t bytes = 0;
+  Setup setup;  // model set for recorded outputs too (shapes only)
+  std::optional<Predictions> recorded;
+  Dataset data;  // bound to this model
+  // With state that is carried over: the one workspace that all samples go through.
+  std::optional<Plan> plan;
+  std::optional<Workspace> workspace;
+  std::vector<Predictions> chunks;
+  Predictions all;
+};
+
+// A model with nothing but outputs, so that recorded ones can be described like a model's.
+ModelPtr outputs_only(const std::string& path, const Predictions& p) {
+  auto model = std::make_shared<Model>();
+  model->path = path;
+  model->graphs.emplace_back();
+  for (const Array& out : p.outputs) {
+    Tensor t;
+    t.shape = out.shape();
+    t.shape[0] = 1;
+    model->main().outputs.push_back(static_cast<int>(model->main().tensors.size()));
+    model->main().tensors.push_back(std::move(t));
+  }
+  return model;
+}
+
+Array as_float(const Array& a) { return apply_input_map(InputMap{}, a, a.shape()); }
+
+Predictions read_outputs(const std::string& path, std::size_t count) {
+  const NamedArrays arrays = read_npz(path);
+  Predictions p;
+  p.count = count;
+  while (const Array* out = find_array(arrays, fmt::format("out_{}", p.outputs.size()))) {
+    if (out->shape().empty() || static_cast<std::size_t>(out->shape()[0]) != count) {
+      fail("{}: out_{} has shape {}, expected {} rows", path, p.outputs.size(),
+           shape_text(out->shape()), count);
+    }
+    p.outputs.push_back(as_float(*out));
+  }
+  if (p.outputs.empty()) fail("{}: recorded outputs are named out_0, out_1 ...; none found", path);
+  return p;
+}
+
+bool takes_codes(const Model& model) {
+  const Graph& g = model.main();
+  return std::any_of(g.inputs.begin(), g.inputs.end(), [&](int i) {
+    const Tensor& t = g.tensors[static_cast<std::size_t>(i)];
+    return t.dtype != DType::kFloat32 && !t.quant.empty();
+  });
+}
+
+bool has_state(const Model& model) {
+  const auto& tensors = model.main().tensors;
+  return std::any_of(tensors.begin(), tensors.end(), [](const Tensor& t) { return t.is_variable; });
+}
+
+// A loop over the stock runtime keeps variable tensors from one invoke() to the next, unless it
+// calls reset_all_variables(): what such a loop measures is what is reported, and said.
+void choose_state(Contestant& c, const EvalRequest& a, std::vector<Decision>& decisions) {
+  if (!has_state(*c.setup.model)) return;
+  if (a.reset_state) {
+    decisions.push_back({c.path + ": state", "reset before every sample", "--reset-state", {}});
+    return;
+  }
+  c.plan = make_plan(c.setup.model, c.setup.numerics);
+  c.workspace.emplace(*c.plan);
+  decisions.push_back({c.path + ": state",
+                       "carried over from sample to sample",
+                       "the runtime does so unless the program calls reset_all_variables(); "
+                       "--reset-state evaluates every sample from the start",
+                       {"--reset-state"}});
+}
+
+Contestant make_contestant(const std::string& path, const EvalRequest& a, const Dataset& data,
+                           std::vector<Decision>& decisions) {
+  Contestant c;
+  c.path = path;
+  c.bytes = file_size(path);
+  if (path.ends_with(".npz")) {
+    c.technique = "recorded";
+    c.recorded = read_outputs(path, data.count);
+    c.setup.model = outputs_only(path, *c.recorded);
+    c.data = data;
+    return c;
+  }
+  c.setup.model = load_model(path);
+  c.technique = identify(*c.setup.model).name;
+  c.setup.numerics.dialect = a.dialect;
+  if (!a.input_map.empty()) c.setup.input_map = parse_input_map(a.input_map);
+  Dataset bare = data;
+  bare.decisions.clear();
+  c.data = bind_dataset(bare, *c.setup.model, c.setup.input_map);
+  for (const Decision& d : c.data.decisions)
+    decisions.push_back({path + ": " + d.item, d.chosen, d.because, d.alternatives});
+  if (!data.quant_inputs.empty() && takes_codes(*c.setup.model)) {
+    c.setup.feed = Feed::kAsGiven;
+    decisions.push_back({path + ": input",
+                         "x_quant",
+                         "the data hold the codes that the user's own "
+                         "code hands to a quantized model",
+                         {}});
+  }
+  choose_state(c, a, decisions);
+  return c;
+}
+
+// Activations of as many workspaces as there are threads must fit in --memory.
+int threads_within(const EvalRequest& o, const std::vector<Contestant>& contestants) {
+  int threads = o.threads > 0 ? o.threads : hardware_threads();
+  if (o.memory == 0) return threads;
+  for (const Contestant& c : contestants) {
+    if (c.recorded) continue;
+    const Plan plan = make_plan(c.setup.model, c.setup.numerics);
+    const std::uint64_t one = std::max<std::uint64_t>(1, plan.activation_bytes());
+    if (one > o.memory) {
+      fail("{}: needs {} bytes of activations, --memory allows {}", c.path, one, o.memory);
+    }
+    threads = static_cast<int>(
+        std::min<std::uint64_t>(static_cast<std::uint64_t>(threads), o.memory / one));
+  }
+  return threads;
+}
+
+// ---- covering samples
+// ----------------------------------------------------------------------------
+
+std::vector<std::size_t> drawn_order(const Dataset& data, std::uint64_t seed,
+                                     bool in_order = false) {
+  const std::size_t unit = data.paired_labels() ? 2 : 1;
+  std::vector<std::size_t> units(data.count / unit);
+  std::iota(units.begin(), units.end(), std::size_t{0});
+  if (data.count > kFirstChunk && !in_order) Random(seed).shuffle(units);
+  std::vector<std::size_t> rows;
+  for (const std::size_t u : units) {
+    for (std::size_t k = 0; k < unit; ++k) rows.push_back(u * unit + k);
+  }
+  return rows;
+}
+
+std::size_t row_floats(const Array& a) {
+  return a.shape().empty() || a.shape()[0] == 0
+             ? 0
+             : a.elements() / static_cast<std::size_t>(a.shape()[0]);
+}
+
+Predictions take(const Predictions& p, const std::vector<std::size_t>& rows) {
+  Predictions out;
+  out.count = rows.size();
+  for (const Array& a : p.outputs) {
+    Shape shape = a.shape();
+    shape[0] = static_cast<std::int32_t>(rows.size());
+    Array to = Array::zeros(DType::kFloat32, shape);
+    const std::size_t n = row_floats(a);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      std::memcpy(to.mutable_data() + i * n * 4, a.data() + rows[i] * n * 4, n * 4);
+    }
+    out.outputs.push_back(std::move(to));
+  }
+  return out;
+}
+
+// Joins chunks into the order of `rank`: the row at place i of all chunks goes to rank[i].
+Predictions join(const std::vector<Predictions>& chunks, const std::vector<std::size_t>& rank) {
+  Predictions out;
+  out.count = rank.size();
+  for (std::size_t j = 0; j < chunks.front().outputs.size(); ++j) {
+    const std::size_t n = row_floats(chunks.front().outputs[j]);
+    Shape shape = chunks.front().outputs[j].shape();
+    shape[0] = static_cast<std::int32_t>(out.count);
+    Array to = Array::zeros(DType::kFloat32, shape);
+    std::size_t place = 0;
+    for (const Predictions& p : chunks) {
+      for (std::size_t i = 0; i < p.count; ++i) {
+        std::memcpy(to.mutable_data() + rank[place++] * n * 4, p.outputs[j].data() + i * n * 4,
+                    n * 4);
+      }
+    }
+    out.outputs.push_back(std::move(to));
+  }
+  return out;
+}
+
+// The rows one after another in one thread, with the state that the rows before them left.
+Predictions predict_carrying(Contestant& c, const std::vector<std::size_t>& rows,
+                             const Progress& progress) {
+  const Plan& plan = *c.plan;
+  Predictions p;
+  p.count = rows.size();
+  for (std::size_t j = 0; j < plan.output_count(); ++j) {
+    Shape shape = plan.output_shape(j);
+    const auto n = static_cast<std::int32_t>(rows.size());
+    if (!shape.empty() && shape[0] == 1) {
+      shape[0] = n;
+    } else {
+      shape.insert(shape.begin(), n);
+    }
+    p.outputs.push_back(Array::zeros(DType::kFloat32, shape));
+  }
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    if (r % kFirstChunk == 0) {
+      progress("evaluating", static_cast<double>(r) / static_cast<double>(rows.size()));
+    }
+    std::vector<Array> inputs;
+    for (std::size_t i = 0; i < plan.input_count(); ++i) {
+      inputs.push_back(feed_input(c.setup, plan, c.data, i, rows[r]));
+    }
+    run(plan, *c.workspace, inputs);
+    for (std::size_t j = 0; j < plan.output_count(); ++j) {
+      const Array& out = c.workspace->output(j);
+      const bool codes = out.dtype() != DType::kFloat32 && !plan.output_quant(j).empty();
+      const Array real = codes ? dequantize(out, plan.output_quant(j)) : as_float(out);
+      std::memcpy(p.outputs[j].mutable_data() + r * real.byte_size(), real.data(),
+                  real.byte_size());
+    }
+  }
+  return p;
+}
+
+Predictions predict_rows(Contestant& c, const PredictOptions& options) {
+  if (c.recorded) return take(*c.recorded, options.rows);
+  if (c.plan) return predict_carrying(c, options.rows, options.progress);
+  return predict(c.setup, c.data, options);
+}
+
+struct Cover {
+  std::vector<std::size_t> order;
+  std::size_t done = 0;
+  std::string stopped_by;
+};
+
+// One chunk through every model; nothing is kept when it is interrupted.
+bool run_chunk(std::vector<Contestant>& all, const std::vector<std::size_t>& rows, int threads,
+               const Progress& progress, double before, double share) {
+  std::vector<Predictions> fresh;
+  try {
+    for (std::size_t k = 0; k < all.size(); ++k) {
+      PredictOptions options;
+      options.threads = threads;
+      options.rows = rows;
+      options.progress = [&](std::string_view, double done) {
+        const double part = (static_cast<double>(k) + done) / static_cast<double>(all.size());
+        progress("evaluating", before + share * part);
+      };
+      fresh.push_back(predict_rows(all[k], options));
+    }
+  } catch (const Stopped&) {
+    return false;
+  }
+  for (std::size_t k = 0; k < all.size(); ++k) all[k].chunks.push_back(std::move(fresh[k]));
+  return true;
+}
+
+bool narrow_enough(const std::vector<Contestant>& all, const Dataset& data, const Cover& cover,
+                   const Metric& metric) {
+  if (!is_hit_metric(metric) || cover.done < kFirstChunk) return false;
+  const std::vector<std::size_t> rows(
+      cover.order.begin(), cover.order.begin() + static_cast<std::ptrdiff_t>(cover.done));
+  std::vector<std::size_t> rank(rows.size());
+  std::iota(rank.begin(), rank.end(), std::size_t{0});
+  const Dataset seen = data.subset(rows);
+  const Predictions reference = join(all[0].chunks, rank);
+  for (const Contestant& c : all) {
+    const Predictions p = join(c.chunks, rank);
+    const Measurement m = measure_score(metric, {&p, &seen, &reference, nullptr});
+    if (m.interval.high - m.interval.low > 2 * kNarrow) return false;
+  }
+  return true;
+}
+
+Cover cover_samples(std::vector<Contestant>& all, const Dataset& data, const Metric& metric,
+                    const EvalRequest& o, int threads, const Progress& progress) {
+  const bool in_order =
+      std::any_of(all.begin(), all.end(), [](const Contestant& c) { return c.plan.has_value(); });
+  Cover cover{drawn_order(data, o.seed, in_order), 0, ""};
+  const double start = seconds_now();
+  const double budget = o.budget > 0 ? o.budget : o.limit > 0 ? INFINITY : kPatience;
+  const std::size_t n = cover.order.size();
+  std::size_t chunk = kFirstChunk;
+  while (cover.done < n) {
+    const std::size_t end = std::min(n, cover.done + chunk);
+    const std::vector<std::size_t> rows(
+        cover.order.begin() + static_cast<std::ptrdiff_t>(cover.done),
+        cover.order.begin() + static_cast<std::ptrdiff_t>(end));
+    const double before = static_cast<double>(cover.done) / static_cast<double>(n);
+    const double share = static_cast<double>(rows.size()) / static_cast<double>(n);
+    if (!run_chunk(all, rows, threads, progress, before, share)) {
+      if (cover.done == 0) throw Stopped();
+      cover.stopped_by = "interrupt";
+      break;
+    }
+    cover.done = end;
+    const double spent = seconds_now() - start;
+    const double left = (budget - spent) * static_cast<double>(cover.done) / spent;  // samples
+    if (cover.done < n && left < static_cast<double>(kFirstChunk) / 4) {
+      cover.stopped_by = o.budget > 0 ? "budget" : "time";
+      break;
+    }
+    if (cover.done < n && n > kManySamples && narrow_enough(all, data, cover, metric)) {
+      cover.stopped_by = "certain";
+      break;
+    }
+    chunk = std::min(2 * chunk, static_cast<std::size_t>(std::min(left, 1e9)) / 2 * 2);
+  }
+  return cover;
+}
+
+// Brings predictions and data to the covered rows, in their order in the file.
+Dataset settle(std::vector<Contestant>& all, const Dataset& data, const Cover& cover) {
+  std::vector<std::size_t> rows(cover.order.begin(),
+                                cover.order.begin() + static_cast<std::ptrdiff_t>(cover.done));
+  std::vector<std::size_t> places(rows.size()), rank(rows.size());
+  std::iota(places.begin(), places.end(), std::size_t{0});
+  std::sort(places.begin(), places.end(),
+            [&](std::size_t a, std::size_t b) { return rows[a] < rows[b]; });
+  for (std::size_t i = 0; i < places.size(); ++i) rank[places[i]] = i;
+  for (Contestant& c : all) {
+    c.all = join(c.chunks, rank);
+    c.chunks.clear();
+  }
+  if (cover.done == data.count) return data;
+  std::sort(rows.begin(), rows.end());
+  return data.subset(rows);
+}
+
+// ---- results
+// -------------------------------------------------------------------------------------
+
+std::optional<double> latency_of(const Contestant& c) {
+  if (c.recorded) return std::nullopt;
+  const Plan plan = make_plan(c.setup.model, c.setup.numerics);
+  std::vector<Array> inputs;
+  for (std::size_t i = 0; i < plan.input_count(); ++i) {
+    inputs.push_back(feed_input(c.setup, plan, c.data, i, 0));
+  }
+  return measure_latency(plan, inputs).median;
+}
+
+// Where half the width of the interval is the limit: z^2 * discordant / n = limit^2.
+std::size_t samples_needed(const Paired& p, std::size_t n, double limit) {
+  const double discordant =
+      (static_cast<double>(p.only_a_right + p.only_b_right) + 1) / (static_cast<double>(n) + 2);
+  return static_cast<std::size_t>(std::ceil(1.96 * 1.96 * discordant / (limit * limit)));
+}
+
+std::optional<double> distance(const char* name, const ScoreInput& a, ScoreInput b) {
+  const Array& p = a.predictions->outputs[0];
+  if (p.elements() != b.predictions->outputs[0].elements()) return std::nullopt;
+  const bool scalar = row_floats(p) < 2;
+  if (scalar) return std::nullopt;  // of one number neither says anything
+  b.reference = a.predictions;
+  return score(find_metric(name).value(), b);
+}
+
+EvalPair make_pair(const EvalResult& result, std::size_t b, const ScoreInput& first,
+                   const ScoreInput& second, const EvalRequest& o, double limit) {
+  EvalPair pair;
+  pair.b = b;
+  pair.paired = compare(result.metric, first, second, o.seed);
+  pair.kl = distance("kl", first, second);
+  pair.cosine = distance("cosine", first, second);
+  if (is_hit_metric(result.metric)) {
+    pair.samples_needed =
+        samples_needed(pair.paired, result.samples, limit > 0 ? limit : kUsualLimit);
+    if (pair.samples_needed <= result.samples) pair.samples_needed.reset();
+    pair.flips = flips(first, second);
+  }
+  return pair;
+}
+
+void add_classes(EvalResult& result, const std::vector<ScoreInput>& inputs) {
+  if (!is_hit_metric(result.metric) || !result.labels) return;
+  std::map<int, EvalResult::ClassRow> rows;
+  const std::size_t n = inputs.size();
+  for (std::size_t k = 0; k < n; ++k) {
+    for (const ClassChange& c : class_changes(inputs[0], inputs[k])) {
+      EvalResult::ClassRow& row = rows[c.label];
+      row.label = c.label;
+      row.count = c.count;
+      row.right.resize(n, 0);
+      row.predicted.resize(n, 0);
+      row.right[0] = c.a;
+      row.predicted[0] = c.predicted_a;
+      row.right[k] = c.b;
+      row.predicted[k] = c.predicted_b;
+    }
+  }
+  for (auto& [label, row] : rows) result.classes.push_back(std::move(row));
+}
+
+// The worst state of all pairs.
+void judge(EvalResult& result, const EvalRequest& o, double limit) {
+  result.fail_above = o.fail_above;
+  if (!o.fail_above) return;
+  result.limit = LimitState::kKept;
+  for (const EvalPair& p : result.pairs) {
+    result.limit = std::max(result.limit, judge_limit(result, p, limit));
+  }
+}
+
+void fill_result(EvalResult& result, const std::vector<Contestant>& all, const Dataset& data,
+                 const EvalRequest& a) {
+  std::vector<ScoreInput> inputs;
+  for (const Contestant& c : all) {
+    inputs.push_back({&c.all, &data, &all[0].all, &c.setup.input_map});
+    EvalModel m;
+    m.path = c.path;
+    m.technique = c.technique;
+    m.bytes = c.bytes;
+    m.measured = measure_score(result.metric, inputs.back(), a.seed);
+    if (a.latency) m.latency_ms = latency_of(c);
+    result.models.push_back(std::move(m));
+  }
+  const double limit = a.fail_above.value_or(0) * (result.metric.fraction ? 0.01 : 1);
+  for (std::size_t k = 1; k < all.size(); ++k) {
+    result.pairs.push_back(make_pair(result, k, inputs[0], inputs[k], a, limit));
+  }
+  add_classes(result, inputs);
+  judge(result, a, limit);
+}
+
+Dataset limited(const Dataset& data, const EvalRequest& o) {
+  if (o.limit == 0 || o.limit >= data.count) return data;
+  std::vector<std::size_t> rows = drawn_order(data, o.seed);
+  rows.resize(data.paired_labels() ? std::max<std::size_t>(2, o.limit / 2 * 2) : o.limit);
+  std::sort(rows.begin(), rows.end());
+  return data.subset(rows);
+}
+
+}  // namespace
+
+EvalResult evaluate(const Dataset& given, const EvalRequest& a) {
+  if (a.fail_above && a.models.size() < 2) {
+    fail("--fail-above compares with the first model: give at least two models");
+  }
+  const double start = seconds_now();
+  EvalResult result;
+  result.of = given.count;
+  const Dataset data = limited(given, a);
+  result.decisions = data.decisions;
+  std::vector<Contestant> all;
+  for (const std::string& path : a.models) {
+    all.push_back(make_contestant(path, a, data, result.decisions));
+  }
+  result.metric =
+      choose_metric(a.metric, a.task, *all[0].setup.model, all[0].data, result.decisions);
+  if (!result.metric.needs_labels && all.size() < 2) {
+    fail("metric {} compares with another model: give two models, or labels", result.metric.name);
+  }
+  const int threads = threads_within(a, all);
+  const Cover cover = cover_samples(all, data, result.metric, a, threads, a.progress);
+  const Dataset seen = settle(all, data, cover);
+  result.data_path = data.path;
+  result.samples = seen.count;
+  result.labels = seen.labels.has_value();
+  result.claimed = a.claimed;
+  result.stopped_by =
+      cover.stopped_by.empty() && seen.count < result.of ? "limit" : cover.stopped_by;
+  fill_result(result, all, seen, a);
+  result.seconds = seconds_now() - start;
+  return result;
+}
+
+}  // namespace litegap

@@ -1,0 +1,41 @@
+// The metric of one or more models on the same samples, with what is needed to compare them.
+//
+//   EvalRequest r{.models = {"float.tflite", "int8.tflite"}};
+//   EvalResult e = evaluate(read_dataset("test.npz"), r);       // e.pairs[0].paired.delta
+//
+// Samples are taken in chunks of growing size, in an order drawn by the seed, and every chunk goes
+// through all models: whenever the work stops (time, budget, Ctrl-C) all models have seen the same
+// samples.  When all samples were covered the order leaves no trace.
+#pragma once
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/progress.h"
+#include "data/dataset.h"
+#include "kernels/kernel.h"
+#include "report/eval.h"
+
+namespace litegap {
+
+struct EvalRequest {
+  std::vector<std::string> models;  // files, or .npz of recorded outputs; compared with the first
+  std::string metric, task;         // "" = guessed, which is recorded as a decision
+  std::string input_map;            // "" = as stored
+  std::size_t limit = 0;            // samples; 0 = no limit
+  double budget = 0;                // seconds; 0 = a minute when there is no limit
+  std::uint64_t memory = 0;         // bytes of activations; 0 = no limit
+  Dialect dialect = Dialect::kXnnpack;
+  int threads = 0;  // 0 = all cores
+  std::uint64_t seed = 1;
+  std::optional<double> claimed;
+  std::optional<double> fail_above;  // points for fraction metrics, else the metric's own unit
+  bool latency = true;               // measure it
+  bool reset_state = false;          // variable tensors back to zero before every sample
+  Progress progress;                 // may throw Stopped: what was covered until then is reported
+};
+
+// Throws Error for data, models or a request that do not fit; Stopped before the first chunk.
+EvalResult evaluate(const Dataset& data, const EvalRequest& request);
+
+}  // namespace litegap
