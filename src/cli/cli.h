@@ -118,6 +118,7 @@ void add_demo(CLI::App& app, Context& context);
 void add_inspect(CLI::App& app, Context& context);
 void add_eval(CLI::App& app, Context& context);
 void add_explain(CLI::App& app, Context& context);
+void add_train(CLI::App& app, Context& context);
 void add_convert(CLI::App& app, Context& context);
 void add_quantize(CLI::App& app, Context& context);
 void add_tune(CLI::App& app, Context& context);

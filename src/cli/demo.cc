@@ -10,12 +10,13 @@
 #include "cli/cli.h"
 #include "data/npy.h"
 #include "diagnose/explain.h"
+#include "keras/keras.h"
 #include "quant/quantize.h"
 #include "report/explain.h"
 #include "report/table.h"
 #include "tflite/tflite.h"
 #include "train/demo_data.h"
-#include "train/network.h"
+#include "train/fit.h"
 
 namespace litegap {
 namespace {
@@ -151,22 +152,29 @@ void judge(const std::vector<Measured>& all, const Dataset& data, const char* me
   }
 }
 
+// The architecture with weights learned from the data.
+KerasModel trained(const KerasModel& start, const Dataset& data, const FitOptions& options) {
+  const Lowered lowered =
+      lower(start, {.training = true, .batch = static_cast<int>(options.batch_size)});
+  const TrainGraph graph = train_graph(lowered);
+  const FitResult r = fit(graph, data, options);
+  return with_trained(start, lowered, with_parameters(graph, r.parameters));
+}
+
 void line_step(const std::string& folder, Story& story) {
   const Dataset data = line_data(100, 1);
   save(data, folder + "/line.npz");
-  Network<float> net({1, 1, 1}, {dense(1)}, 1);
   FitOptions options;
   options.epochs = 100;
-  options.batch = 32;
-  options.rate = 0.01;
-  options.loss = Loss::kMeanSquared;
-  fit(net, data.inputs[0], *data.labels, options);
-  write_model(to_model(net, Loss::kMeanSquared, "line"), folder + "/line_float.tflite");
+  options.optimizer.learning_rate = 0.01;
+  const KerasModel line =
+      trained(read_keras_json(sequential_json({1}, {dense_json(1)}), "line", {1}), data, options);
+  write_model(lower(line).model, folder + "/line_float.tflite");
   story.head("1. A straight line: y = 2x + 1 + noise");
   story.line(
       "   100 samples, one Dense(1) layer, SGD with rate 0.01, batches of 32, 100 epochs: "
       "learned y = {:.2f}x + {:.2f}",
-      net.layers()[0].weights[0], net.layers()[0].bias[0]);
+      line.variables[0].value.span<float>()[0], line.variables[1].value.span<float>()[0]);
   const auto all = measure_twins(folder + "/line", data, data, false);
   tell(all, false, "line", story);
   judge(all, data, "mse", story);
@@ -176,21 +184,22 @@ void picture_step(const std::string& folder, const Dataset& train, const Dataset
                   Context& context, Story& story) {
   save(train, folder + "/pictures_train.npz");
   save(test, folder + "/pictures_test.npz");
-  Network<float> net({16, 16, 1},
-                     {conv(12, 3), max_pool(2), conv(16, 3), max_pool(2), conv(24, 3),
-                      global_average(), dense(kPictureClasses)},
-                     3);
+  const std::string architecture = sequential_json(
+      {16, 16, 1}, {conv2d_json(12, 3, "relu"), max_pool_json(2), conv2d_json(16, 3, "relu"),
+                    max_pool_json(2), conv2d_json(24, 3, "relu"), global_average_json(),
+                    dense_json(kPictureClasses, "softmax")});
   FitOptions options;
+  options.loss.kind = LossKind::kSparseCrossEntropy;
   options.epochs = 24;
-  options.batch = 16;
-  options.rate = 0.02;
-  options.momentum = 0.9;
+  options.batch_size = 16;
+  options.optimizer.learning_rate = 0.02;
+  options.optimizer.momentum = 0.9;
   options.seed = 3;
   options.progress = context.progress();
   const double start = seconds_now();
-  fit(net, train.inputs[0], *train.labels, options);
+  const KerasModel pictures = trained(read_keras_json(architecture, "pictures", {3}), train, options);
   context.clear_progress();
-  write_model(to_model(net, Loss::kCrossEntropy, "pictures"), folder + "/pictures_float.tflite");
+  write_model(lower(pictures).model, folder + "/pictures_float.tflite");
   story.line("");
   story.head("2. Pictures: which of four shadings has the disk?");
   story.line(

@@ -61,6 +61,7 @@ void describe(CLI::App& app, Context& context) {
   add_inspect(app, context);
   add_eval(app, context);
   add_explain(app, context);
+  add_train(app, context);
   add_convert(app, context);
   add_quantize(app, context);
   add_tune(app, context);

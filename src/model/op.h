@@ -136,6 +136,7 @@ enum class OpCode : std::int32_t {
   // Only in graphs that are being trained (keras/lower.h); no file has them, and no plan runs them.
   kTrainBatchNorm = 100001,
   kTrainDropout = 100002,
+  kTrainFake = 100003,
 };
 
 std::string op_name(OpCode code);  // "CONV_2D"; "operator 999" when the code is not known
@@ -292,13 +293,19 @@ struct DropoutAttrs {
   bool operator==(const DropoutAttrs&) const = default;
 };
 
+// kTrainFake: the input as an integer file would hold it; `slot` says which scale (train/fake.h).
+struct TrainFakeAttrs {
+  std::int32_t slot = -1;
+  bool operator==(const TrainFakeAttrs&) const = default;
+};
+
 using Attrs =
     std::variant<NoAttrs, ConvAttrs, DepthwiseAttrs, FullyConnectedAttrs, TransposeConvAttrs,
                  PoolAttrs, AddAttrs, ActivationAttrs, ConcatAttrs, ReshapeAttrs, SoftmaxAttrs,
                  GatherAttrs, ReducerAttrs, SqueezeAttrs, StridedSliceAttrs, SplitAttrs, PackAttrs,
                  UnpackAttrs, CastAttrs, OutputTypeAttrs, ResizeAttrs, LeakyReluAttrs,
                  BlockSizeAttrs, SequenceLstmAttrs, BatchMatmulAttrs, MirrorPadAttrs, GeluAttrs,
-                 BatchNormAttrs, DropoutAttrs>;
+                 BatchNormAttrs, DropoutAttrs, TrainFakeAttrs>;
 
 struct Op {
   OpCode code = OpCode::kCustom;

@@ -1,0 +1,216 @@
+#include "train/matmul.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+namespace litegap {
+namespace {
+
+constexpr std::size_t kDepth = 256;    // of k at a time: a panel of B stays in the nearest cache
+constexpr std::size_t kSmall = 2048;   // multiplications; below, plain loops cost less
+constexpr std::size_t kMaxWidth = 32;  // floats of one panel of B
+
+// A tile of C: rows of A reach their element k at a[row * row_step + k * step].
+struct Tile {
+  const float* a = nullptr;
+  std::ptrdiff_t row_step = 0, step = 0;
+  const float* b = nullptr;
+  std::ptrdiff_t b_step = 0;
+  float* c = nullptr;
+  std::ptrdiff_t c_step = 0;
+  std::size_t depth = 0;
+};
+using TileFn = void (*)(const Tile&);
+
+struct Kernels {
+  std::size_t rows = 0, width = 0;         // of the largest tile
+  std::array<TileFn, 12> full{}, half{};  // [rows - 1]: width, width / 2
+};
+
+#if defined(__x86_64__)
+#define LITEGAP_TILE(NAME, TARGET, VECTOR, LANES)                                             \
+  typedef float VECTOR __attribute__((vector_size(LANES * 4), aligned(4), may_alias));        \
+  template <int kRows, int kVectors>                                                          \
+  __attribute__((target(TARGET))) void NAME(const Tile& t) {                                  \
+    VECTOR sum[kRows][kVectors];                                                              \
+    for (int r = 0; r < kRows; ++r)                                                           \
+      for (int v = 0; v < kVectors; ++v)                                                      \
+        sum[r][v] = *reinterpret_cast<const VECTOR*>(t.c + r * t.c_step + v * LANES);         \
+    const float* a = t.a;                                                                     \
+    const float* b = t.b;                                                                     \
+    for (std::size_t k = 0; k < t.depth; ++k, a += t.step, b += t.b_step) {                   \
+      VECTOR w[kVectors];                                                                     \
+      for (int v = 0; v < kVectors; ++v)                                                      \
+        w[v] = *reinterpret_cast<const VECTOR*>(b + v * LANES);                               \
+      for (int r = 0; r < kRows; ++r) {                                                       \
+        const VECTOR x = VECTOR{} + a[r * t.row_step];                                        \
+        for (int v = 0; v < kVectors; ++v) sum[r][v] = sum[r][v] + x * w[v];                  \
+      }                                                                                       \
+    }                                                                                         \
+    for (int r = 0; r < kRows; ++r)                                                           \
+      for (int v = 0; v < kVectors; ++v)                                                      \
+        *reinterpret_cast<VECTOR*>(t.c + r * t.c_step + v * LANES) = sum[r][v];               \
+  }
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC push_options
+#pragma GCC optimize("O3,fp-contract=fast")
+#else
+#pragma STDC FP_CONTRACT ON
+#endif
+LITEGAP_TILE(tile_avx2, "avx2,fma", Vector8, 8)
+LITEGAP_TILE(tile_avx512, "avx512f,avx512vl,avx512dq,avx512bw,prefer-vector-width=512", Vector16,
+             16)
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
+
+template <std::size_t... kRow>
+Kernels avx2_kernels(std::index_sequence<kRow...>) {
+  Kernels k;
+  k.rows = sizeof...(kRow);
+  k.width = 16;
+  ((k.full[kRow] = tile_avx2<static_cast<int>(kRow) + 1, 2>,
+    k.half[kRow] = tile_avx2<static_cast<int>(kRow) + 1, 1>),
+   ...);
+  return k;
+}
+template <std::size_t... kRow>
+Kernels avx512_kernels(std::index_sequence<kRow...>) {
+  Kernels k;
+  k.rows = sizeof...(kRow);
+  k.width = 32;
+  ((k.full[kRow] = tile_avx512<static_cast<int>(kRow) + 1, 2>,
+    k.half[kRow] = tile_avx512<static_cast<int>(kRow) + 1, 1>),
+   ...);
+  return k;
+}
+#endif
+
+const Kernels& best() {
+  static const Kernels kernels = [] {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw")) {
+      return avx512_kernels(std::make_index_sequence<12>());
+    }
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+      return avx2_kernels(std::make_index_sequence<6>());
+    }
+#endif
+    return Kernels{};
+  }();
+  return kernels;
+}
+
+template <class T>
+void plain(const Mat<T>& a, const Mat<T>& b, T* c, std::size_t c_stride, std::size_t m,
+           std::size_t n, std::size_t k) {
+  const std::size_t ar = a.transposed ? 1 : a.stride, ak = a.transposed ? a.stride : 1;
+  for (std::size_t i = 0; i < m; ++i) {
+    T* out = c + i * c_stride;
+    if (b.transposed) {
+      for (std::size_t j = 0; j < n; ++j) {
+        T sum = out[j];
+        for (std::size_t p = 0; p < k; ++p)
+          sum += a.data[i * ar + p * ak] * b.data[j * b.stride + p];
+        out[j] = sum;
+      }
+    } else {
+      for (std::size_t p = 0; p < k; ++p) {
+        const T x = a.data[i * ar + p * ak];
+        const T* row = b.data + p * b.stride;
+        for (std::size_t j = 0; j < n; ++j) out[j] += x * row[j];
+      }
+    }
+  }
+}
+
+// Columns [j, j + n) of op(B), rows [p, p + depth), as rows of `width` floats, zero-filled.
+void pack(const Mat<float>& b, std::size_t p, std::size_t depth, std::size_t j, std::size_t n,
+          std::size_t width, float* to) {
+  if (!b.transposed) {
+    for (std::size_t k = 0; k < depth; ++k) {
+      std::memcpy(to + k * width, b.data + (p + k) * b.stride + j, n * sizeof(float));
+      std::fill(to + k * width + n, to + (k + 1) * width, 0.0f);
+    }
+    return;
+  }
+  if (n < width) std::fill(to, to + depth * width, 0.0f);
+  for (std::size_t i = 0; i < n; ++i) {
+    const float* from = b.data + (j + i) * b.stride + p;
+    for (std::size_t k = 0; k < depth; ++k) to[k * width + i] = from[k];
+  }
+}
+
+void blocked(const Kernels& kernels, const Mat<float>& a, const Mat<float>& b, float* c,
+             std::size_t c_stride, std::size_t m, std::size_t n, std::size_t k) {
+  alignas(64) float panel[kDepth * kMaxWidth];
+  alignas(64) float edge[12 * kMaxWidth];
+  for (std::size_t p = 0; p < k; p += kDepth) {
+    const std::size_t depth = std::min(kDepth, k - p);
+    for (std::size_t j = 0; j < n;) {
+      const bool narrow = n - j <= kernels.width / 2;
+      const std::size_t width = narrow ? kernels.width / 2 : kernels.width;
+      const std::size_t count = std::min(width, n - j);
+      Tile t;
+      t.depth = depth;
+      t.b = b.data + p * b.stride + j;
+      t.b_step = static_cast<std::ptrdiff_t>(b.stride);
+      if (b.transposed || count < width) {
+        pack(b, p, depth, j, count, width, panel);
+        t.b = panel;
+        t.b_step = static_cast<std::ptrdiff_t>(width);
+      }
+      t.row_step = a.transposed ? 1 : static_cast<std::ptrdiff_t>(a.stride);
+      t.step = a.transposed ? static_cast<std::ptrdiff_t>(a.stride) : 1;
+      const auto& row_kernels = narrow ? kernels.half : kernels.full;
+      for (std::size_t i = 0; i < m; i += kernels.rows) {
+        const std::size_t rows = std::min(kernels.rows, m - i);
+        t.a = a.transposed ? a.data + p * a.stride + i : a.data + i * a.stride + p;
+        float* const out = c + i * c_stride + j;
+        if (count == width) {
+          t.c = out;
+          t.c_step = static_cast<std::ptrdiff_t>(c_stride);
+          row_kernels[rows - 1](t);
+          continue;
+        }
+        t.c = edge;
+        t.c_step = static_cast<std::ptrdiff_t>(width);
+        for (std::size_t r = 0; r < rows; ++r) {
+          std::memcpy(edge + r * width, out + r * c_stride, count * sizeof(float));
+          std::fill(edge + r * width + count, edge + (r + 1) * width, 0.0f);
+        }
+        row_kernels[rows - 1](t);
+        for (std::size_t r = 0; r < rows; ++r)
+          std::memcpy(out + r * c_stride, edge + r * width, count * sizeof(float));
+      }
+      j += count;
+    }
+  }
+}
+
+}  // namespace
+
+template <>
+void matmul(Mat<double> a, Mat<double> b, double* c, std::size_t c_stride, std::size_t m,
+            std::size_t n, std::size_t k) {
+  plain(a, b, c, c_stride, m, n, k);
+}
+
+template <>
+void matmul(Mat<float> a, Mat<float> b, float* c, std::size_t c_stride, std::size_t m,
+            std::size_t n, std::size_t k) {
+  const Kernels& kernels = best();
+  if (kernels.rows == 0 || m * n * k < kSmall) {
+    plain(a, b, c, c_stride, m, n, k);
+  } else {
+    blocked(kernels, a, b, c, c_stride, m, n, k);
+  }
+}
+
+}  // namespace litegap
