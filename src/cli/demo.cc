@@ -185,9 +185,9 @@ void picture_step(const std::string& folder, const Dataset& train, const Dataset
   save(train, folder + "/pictures_train.npz");
   save(test, folder + "/pictures_test.npz");
   const std::string architecture = sequential_json(
-      {16, 16, 1}, {conv2d_json(12, 3, "relu"), max_pool_json(2), conv2d_json(16, 3, "relu"),
-                    max_pool_json(2), conv2d_json(24, 3, "relu"), global_average_json(),
-                    dense_json(kPictureClasses, "softmax")});
+      {16, 16, 1},
+      {conv2d_json(12, 3, "relu"), max_pool_json(2), conv2d_json(16, 3, "relu"), max_pool_json(2),
+       conv2d_json(24, 3, "relu"), global_average_json(), dense_json(kPictureClasses, "softmax")});
   FitOptions options;
   options.loss.kind = LossKind::kSparseCrossEntropy;
   options.epochs = 24;
@@ -197,7 +197,8 @@ void picture_step(const std::string& folder, const Dataset& train, const Dataset
   options.seed = 3;
   options.progress = context.progress();
   const double start = seconds_now();
-  const KerasModel pictures = trained(read_keras_json(architecture, "pictures", {3}), train, options);
+  const KerasModel pictures =
+      trained(read_keras_json(architecture, "pictures", {3}), train, options);
   context.clear_progress();
   write_model(lower(pictures).model, folder + "/pictures_float.tflite");
   story.line("");

@@ -108,7 +108,8 @@ void ask_teacher(const std::string& path, const Dataset& data, Dataset& to, Cont
     for (std::size_t r = 0; r < v.size(); r += classes) {
       const float peak = *std::max_element(&v[r], &v[r] + classes);
       double sum = 0;
-      for (std::size_t c = 0; c < classes; ++c) sum += std::exp(static_cast<double>(v[r + c] - peak));
+      for (std::size_t c = 0; c < classes; ++c)
+        sum += std::exp(static_cast<double>(v[r + c] - peak));
       for (std::size_t c = 0; c < classes; ++c)
         v[r + c] = static_cast<float>(std::exp(static_cast<double>(v[r + c] - peak)) / sum);
     }
@@ -141,13 +142,14 @@ LossOptions loss_of_arguments(const TrainArguments& a, const Subject& s, const D
     const bool numbers =
         data.labels && data.labels->elements() == data.count * targets_per_sample(o, out);
     if (!numbers) o.kind = LossKind::kCrossEntropy;
-    decisions.push_back({"crossentropy", numbers ? "of class numbers" : "of distributions",
-                         "that is the shape of y", {}});
+    decisions.push_back({"crossentropy",
+                         numbers ? "of class numbers" : "of distributions",
+                         "that is the shape of y",
+                         {}});
   }
   if (o.from_logits) {
-    decisions.push_back({"output", "taken as logits",
-                         "the model does not end in the activation of this loss",
-                         {}});
+    decisions.push_back(
+        {"output", "taken as logits", "the model does not end in the activation of this loss", {}});
   }
   return o;
 }
@@ -174,12 +176,14 @@ Json to_json(const EpochReport& e) {
 
 std::string text_of(const TrainArguments& a, const FitResult& r, double seconds,
                     const std::vector<Decision>& decisions) {
-  std::string text = fmt::format("{}: {} of {} epochs in {:.1f} s\n", a.out, r.epochs.size(), a.epochs, seconds);
+  std::string text =
+      fmt::format("{}: {} of {} epochs in {:.1f} s\n", a.out, r.epochs.size(), a.epochs, seconds);
   const auto line = [](const char* name, const EpochReport& e) {
     std::string s = fmt::format("  {}: loss {:.6g}", name, e.loss);
     if (e.accuracy >= 0) s += fmt::format(", {:.1f} % right", 100 * e.accuracy);
     if (e.validation_loss >= 0) s += fmt::format("; validation loss {:.6g}", e.validation_loss);
-    if (e.validation_accuracy >= 0) s += fmt::format(", {:.1f} % right", 100 * e.validation_accuracy);
+    if (e.validation_accuracy >= 0)
+      s += fmt::format(", {:.1f} % right", 100 * e.validation_accuracy);
     return s + "\n";
   };
   if (!r.epochs.empty()) text += line("first epoch", r.epochs.front());
@@ -264,8 +268,8 @@ void add_fit_flags(CLI::App& verb, TrainArguments& a) {
   verb.add_option("--loss", a.loss, "what is made small")
       ->type_name("NAME")
       ->capture_default_str()
-      ->check(CLI::IsMember({"mse", "mae", "huber", "binary-crossentropy", "crossentropy", "kl",
-                             "distill"}));
+      ->check(CLI::IsMember(
+          {"mse", "mae", "huber", "binary-crossentropy", "crossentropy", "kl", "distill"}));
   verb.add_option("--optimizer", a.optimizer, "with Keras's defaults (momentum: SGD with 0.9)")
       ->type_name("NAME")
       ->capture_default_str()
@@ -302,10 +306,10 @@ void add_fit_flags(CLI::App& verb, TrainArguments& a) {
 
 void add_train(CLI::App& app, Context& context) {
   auto a = std::make_shared<TrainArguments>();
-  CLI::App* verb = add_verb(app, "train",
-                            "trains a model from a Keras architecture, or a .tflite further",
-                            "litegap train dense.json --data xy.npz --loss mse --optimizer sgd "
-                            "--epochs 100 -o float.tflite");
+  CLI::App* verb =
+      add_verb(app, "train", "trains a model from a Keras architecture, or a .tflite further",
+               "litegap train dense.json --data xy.npz --loss mse --optimizer sgd "
+               "--epochs 100 -o float.tflite");
   verb->add_option("model", a->model,
                    "architecture or model: JSON, .keras, .h5, or a float .tflite")
       ->type_name("MODEL");
@@ -316,8 +320,7 @@ void add_train(CLI::App& app, Context& context) {
       ->type_name("T")
       ->check(CLI::PositiveNumber);
   add_fit_flags(*verb, *a);
-  verb->add_flag("--qat", a->qat,
-                 "train with the rounding of an int8 file, and write that file");
+  verb->add_flag("--qat", a->qat, "train with the rounding of an int8 file, and write that file");
   verb->add_flag("--learned-steps", a->learned_steps,
                  "with --qat: step sizes follow their gradients after the first epoch");
   verb->add_flag("--resume", a->resume,

@@ -66,6 +66,7 @@ std::string op_name(OpCode code) {
   if (i < kNames.size()) return kNames[i];
   if (code == OpCode::kTrainBatchNorm) return "BATCH_NORM (training)";
   if (code == OpCode::kTrainDropout) return "DROPOUT (training)";
+  if (code == OpCode::kTrainFake) return "FAKE_QUANT (training)";
   return "operator " + std::to_string(static_cast<std::int32_t>(code));
 }
 

@@ -411,6 +411,7 @@ struct OptionsWriter {
   }
   WrittenOptions operator()(const BatchNormAttrs&) const { training_only(); }
   WrittenOptions operator()(const DropoutAttrs&) const { training_only(); }
+  WrittenOptions operator()(const TrainFakeAttrs&) const { training_only(); }
   [[noreturn]] void training_only() const {
     throw Error(op_name(code) + ": exists only while training; no file can hold it");
   }

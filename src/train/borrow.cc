@@ -22,9 +22,7 @@ Array like(const Array& a, const std::vector<std::int32_t>& v) {
   return Array::of<std::int32_t>(a.shape(), v);
 }
 
-bool is_integer(const Array& a) {
-  return a.dtype() == DType::kInt32 || a.dtype() == DType::kInt64;
-}
+bool is_integer(const Array& a) { return a.dtype() == DType::kInt32 || a.dtype() == DType::kInt64; }
 
 // The dimension that holds the batch grows or shrinks until the elements fit.
 void fit_reshape(std::vector<std::int32_t>& dims, std::size_t elements, int file_batch, int batch) {

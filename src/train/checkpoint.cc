@@ -33,13 +33,13 @@ std::vector<double> numbers(const NamedArrays& all, const std::string& name, std
 
 void write_checkpoint(const std::string& path, Trainer& trainer, const Checkpoint& c) {
   NamedArrays all;
-  all.push_back({"state", row<double>({static_cast<double>(trainer.optimizer().iterations), c.best,
-                                       static_cast<double>(c.best_epoch),
-                                       static_cast<double>(c.waited)})});
+  all.push_back(
+      {"state", row<double>({static_cast<double>(trainer.optimizer().iterations), c.best,
+                             static_cast<double>(c.best_epoch), static_cast<double>(c.waited)})});
   std::vector<double> epochs;
   for (const EpochReport& e : c.epochs)
-    epochs.insert(epochs.end(), {e.loss, e.learning_rate, e.validation_loss, e.accuracy,
-                                 e.validation_accuracy});
+    epochs.insert(epochs.end(),
+                  {e.loss, e.learning_rate, e.validation_loss, e.accuracy, e.validation_accuracy});
   all.push_back({"epochs", row(epochs)});
   const auto& weights = trainer.weights().value;
   for (std::size_t i = 0; i < weights.size(); ++i)

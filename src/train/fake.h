@@ -39,10 +39,10 @@ enum class FakeKind : std::uint8_t { kActivation, kWeights, kBias };
 // One place of the graph whose values are rounded.
 struct FakeSlot {
   FakeKind kind = FakeKind::kActivation;
-  int tensor = -1;                // of the float model
-  int axis = -1;                  // weights: the axis of channels; -1 = one scale
+  int tensor = -1;                       // of the float model
+  int axis = -1;                         // weights: the axis of channels; -1 = one scale
   int data_slot = -1, weight_slot = -1;  // bias: whose scales make its own
-  Quant quant;                    // empty: values pass as they are
+  Quant quant;                           // empty: values pass as they are
   // Of the last batch, written while training.
   float batch_min = 0, batch_max = 0;
   std::size_t batch_values = 0;
@@ -50,8 +50,8 @@ struct FakeSlot {
   // The range has settled, and cuts values as in the file.  Gradients pass even so while the range
   // follows the values: it runs behind them, and an output that has to grow would get none.
   bool cuts = false;
-  bool learn = false;      // step_grad is wanted
-  double step_grad = 0;    // learned step size: d loss / d scale
+  bool learn = false;    // step_grad is wanted
+  double step_grad = 0;  // learned step size: d loss / d scale
 };
 
 }  // namespace litegap

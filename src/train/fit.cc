@@ -72,8 +72,8 @@ std::size_t Trainer::count_right(const Tape<float>& tape) const {
     const float* row = x + r * classes;
     const auto best = std::max_element(row, row + classes) - row;
     const float* t = batch_targets_.data() + r * (sparse ? 1 : classes);
-    const auto truth = sparse ? static_cast<std::ptrdiff_t>(t[0])
-                              : std::max_element(t, t + classes) - t;
+    const auto truth =
+        sparse ? static_cast<std::ptrdiff_t>(t[0]) : std::max_element(t, t + classes) - t;
     right += best == truth ? 1 : 0;
   }
   return right;
@@ -116,18 +116,18 @@ double Trainer::evaluate(const Samples& samples, std::size_t begin, std::size_t 
     Tape<float>& t = tape(count);
     fill(t, samples, rows.data());
     t.forward();
-    sum += static_cast<double>(count) *
-           loss_of<float>(options_.loss, site_.logits, t.value(site_.tensor),
-                          t.shape(site_.tensor), batch_targets_.data(), nullptr);
+    sum += static_cast<double>(count) * loss_of<float>(options_.loss, site_.logits,
+                                                       t.value(site_.tensor), t.shape(site_.tensor),
+                                                       batch_targets_.data(), nullptr);
     right += count_right(t);
   }
   mode_.training = true;
   const auto n = static_cast<double>(end - begin);
   if (accuracy != nullptr)
-    *accuracy = static_cast<double>(right) /
-                (n * static_cast<double>(options_.loss.kind == LossKind::kSparseCrossEntropy
-                                             ? samples.target_size
-                                             : 1));
+    *accuracy =
+        static_cast<double>(right) /
+        (n * static_cast<double>(
+                 options_.loss.kind == LossKind::kSparseCrossEntropy ? samples.target_size : 1));
   return sum / n;
 }
 
@@ -162,16 +162,15 @@ bool epoch_pass(Trainer& trainer, const Samples& samples, std::size_t n, int epo
     sum += loss * static_cast<double>(count);
     right += trainer.right();
     if (o.after_step) o.after_step();
-    const double done = (static_cast<double>(epoch) +
-                         static_cast<double>(at + count) / static_cast<double>(n)) /
-                        static_cast<double>(o.epochs);
+    const double done =
+        (static_cast<double>(epoch) + static_cast<double>(at + count) / static_cast<double>(n)) /
+        static_cast<double>(o.epochs);
     report_progress(o.progress, "training", done);
     if (o.stop && o.stop()) return false;
   }
   report->loss = sum / static_cast<double>(n);
   if (classifies(o.loss.kind)) {
-    const std::size_t each =
-        o.loss.kind == LossKind::kSparseCrossEntropy ? samples.target_size : 1;
+    const std::size_t each = o.loss.kind == LossKind::kSparseCrossEntropy ? samples.target_size : 1;
     report->accuracy = static_cast<double>(right) / static_cast<double>(n * each);
   }
   return true;

@@ -40,8 +40,8 @@ struct FitOptions {
 
 struct EpochReport {
   double loss = 0;
-  double learning_rate = 0;      // of the last step
-  double validation_loss = -1;   // -1: no validation
+  double learning_rate = 0;                        // of the last step
+  double validation_loss = -1;                     // -1: no validation
   double accuracy = -1, validation_accuracy = -1;  // of classifiers
 };
 

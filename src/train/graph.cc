@@ -38,9 +38,7 @@ int batch_of(const Model& model) {
 }
 
 // Float operands that are no weights: what a padding or a clipping needs.
-bool is_setting(OpCode code, std::size_t input) {
-  return code == OpCode::kPadV2 && input == 2;
-}
+bool is_setting(OpCode code, std::size_t input) { return code == OpCode::kPadV2 && input == 2; }
 
 }  // namespace
 

@@ -38,8 +38,7 @@ Point binary(bool logits, double x, double t) {
   }
   const double p = std::clamp(x, kEpsilon, 1 - kEpsilon);
   const bool inside = p == x;
-  return {-t * std::log(p) - (1 - t) * std::log(1 - p),
-          inside ? (p - t) / (p * (1 - p)) : 0.0};
+  return {-t * std::log(p) - (1 - t) * std::log(1 - p), inside ? (p - t) / (p * (1 - p)) : 0.0};
 }
 
 // The mean over rows of -sum t log softmax(x); targets are weights of classes or a class number.
@@ -116,7 +115,8 @@ double kl(const T* output, std::size_t rows, std::size_t classes, const float* t
     const auto x = static_cast<double>(output[i]);
     const double p = std::clamp(x, kEpsilon, 1.0);
     sum += t * std::log(t / p);
-    if (grad != nullptr) grad[i] = static_cast<T>(p == x ? -t / p / static_cast<double>(rows) : 0.0);
+    if (grad != nullptr)
+      grad[i] = static_cast<T>(p == x ? -t / p / static_cast<double>(rows) : 0.0);
   }
   return sum / static_cast<double>(rows);
 }

@@ -27,33 +27,32 @@ struct Tile {
 using TileFn = void (*)(const Tile&);
 
 struct Kernels {
-  std::size_t rows = 0, width = 0;         // of the largest tile
+  std::size_t rows = 0, width = 0;        // of the largest tile
   std::array<TileFn, 12> full{}, half{};  // [rows - 1]: width, width / 2
 };
 
 #if defined(__x86_64__)
-#define LITEGAP_TILE(NAME, TARGET, VECTOR, LANES)                                             \
-  typedef float VECTOR __attribute__((vector_size(LANES * 4), aligned(4), may_alias));        \
-  template <int kRows, int kVectors>                                                          \
-  __attribute__((target(TARGET))) void NAME(const Tile& t) {                                  \
-    VECTOR sum[kRows][kVectors];                                                              \
-    for (int r = 0; r < kRows; ++r)                                                           \
-      for (int v = 0; v < kVectors; ++v)                                                      \
-        sum[r][v] = *reinterpret_cast<const VECTOR*>(t.c + r * t.c_step + v * LANES);         \
-    const float* a = t.a;                                                                     \
-    const float* b = t.b;                                                                     \
-    for (std::size_t k = 0; k < t.depth; ++k, a += t.step, b += t.b_step) {                   \
-      VECTOR w[kVectors];                                                                     \
-      for (int v = 0; v < kVectors; ++v)                                                      \
-        w[v] = *reinterpret_cast<const VECTOR*>(b + v * LANES);                               \
-      for (int r = 0; r < kRows; ++r) {                                                       \
-        const VECTOR x = VECTOR{} + a[r * t.row_step];                                        \
-        for (int v = 0; v < kVectors; ++v) sum[r][v] = sum[r][v] + x * w[v];                  \
-      }                                                                                       \
-    }                                                                                         \
-    for (int r = 0; r < kRows; ++r)                                                           \
-      for (int v = 0; v < kVectors; ++v)                                                      \
-        *reinterpret_cast<VECTOR*>(t.c + r * t.c_step + v * LANES) = sum[r][v];               \
+#define LITEGAP_TILE(NAME, TARGET, VECTOR, LANES)                                                \
+  typedef float VECTOR __attribute__((vector_size(LANES * 4), aligned(4), may_alias));           \
+  template <int kRows, int kVectors>                                                             \
+  __attribute__((target(TARGET))) void NAME(const Tile& t) {                                     \
+    VECTOR sum[kRows][kVectors];                                                                 \
+    for (int r = 0; r < kRows; ++r)                                                              \
+      for (int v = 0; v < kVectors; ++v)                                                         \
+        sum[r][v] = *reinterpret_cast<const VECTOR*>(t.c + r * t.c_step + v * LANES);            \
+    const float* a = t.a;                                                                        \
+    const float* b = t.b;                                                                        \
+    for (std::size_t k = 0; k < t.depth; ++k, a += t.step, b += t.b_step) {                      \
+      VECTOR w[kVectors];                                                                        \
+      for (int v = 0; v < kVectors; ++v) w[v] = *reinterpret_cast<const VECTOR*>(b + v * LANES); \
+      for (int r = 0; r < kRows; ++r) {                                                          \
+        const VECTOR x = VECTOR{} + a[r * t.row_step];                                           \
+        for (int v = 0; v < kVectors; ++v) sum[r][v] = sum[r][v] + x * w[v];                     \
+      }                                                                                          \
+    }                                                                                            \
+    for (int r = 0; r < kRows; ++r)                                                              \
+      for (int v = 0; v < kVectors; ++v)                                                         \
+        *reinterpret_cast<VECTOR*>(t.c + r * t.c_step + v * LANES) = sum[r][v];                  \
   }
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC push_options

@@ -103,13 +103,19 @@ Step<T> pair(const Node<T>& n, F f, A da, B db) {
   return step;
 }
 
-#define LITEGAP_PAIR(NAME, F, DA, DB)                                  \
-  template <class T>                                                   \
-  Step<T> NAME(const Node<T>& n) {                                     \
-    return pair(                                                       \
-        n, [](T a, T b) -> T { return F; },                            \
-        [](T a, T b) -> T { (void)a, (void)b; return DA; },            \
-        [](T a, T b) -> T { (void)a, (void)b; return DB; });           \
+#define LITEGAP_PAIR(NAME, F, DA, DB)       \
+  template <class T>                        \
+  Step<T> NAME(const Node<T>& n) {          \
+    return pair(                            \
+        n, [](T a, T b) -> T { return F; }, \
+        [](T a, T b) -> T {                 \
+          (void)a, (void)b;                 \
+          return DA;                        \
+        },                                  \
+        [](T a, T b) -> T {                 \
+          (void)a, (void)b;                 \
+          return DB;                        \
+        });                                 \
   }
 
 LITEGAP_PAIR(make_add, a + b, T(1), T(1))

@@ -32,8 +32,7 @@ Step<T> make_fully_connected(const Node<T>& n) {
       for (std::size_t r = 0; r < rows; ++r)
         for (std::size_t j = 0; j < out; ++j) dbias[j] += y.grad[r * out + j];
     }
-    if (w.grad != nullptr)
-      matmul<T>({y.grad, out, true}, {x.value, in}, w.grad, in, out, in, rows);
+    if (w.grad != nullptr) matmul<T>({y.grad, out, true}, {x.value, in}, w.grad, in, out, in, rows);
     if (x.grad != nullptr) matmul<T>({y.grad, out}, {w.value, in}, x.grad, in, rows, in, out);
   };
   return s;
@@ -89,14 +88,14 @@ Step<T> make_batch_matmul(const Node<T>& n) {
         matmul<T>({up, cols}, {w.value + wo[i], ws, !a.adj_y}, x.grad + xo[i], xs, rows, depth,
                   cols);
       if (x.grad != nullptr && a.adj_x)
-        matmul<T>({w.value + wo[i], ws, a.adj_y}, {up, cols, true}, x.grad + xo[i], xs, depth,
-                  rows, cols);
+        matmul<T>({w.value + wo[i], ws, a.adj_y}, {up, cols, true}, x.grad + xo[i], xs, depth, rows,
+                  cols);
       if (w.grad != nullptr && !a.adj_y)
         matmul<T>({x.value + xo[i], xs, !a.adj_x}, {up, cols}, w.grad + wo[i], ws, depth, cols,
                   rows);
       if (w.grad != nullptr && a.adj_y)
-        matmul<T>({up, cols, true}, {x.value + xo[i], xs, a.adj_x}, w.grad + wo[i], ws, cols,
-                  depth, rows);
+        matmul<T>({up, cols, true}, {x.value + xo[i], xs, a.adj_x}, w.grad + wo[i], ws, cols, depth,
+                  rows);
     }
   };
   return s;

@@ -65,8 +65,8 @@ std::vector<Moves> trace(const Node<T>& n, const std::vector<bool>& moves, bool*
     out[o] = Array::zeros(dtype, b.outputs[o]);
     outs.push_back(out[o].mutable_data());
   }
-  Array scratch = Array::zeros(DType::kUint8,
-                               {static_cast<std::int32_t>(b.kernel->scratch_bytes()) + 1});
+  Array scratch =
+      Array::zeros(DType::kUint8, {static_cast<std::int32_t>(b.kernel->scratch_bytes()) + 1});
   b.kernel->run({ins.data(), outs.data(), scratch.mutable_data(), nullptr});
   std::vector<Moves> all;
   *padded = false;
@@ -86,8 +86,8 @@ std::vector<Moves> trace(const Node<T>& n, const std::vector<bool>& moves, bool*
         *padded = true;
         continue;
       }
-      const auto i = static_cast<std::size_t>(
-          std::upper_bound(first.begin(), first.end(), c) - first.begin() - 1);
+      const auto i = static_cast<std::size_t>(std::upper_bound(first.begin(), first.end(), c) -
+                                              first.begin() - 1);
       auto& runs = by_input[i].runs;
       const std::size_t from = c - first[i];
       if (!runs.empty() && runs.back().to + runs.back().count == e &&
@@ -192,8 +192,8 @@ Step<T> gather(const Node<T>& n, std::size_t axis, std::size_t batch_dims) {
         for (std::size_t i = 0; i < picks; ++i) {
           const T at = index.value[b * picks + i];
           if (!(at >= 0 && at < static_cast<T>(rows)))
-            fail("{}: index {} is outside of the table's {} rows", label,
-                 static_cast<double>(at), rows);
+            fail("{}: index {} is outside of the table's {} rows", label, static_cast<double>(at),
+                 rows);
           put((((b * outer + o) * rows) + static_cast<std::size_t>(at)) * inner,
               ((b * outer + o) * picks + i) * inner);
         }
@@ -219,9 +219,9 @@ template <class T>
 Step<T> make_gather(const Node<T>& n) {
   const auto& a = n.template attrs<GatherAttrs>();
   const auto rank = static_cast<std::int32_t>(n.in[0].shape.size());
-  const auto batch =
-      a.batch_dims < 0 ? a.batch_dims + static_cast<std::int32_t>(n.in[1].shape.size())
-                       : a.batch_dims;
+  const auto batch = a.batch_dims < 0
+                         ? a.batch_dims + static_cast<std::int32_t>(n.in[1].shape.size())
+                         : a.batch_dims;
   return gather(n, static_cast<std::size_t>(a.axis < 0 ? a.axis + rank : a.axis),
                 static_cast<std::size_t>(batch));
 }

@@ -64,9 +64,8 @@ Step<T> make_still(const Node<T>& n) {
   step.forward = [=] {
     for (std::size_t i = 0; i < in.size(); ++i) {
       if (!in[i].present) continue;
-      with_type(s->in[i].dtype(), label, [&](auto type) {
-        convert<decltype(type)>(in[i].value, in[i].count, s->ins[i]);
-      });
+      with_type(s->in[i].dtype(), label,
+                [&](auto type) { convert<decltype(type)>(in[i].value, in[i].count, s->ins[i]); });
     }
     s->borrowed.kernel->run({s->ins.data(), s->outs.data(), s->scratch.mutable_data(), nullptr});
     for (std::size_t i = 0; i < out.size(); ++i) {
@@ -83,11 +82,12 @@ Step<T> make_still(const Node<T>& n) {
 std::vector<StepRow> still_steps() {
   std::vector<StepRow> rows;
   for (const OpCode code :
-       {OpCode::kEqual, OpCode::kNotEqual, OpCode::kLess, OpCode::kLessEqual, OpCode::kGreater,
-        OpCode::kGreaterEqual, OpCode::kLogicalAnd, OpCode::kLogicalOr, OpCode::kLogicalNot,
-        OpCode::kCast, OpCode::kFloor, OpCode::kCeil, OpCode::kRound, OpCode::kFloorDiv,
-        OpCode::kFloorMod, OpCode::kArgMax, OpCode::kArgMin, OpCode::kOneHot, OpCode::kFill,
-        OpCode::kRange, OpCode::kShape, OpCode::kReduceAny, OpCode::kCumsum}) {
+       {OpCode::kEqual,      OpCode::kNotEqual,     OpCode::kLess,       OpCode::kLessEqual,
+        OpCode::kGreater,    OpCode::kGreaterEqual, OpCode::kLogicalAnd, OpCode::kLogicalOr,
+        OpCode::kLogicalNot, OpCode::kCast,         OpCode::kFloor,      OpCode::kCeil,
+        OpCode::kRound,      OpCode::kFloorDiv,     OpCode::kFloorMod,   OpCode::kArgMax,
+        OpCode::kArgMin,     OpCode::kOneHot,       OpCode::kFill,       OpCode::kRange,
+        OpCode::kShape,      OpCode::kReduceAny,    OpCode::kCumsum}) {
     if (kernel_row(code) != nullptr)
       rows.push_back({code, make_still<float>, make_still<double>, false});
   }

@@ -26,22 +26,32 @@ Step<T> curve(const Node<T>& n, F f, D slope) {
   return s;
 }
 
-#define LITEGAP_CURVE(NAME, F, SLOPE)                                     \
-  template <class T>                                                      \
-  Step<T> NAME(const Node<T>& n) {                                        \
-    return curve(n, [](T x) -> T { return F; }, [](T x, T y) -> T { (void)x, (void)y; return SLOPE; }); \
+#define LITEGAP_CURVE(NAME, F, SLOPE)  \
+  template <class T>                   \
+  Step<T> NAME(const Node<T>& n) {     \
+    return curve(                      \
+        n, [](T x) -> T { return F; }, \
+        [](T x, T y) -> T {            \
+          (void)x, (void)y;            \
+          return SLOPE;                \
+        });                            \
   }
 
 LITEGAP_CURVE(make_relu, x > 0 ? x : T(0), x > 0 ? T(1) : T(0))
-LITEGAP_CURVE(make_relu6, x < 0 ? T(0) : x > 6 ? T(6) : x, x > 0 && x < 6 ? T(1) : T(0))
-LITEGAP_CURVE(make_relu_n1, x < -1 ? T(-1) : x > 1 ? T(1) : x, x > -1 && x < 1 ? T(1) : T(0))
-LITEGAP_CURVE(make_relu_01, x < 0 ? T(0) : x > 1 ? T(1) : x, x > 0 && x < 1 ? T(1) : T(0))
+LITEGAP_CURVE(make_relu6, x<0 ? T(0) : x> 6 ? T(6) : x, x > 0 && x < 6 ? T(1) : T(0))
+LITEGAP_CURVE(make_relu_n1, x<-1 ? T(-1) : x> 1 ? T(1) : x, x > -1 && x < 1 ? T(1) : T(0))
+LITEGAP_CURVE(make_relu_01, x<0 ? T(0) : x> 1 ? T(1) : x, x > 0 && x < 1 ? T(1) : T(0))
 LITEGAP_CURVE(make_elu, x > 0 ? x : std::expm1(x), x > 0 ? T(1) : y + T(1))
-LITEGAP_CURVE(make_hard_swish, x <= -3 ? T(0) : x >= 3 ? x : x * (x + 3) / 6,
-              x <= -3 ? T(0) : x >= 3 ? T(1) : (2 * x + 3) / 6)
+LITEGAP_CURVE(make_hard_swish,
+              x <= -3  ? T(0)
+              : x >= 3 ? x
+                       : x * (x + 3) / 6,
+              x <= -3  ? T(0)
+              : x >= 3 ? T(1)
+                       : (2 * x + 3) / 6)
 LITEGAP_CURVE(make_logistic,
               x >= 0 ? T(1) / (T(1) + std::exp(-x)) : std::exp(x) / (T(1) + std::exp(x)),
-              y * (T(1) - y))
+              y*(T(1) - y))
 LITEGAP_CURVE(make_tanh, std::tanh(x), T(1) - y * y)
 LITEGAP_CURVE(make_exp, std::exp(x), y)
 LITEGAP_CURVE(make_log, std::log(x), T(1) / x)

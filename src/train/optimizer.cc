@@ -40,10 +40,10 @@ void clip(const OptimizerOptions& o, const std::vector<bool>& trainable,
 }  // namespace
 
 double learning_rate_at(const OptimizerOptions& o, std::uint64_t step) {
-  const double base =
-      o.learning_rate > 0 || o.schedule.kind == ScheduleKind::kCosine ? o.learning_rate
-      : o.kind == OptimizerKind::kSgd                                 ? 0.01
-                                                                      : 0.001;
+  const double base = o.learning_rate > 0 || o.schedule.kind == ScheduleKind::kCosine
+                          ? o.learning_rate
+                      : o.kind == OptimizerKind::kSgd ? 0.01
+                                                      : 0.001;
   const Schedule& s = o.schedule;
   const auto at = static_cast<double>(step);
   switch (s.kind) {
@@ -72,13 +72,13 @@ double learning_rate_at(const OptimizerOptions& o, std::uint64_t step) {
   return base;
 }
 
-Optimizer::Optimizer(const OptimizerOptions& options, const TrainGraph& graph)
-    : options_(options) {
+Optimizer::Optimizer(const OptimizerOptions& options, const TrainGraph& graph) : options_(options) {
   const OptimizerOptions& o = options_;
   std::size_t count = 0;
   if (o.kind == OptimizerKind::kSgd) count = o.momentum > 0 ? 1 : 0;
   if (o.kind == OptimizerKind::kAdam || o.kind == OptimizerKind::kAdamW) count = 2;
-  if (o.kind == OptimizerKind::kRmsprop) count = 1 + (o.centered ? 1 : 0) + (o.momentum > 0 ? 1 : 0);
+  if (o.kind == OptimizerKind::kRmsprop)
+    count = 1 + (o.centered ? 1 : 0) + (o.momentum > 0 ? 1 : 0);
   slots.resize(count);
   for (const TrainParameter& p : graph.parameters) {
     const Tensor& t = graph.model.main().tensors[static_cast<std::size_t>(p.tensor)];
@@ -93,14 +93,12 @@ void Optimizer::step(Weights<float>& weights) {
   const auto rate = static_cast<float>(learning_rate());
   ++iterations;
   const auto t = static_cast<double>(iterations);
-  const auto alpha = static_cast<float>(static_cast<double>(rate) *
-                                        std::sqrt(1 - std::pow(o.beta2, t)) /
-                                        (1 - std::pow(o.beta1, t)));
+  const auto alpha = static_cast<float>(
+      static_cast<double>(rate) * std::sqrt(1 - std::pow(o.beta2, t)) / (1 - std::pow(o.beta1, t)));
   const auto eps = static_cast<float>(o.epsilon), momentum = static_cast<float>(o.momentum);
   const auto up1 = static_cast<float>(1 - o.beta1), up2 = static_cast<float>(1 - o.beta2);
   const auto rho = static_cast<float>(o.rho), up = static_cast<float>(1 - o.rho);
-  const double decay =
-      o.weight_decay.value_or(o.kind == OptimizerKind::kAdamW ? 0.004 : 0.0);
+  const double decay = o.weight_decay.value_or(o.kind == OptimizerKind::kAdamW ? 0.004 : 0.0);
   for (std::size_t p = 0; p < weights.value.size(); ++p) {
     if (!trainable_[p]) continue;
     float* const w = weights.value[p].data();

@@ -40,7 +40,7 @@ struct OptimizerOptions {
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-7;
   double rho = 0.9;
   bool centered = false;
-  std::optional<double> weight_decay;  // AdamW's default is 0.004
+  std::optional<double> weight_decay;                          // AdamW's default is 0.004
   double clip_value = 0, clip_norm = 0, global_clip_norm = 0;  // 0 = none; one of them
 };
 

@@ -67,7 +67,8 @@ class Observers {
     for (std::size_t t = 0; t < n; ++t) {
       const auto& c = model.main().tensors[t].constant;
       if (!c || c->dtype() != DType::kFloat32 || c->empty()) continue;
-      const auto [low, high] = std::minmax_element(c->span<float>().begin(), c->span<float>().end());
+      const auto [low, high] =
+          std::minmax_element(c->span<float>().begin(), c->span<float>().end());
       ranges_.min[t] = *low;
       ranges_.max[t] = *high;
     }
@@ -146,8 +147,8 @@ std::vector<std::string> moved(const Model& model, std::vector<FakeSlot>& slots,
     if (s.kind != FakeKind::kActivation || s.quant.empty()) continue;
     const std::size_t t = z(s.tensor);
     const float width = after.max[t] - after.min[t];
-    const float change = std::max(std::fabs(after.min[t] - before.min[t]),
-                                  std::fabs(after.max[t] - before.max[t]));
+    const float change =
+        std::max(std::fabs(after.min[t] - before.min[t]), std::fabs(after.max[t] - before.max[t]));
     s.cuts = change <= 0.02f * width;
     if (!s.cuts) names.push_back(model.main().tensors[t].name);
   }
@@ -235,7 +236,8 @@ QatResult qat(const Model& float_model, const Dataset& data, const QatOptions& o
   r.model = quantize_static(r.float_model, r.ranges, options.quantization).model;
   if (!r.unsettled.empty()) {
     r.fit.decisions.push_back(
-        {"ranges", fmt::format("{} still moving", r.unsettled.size()),
+        {"ranges",
+         fmt::format("{} still moving", r.unsettled.size()),
          fmt::format("the range of {} changed by more than 2 % in the last epoch; more epochs or a "
                      "smaller learning rate let it settle",
                      r.unsettled.front()),

@@ -31,9 +31,9 @@ struct QatOptions {
 
 struct QatResult {
   FitResult fit;
-  Model float_model;  // trained weights, not rounded
-  Model model;        // the int8 file
-  Ranges ranges;      // by tensor of the float model
+  Model float_model;                         // trained weights, not rounded
+  Model model;                               // the int8 file
+  Ranges ranges;                             // by tensor of the float model
   double fake_loss = 0, fake_accuracy = -1;  // of the fake-quantized graph on all samples
   std::vector<std::string> unsettled;        // tensors whose range moved over 2 % in the last epoch
 };

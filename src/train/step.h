@@ -27,12 +27,12 @@ struct FakeSlot;  // train/fake.h
 
 // What a running step may look at; the owner of a tape changes it between runs.
 struct TapeMode {
-  bool training = true;          // batch statistics and dropout
+  bool training = true;           // batch statistics and dropout
   bool update_statistics = true;  // moving mean and variance follow
   // The moving variance of images takes n / (n - 1) times the batch's, as the fused kernel behind
   // tf_keras has it; Keras 3 takes the batch's.
   bool unbiased_variance = false;
-  std::uint64_t seed = 1, step = 0;  // of dropout
+  std::uint64_t seed = 1, step = 0;        // of dropout
   std::vector<FakeSlot>* fakes = nullptr;  // of quantization-aware training
 };
 
@@ -85,18 +85,19 @@ struct StepRow {
 };
 
 // The families; tape.cc joins them.
-std::vector<StepRow> conv_steps();         // convolutions
-std::vector<StepRow> dense_steps();        // FULLY_CONNECTED, BATCH_MATMUL
-std::vector<StepRow> pool_steps();         // and RESIZE_BILINEAR
-std::vector<StepRow> unary_steps();        // curves
-std::vector<StepRow> binary_steps();       // two operands, broadcast; SELECT
+std::vector<StepRow> conv_steps();    // convolutions
+std::vector<StepRow> dense_steps();   // FULLY_CONNECTED, BATCH_MATMUL
+std::vector<StepRow> pool_steps();    // and RESIZE_BILINEAR
+std::vector<StepRow> unary_steps();   // curves
+std::vector<StepRow> binary_steps();  // two operands, broadcast; SELECT
 std::vector<StepRow> reduce_steps();
-std::vector<StepRow> norm_steps();         // softmax, batch normalization, dropout …
-std::vector<StepRow> move_steps();         // elements go elsewhere unchanged
-std::vector<StepRow> fake_steps();         // rounding to an integer file's grid
-std::vector<StepRow> still_steps();        // comparisons, casts …: values without gradients
+std::vector<StepRow> norm_steps();   // softmax, batch normalization, dropout …
+std::vector<StepRow> move_steps();   // elements go elsewhere unchanged
+std::vector<StepRow> fake_steps();   // rounding to an integer file's grid
+std::vector<StepRow> still_steps();  // comparisons, casts …: values without gradients
 
-#define LITEGAP_STEP(CODE, MAKE) StepRow{OpCode::CODE, MAKE<float>, MAKE<double>, true}
+#define LITEGAP_STEP(CODE, MAKE) \
+  StepRow { OpCode::CODE, MAKE<float>, MAKE<double>, true }
 
 // ---- fused activations ----------------------------------------------------------------------
 template <class T>

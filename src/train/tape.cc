@@ -11,9 +11,9 @@ namespace {
 const std::map<OpCode, StepRow>& table() {
   static const std::map<OpCode, StepRow> all = [] {
     std::map<OpCode, StepRow> m;
-    for (const auto& family : {conv_steps(), dense_steps(), pool_steps(), unary_steps(),
-                               binary_steps(), reduce_steps(), norm_steps(), move_steps(),
-                               fake_steps(), still_steps()}) {
+    for (const auto& family :
+         {conv_steps(), dense_steps(), pool_steps(), unary_steps(), binary_steps(), reduce_steps(),
+          norm_steps(), move_steps(), fake_steps(), still_steps()}) {
       for (const StepRow& row : family) m.emplace(row.code, row);
     }
     return m;
@@ -304,8 +304,8 @@ Tape<T>::Tape(const TrainGraph& graph, Weights<T>& weights, int batch, const Tap
   for (std::size_t t = 0; t < n; ++t) {
     if (!placed[t] || (options.seed >= 0 && root[z(options.seed)] == static_cast<int>(t))) continue;
     const int when = places[t].first < 0 ? input_clear : places[t].last;
-    clears[z(std::min(when, ops))].push_back({grad_arena_.data() + places[t].offset,
-                                             places[t].count});
+    clears[z(std::min(when, ops))].push_back(
+        {grad_arena_.data() + places[t].offset, places[t].count});
   }
   Back start;
   start.clear = clears[z(ops)];

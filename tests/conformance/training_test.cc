@@ -29,12 +29,18 @@ LossOptions loss_from(const Json& j) {
   LossOptions o;
   const std::string name = j.at("class_name");
   const Json& config = j.at("config");
-  if (name == "MeanSquaredError") o.kind = LossKind::kMeanSquared;
-  else if (name == "Huber") o.kind = LossKind::kHuber;
-  else if (name == "SparseCategoricalCrossentropy") o.kind = LossKind::kSparseCrossEntropy;
-  else if (name == "CategoricalCrossentropy") o.kind = LossKind::kCrossEntropy;
-  else if (name == "KLDivergence") o.kind = LossKind::kKlDivergence;
-  else fail("loss {}", name);
+  if (name == "MeanSquaredError")
+    o.kind = LossKind::kMeanSquared;
+  else if (name == "Huber")
+    o.kind = LossKind::kHuber;
+  else if (name == "SparseCategoricalCrossentropy")
+    o.kind = LossKind::kSparseCrossEntropy;
+  else if (name == "CategoricalCrossentropy")
+    o.kind = LossKind::kCrossEntropy;
+  else if (name == "KLDivergence")
+    o.kind = LossKind::kKlDivergence;
+  else
+    fail("loss {}", name);
   o.from_logits = config.value("from_logits", false);
   o.delta = config.value("delta", 1.0);
   return o;
@@ -44,10 +50,10 @@ OptimizerOptions optimizer_from(const Json& j) {
   OptimizerOptions o;
   const std::string name = j.at("class_name");
   const Json& c = j.at("set_options");
-  o.kind = name == "SGD"       ? OptimizerKind::kSgd
-           : name == "Adam"    ? OptimizerKind::kAdam
-           : name == "AdamW"   ? OptimizerKind::kAdamW
-                               : OptimizerKind::kRmsprop;
+  o.kind = name == "SGD"     ? OptimizerKind::kSgd
+           : name == "Adam"  ? OptimizerKind::kAdam
+           : name == "AdamW" ? OptimizerKind::kAdamW
+                             : OptimizerKind::kRmsprop;
   o.momentum = c.value("momentum", 0.0);
   o.nesterov = c.value("nesterov", false);
   o.centered = c.value("centered", false);
@@ -108,8 +114,8 @@ void expect_weights(const std::string& name, const Json& train, const KerasModel
     const KerasVariable* found = nullptr;
     for (const KerasVariable& v : model.variables) {
       const std::string layer = w.at("layer");
-      const bool same = v.layer == layer || (v.layer.size() > layer.size() &&
-                                             v.layer.ends_with("/" + layer));
+      const bool same =
+          v.layer == layer || (v.layer.size() > layer.size() && v.layer.ends_with("/" + layer));
       if (same && v.index == w.at("index_in_layer").get<int>()) found = &v;
     }
     if (found == nullptr && at < model.variables.size()) found = &model.variables[at];
@@ -119,8 +125,8 @@ void expect_weights(const std::string& name, const Json& train, const KerasModel
     double peak = 0, worst = 0;
     for (std::size_t i = 0; i < wanted->elements(); ++i) {
       peak = std::max<double>(peak, std::fabs(wanted->span<float>()[i]));
-      worst = std::max<double>(
-          worst, std::fabs(wanted->span<float>()[i] - found->value.span<float>()[i]));
+      worst = std::max<double>(worst,
+                               std::fabs(wanted->span<float>()[i] - found->value.span<float>()[i]));
     }
     EXPECT_LE(worst, 1e-3 * peak + 1e-7) << name << " " << key << " peak " << peak;
   }

@@ -47,8 +47,8 @@ TEST(Optimizer, StepsByHand) {
   adam.kind = OptimizerKind::kAdam;
   adam.learning_rate = 0.1;
   adam.epsilon = 1;  // m = 0.2, v = 0.004: alpha = 0.1 sqrt(0.001) / 0.1
-  EXPECT_NEAR(walk(adam, {2})[0],
-              1 - 0.2 * (0.1 * std::sqrt(0.001) / 0.1) / (std::sqrt(0.004) + 1), 1e-6);
+  EXPECT_NEAR(walk(adam, {2})[0], 1 - 0.2 * (0.1 * std::sqrt(0.001) / 0.1) / (std::sqrt(0.004) + 1),
+              1e-6);
   adam.kind = OptimizerKind::kAdamW;
   adam.weight_decay = 0.5;  // w is 0.95 first
   EXPECT_NEAR(walk(adam, {2})[0],

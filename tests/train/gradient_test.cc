@@ -11,7 +11,7 @@ namespace {
 
 struct Case {
   Net net;
-  double low = -2, high = 2;                // of the inputs
+  double low = -2, high = 2;  // of the inputs
   bool training = true;
   std::map<int, std::vector<double>> fixed;  // inputs that are no variables
 };
@@ -28,9 +28,9 @@ void check(Case& c, const std::string& name, int batch) {
     if (!tensor.constant || tensor.dtype != DType::kFloat32 || tensor.shape.empty()) continue;
     bool statistic = false;
     for (const Op& op : net.g().ops)
-      statistic = statistic || (op.code == OpCode::kTrainBatchNorm &&
-                                (op.inputs[3] == static_cast<int>(t) ||
-                                 op.inputs[4] == static_cast<int>(t)));
+      statistic = statistic ||
+                  (op.code == OpCode::kTrainBatchNorm &&
+                   (op.inputs[3] == static_cast<int>(t) || op.inputs[4] == static_cast<int>(t)));
     graph.parameters.push_back({static_cast<int>(t), !statistic});
   }
   for (const int output : net.g().ops.back().outputs) {
@@ -42,8 +42,8 @@ void check(Case& c, const std::string& name, int batch) {
     Random random(99);
     for (const int t : net.g().inputs) {
       for (std::size_t i = 0; i < tape.count(t); ++i)
-        tape.value(t)[i] = c.fixed.count(t) ? c.fixed[t][i % c.fixed[t].size()]
-                                            : random.uniform(c.low, c.high);
+        tape.value(t)[i] =
+            c.fixed.count(t) ? c.fixed[t][i % c.fixed[t].size()] : random.uniform(c.low, c.high);
     }
     std::vector<double> up(tape.count(output));
     for (double& u : up) u = random.uniform(-1, 1);
@@ -113,8 +113,8 @@ Case conv(int groups, int dilation, int stride, Padding padding, Activation acti
   const int k = dilation * 2 + 1;
   const int h = padding == Padding::kSame ? (6 + stride - 1) / stride : (6 - k) / stride + 1;
   const int w = padding == Padding::kSame ? (5 + stride - 1) / stride : (5 - k) / stride + 1;
-  c.net.op(OpCode::kConv2d, a,
-           {x, c.net.constant({6, 3, 3, 4 / groups}), c.net.constant({6})}, {2, h, w, 6});
+  c.net.op(OpCode::kConv2d, a, {x, c.net.constant({6, 3, 3, 4 / groups}), c.net.constant({6})},
+           {2, h, w, 6});
   return c;
 }
 
@@ -195,8 +195,8 @@ Cases all_cases() {
     for (const int dilation : {1, 2})
       for (const Padding p : {Padding::kSame, Padding::kValid})
         add(OpCode::kConv2d, [=] { return conv(groups, dilation, 1, p, Activation::kNone); });
-  for (const Activation a : {Activation::kRelu, Activation::kRelu6, Activation::kReluN1To1,
-                             Activation::kTanh})
+  for (const Activation a :
+       {Activation::kRelu, Activation::kRelu6, Activation::kReluN1To1, Activation::kTanh})
     add(OpCode::kConv2d, [=] { return conv(1, 1, 2, Padding::kSame, a); });
   add(OpCode::kConv2d, [] {  // pointwise: no windows are copied
     Case c;
@@ -220,8 +220,8 @@ Cases all_cases() {
   add(OpCode::kFullyConnected, [] {  // flattens
     Case c;
     const int x = c.net.input({2, 3, 4});
-    c.net.op(OpCode::kFullyConnected, FullyConnectedAttrs{},
-             {x, c.net.constant({5, 12}), -1}, {2, 5});
+    c.net.op(OpCode::kFullyConnected, FullyConnectedAttrs{}, {x, c.net.constant({5, 12}), -1},
+             {2, 5});
     return c;
   });
   for (const bool x : {false, true})
@@ -234,16 +234,16 @@ Cases all_cases() {
   }
   for (const auto& [align, half] : {std::pair{false, false}, {true, false}, {false, true}}) {
     const ResizeAttrs a{align, half};
-    add(OpCode::kResizeBilinear,
-        [=] { return move(OpCode::kResizeBilinear, a, {{5, 7}}, {2, 3, 4, 2}, {2, 5, 7, 2}); });
+    add(OpCode::kResizeBilinear, [=] {
+      return move(OpCode::kResizeBilinear, a, {{5, 7}}, {2, 3, 4, 2}, {2, 5, 7, 2});
+    });
     add(OpCode::kResizeNearestNeighbor, [=] {
       return move(OpCode::kResizeNearestNeighbor, a, {{5, 7}}, {2, 3, 4, 2}, {2, 5, 7, 2});
     });
   }
-  for (const OpCode code :
-       {OpCode::kRelu, OpCode::kReluN1To1, OpCode::kRelu0To1, OpCode::kElu, OpCode::kLogistic,
-        OpCode::kTanh, OpCode::kExp, OpCode::kSquare, OpCode::kAbs, OpCode::kNeg, OpCode::kSin,
-        OpCode::kCos})
+  for (const OpCode code : {OpCode::kRelu, OpCode::kReluN1To1, OpCode::kRelu0To1, OpCode::kElu,
+                            OpCode::kLogistic, OpCode::kTanh, OpCode::kExp, OpCode::kSquare,
+                            OpCode::kAbs, OpCode::kNeg, OpCode::kSin, OpCode::kCos})
     add(code, [=] { return unary(code); });
   add(OpCode::kRelu6, [] { return unary(OpCode::kRelu6, NoAttrs{}, -2, 9); });
   add(OpCode::kHardSwish, [] { return unary(OpCode::kHardSwish, NoAttrs{}, -5, 5); });
@@ -255,8 +255,8 @@ Cases all_cases() {
   add(OpCode::kSoftmax, [] { return unary(OpCode::kSoftmax, SoftmaxAttrs{1.5f}); });
   add(OpCode::kLogSoftmax, [] { return unary(OpCode::kLogSoftmax); });
   add(OpCode::kL2Normalization, [] { return unary(OpCode::kL2Normalization, ActivationAttrs{}); });
-  for (const Shape& other : {Shape{2, 3, 4}, Shape{4}, Shape{3, 1}, Shape{1}, Shape{1, 3, 4},
-                             Shape{2, 1, 4}}) {
+  for (const Shape& other :
+       {Shape{2, 3, 4}, Shape{4}, Shape{3, 1}, Shape{1}, Shape{1, 3, 4}, Shape{2, 1, 4}}) {
     add(OpCode::kAdd, [=] { return binary(OpCode::kAdd, other, AddAttrs{Activation::kRelu}); });
     add(OpCode::kSub, [=] { return binary(OpCode::kSub, other, AddAttrs{}); });
     add(OpCode::kMul, [=] { return binary(OpCode::kMul, other, ActivationAttrs{}); });
@@ -266,7 +266,8 @@ Cases all_cases() {
     add(OpCode::kSquaredDifference,
         [=] { return binary(OpCode::kSquaredDifference, other, NoAttrs{}); });
     add(OpCode::kPow, [=] { return binary(OpCode::kPow, other, NoAttrs{}, 0.5, 2); });
-    if (other[0] != 2) add(OpCode::kPrelu, [=] { return binary(OpCode::kPrelu, other, NoAttrs{}); });
+    if (other[0] != 2)
+      add(OpCode::kPrelu, [=] { return binary(OpCode::kPrelu, other, NoAttrs{}); });
   }
   for (const OpCode code : {OpCode::kSelect, OpCode::kSelectV2})
     add(code, [=] {
@@ -288,8 +289,9 @@ Cases all_cases() {
   }
   add(OpCode::kTrainDropout, [] { return unary(OpCode::kTrainDropout, DropoutAttrs{0.4f}); });
   add(OpCode::kTrainDropout, [] { return unary(OpCode::kTrainDropout, DropoutAttrs{0.4f, {1}}); });
-  add(OpCode::kTranspose,
-      [] { return move(OpCode::kTranspose, NoAttrs{}, {{0, 2, 1}}, {2, 3, 4}, {2, 4, 3}); });
+  add(OpCode::kTranspose, [] {
+    return move(OpCode::kTranspose, NoAttrs{}, {{0, 2, 1}}, {2, 3, 4}, {2, 4, 3});
+  });
   add(OpCode::kSlice, [] {
     return move(OpCode::kSlice, NoAttrs{}, {{0, 1, 0}, {2, 2, -1}}, {2, 3, 4}, {2, 2, 4});
   });
@@ -313,8 +315,9 @@ Cases all_cases() {
   add(OpCode::kReshape, [] {
     return move(OpCode::kReshape, ReshapeAttrs{}, {{2, 12}}, {2, 3, 4}, {2, 12});
   });
-  add(OpCode::kSqueeze,
-      [] { return move(OpCode::kSqueeze, SqueezeAttrs{{1}}, {}, {2, 1, 4}, {2, 4}); });
+  add(OpCode::kSqueeze, [] {
+    return move(OpCode::kSqueeze, SqueezeAttrs{{1}}, {}, {2, 1, 4}, {2, 4});
+  });
   add(OpCode::kConcatenation, [] {
     Case c;
     const int x = c.net.input({2, 3}), y = c.net.input({2, 2});

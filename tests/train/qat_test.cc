@@ -1,5 +1,7 @@
 // Quantization-aware training: the grid, the frozen single weight, and that the file does what was
 // trained.
+#include "train/qat.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -7,7 +9,6 @@
 #include "keras/keras.h"
 #include "run/metrics.h"
 #include "train/demo_data.h"
-#include "train/qat.h"
 
 namespace litegap {
 namespace {
