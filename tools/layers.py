@@ -4,7 +4,7 @@
 usage: layers.py SRC | --self-test
 
 Fails on an include that the table below does not allow, on a room the table does not know, on a
-cycle between rooms, on the generated schema outside tflite/, on printing or reading the environment
+cycle between rooms, on two types of one name in headers (the linker would mix them up), on the generated schema outside tflite/, on printing or reading the environment
 outside cli/ and base/, and on mutable variables at namespace level.  Warns about long files.
 Tested by --self-test.
 """
@@ -35,6 +35,7 @@ MAY_INCLUDE = {
 DOORS = {"cli", "base"}  # may print, read the environment and keep what a signal handler needs
 SCHEMA = "tflite/schema_generated.h"
 TALK = re.compile(r"\bstd::(?:cout|cerr|clog)\b|\b(?:std::)?(?:printf|fprintf|puts|getenv)\s*\(")
+TYPE = re.compile(r"^(?:class|struct|enum class) (\w+)(?: final)?\s*(?::(?!:)[^;{]*)?\{", re.M)  # at the left margin
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.M)
 # A line at the left margin that declares a variable: TYPE name = …; or TYPE name{…}; or TYPE name;
 VARIABLE = re.compile(
@@ -96,7 +97,7 @@ def cycle(arrows):
 
 
 def check(src):
-    faults, arrows = [], set()
+    faults, arrows, types = [], set(), {}
     complain = lambda where, what: faults.append(f"{where}: {what}")
     for path in sorted(p for p in Path(src).rglob("*") if p.suffix in {".h", ".cc", ".inc"}):
         parts = path.relative_to(src).parts
@@ -105,6 +106,11 @@ def check(src):
             complain(name, f"{parts[0]} is not a room")
             continue
         check_file(path, parts[0], name, complain, arrows)
+        if path.suffix == ".h":
+            for kind in TYPE.findall(strip(path.read_text(encoding="utf-8"), keep_strings=False)):
+                if kind in types:
+                    complain(name, f"defines {kind}, as {types[kind]} does")
+                types.setdefault(kind, name)
     if loop := cycle(arrows):
         complain("src", "cycle between rooms: " + " -> ".join(loop))
     return faults
@@ -124,6 +130,8 @@ def self_test():
         "data/env.cc": ('auto f() { return getenv("HOME"); }\n', "prints or reads"),
         "cli/talk.cc": ('void f() { std::printf("x"); }\n', ""),
         "run/snprintf.cc": ('void f(char* p) { snprintf(p, 1, "x"); }\n', ""),
+        "data/twin_a.h": ("struct Twin {\n  int a;\n};\nstruct Later;\n", ""),
+        "data/twin_b.h": ("class Twin : public A {\n};\nstruct Later {\n};\n", "defines Twin, as src/data/twin_a.h does"),
         "train/global.cc": ("static int counter = 0;\n", "mutable variable"),
     }
     with tempfile.TemporaryDirectory() as folder:

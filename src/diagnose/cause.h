@@ -46,7 +46,7 @@ struct Bench {
   World now;                             // after the edits convicted so far
   Outcome measured;                      // of `now`
   const Dataset* calibration = nullptr;  // --calibration, bound to the quantized model
-  Technique float_technique, quant_technique;
+  FileTechnique float_technique, quant_technique;
   const Match* match = nullptr;  // from here on only for causes in the file
   const std::map<int, Array>* weights = nullptr;
   std::vector<Decision>* decisions = nullptr;

@@ -44,7 +44,7 @@ struct Fixed {
 
 struct Explanation {
   ModelPtr fl, qt;
-  Technique float_technique, quant_technique;
+  FileTechnique float_technique, quant_technique;
   std::string data_path;
   std::size_t samples = 0;
   std::vector<std::string> inputs;

@@ -135,7 +135,7 @@ class Census {
     pairs_ += simulated_pairs(g, producer);
   }
 
-  void decide(Technique& t) const {
+  void decide(FileTechnique& t) const {
     std::vector<int> kinds;
     for (int k = kFloat16; k < kKinds; ++k) {
       if (elements_[k] > 0) kinds.push_back(k);
@@ -258,7 +258,7 @@ class Census {
     return n;
   }
 
-  void add_notes(Technique& t) const {
+  void add_notes(FileTechnique& t) const {
     const auto note = [&](std::string text) { t.notes.push_back(std::move(text)); };
     if (t.name == "float32" && floats_ == 0)
       note("no float and no quantized tensors: plain integer arithmetic");
@@ -306,8 +306,8 @@ class Census {
 
 }  // namespace
 
-Technique identify(const Model& model) {
-  Technique t;
+FileTechnique identify(const Model& model) {
+  FileTechnique t;
   Census census;
   for (const Graph& g : model.graphs) census.add(g);
   census.decide(t);

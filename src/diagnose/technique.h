@@ -8,7 +8,7 @@
 
 namespace litegap {
 
-struct Technique {
+struct FileTechnique {
   // float32, float16, dynamic-range, weight-only-int8, weight-only-int4, static-int8, static-uint8,
   // int16x8, mixed
   std::string name;
@@ -18,6 +18,6 @@ struct Technique {
   std::vector<std::string> notes;  // one sentence each: what is unusual or worth knowing
 };
 
-Technique identify(const Model& model);
+FileTechnique identify(const Model& model);
 
 }  // namespace litegap

@@ -57,12 +57,12 @@ int positive_axis(int axis, int rank) {
   return axis < 0 ? axis + rank : axis;
 }
 
-std::string Builder::fresh(const std::string& stem) {
+std::string GraphBuilder::fresh(const std::string& stem) {
   const int n = names_[stem]++;
   return n == 0 ? stem : fmt::format("{}_{}", stem, n);
 }
 
-int Builder::input(const std::string& name, Shape shape, DType dtype) {
+int GraphBuilder::input(const std::string& name, Shape shape, DType dtype) {
   Tensor t;
   t.name = fresh(name);
   t.dtype = dtype;
@@ -75,7 +75,7 @@ int Builder::input(const std::string& name, Shape shape, DType dtype) {
   return graph.inputs.back();
 }
 
-int Builder::constant(Array value, const std::string& name) {
+int GraphBuilder::constant(Array value, const std::string& name) {
   Tensor t;
   t.name = fresh(name.empty() ? scope + "/Const" : name);
   t.dtype = value.dtype();
@@ -86,28 +86,28 @@ int Builder::constant(Array value, const std::string& name) {
   return static_cast<int>(graph.tensors.size()) - 1;
 }
 
-int Builder::scalar(float value) { return constant(Array::of<float>({}, {value})); }
+int GraphBuilder::scalar(float value) { return constant(Array::of<float>({}, {value})); }
 
-int Builder::floats(const std::vector<float>& values, Shape shape) {
+int GraphBuilder::floats(const std::vector<float>& values, Shape shape) {
   if (shape.empty()) shape = {static_cast<std::int32_t>(values.size())};
   return constant(Array::of<float>(std::move(shape), values));
 }
 
-int Builder::ints(const std::vector<std::int32_t>& values) {
+int GraphBuilder::ints(const std::vector<std::int32_t>& values) {
   const auto found = ints_.find(values);
   if (found != ints_.end()) return found->second;
   return ints_[values] =
              constant(Array::of<std::int32_t>({static_cast<std::int32_t>(values.size())}, values));
 }
 
-int Builder::int_scalar(std::int32_t value) {
+int GraphBuilder::int_scalar(std::int32_t value) {
   const auto found = int_scalars_.find({value});
   if (found != int_scalars_.end()) return found->second;
   return int_scalars_[{value}] = constant(Array::of<std::int32_t>({}, {value}));
 }
 
-std::vector<int> Builder::emit_many(OpCode code, std::vector<int> inputs,
-                                    const std::vector<Shape>& out, Attrs attrs, DType dtype) {
+std::vector<int> GraphBuilder::emit_many(OpCode code, std::vector<int> inputs,
+                                         const std::vector<Shape>& out, Attrs attrs, DType dtype) {
   if (graph.ops.size() >= kMostOps) fail("{}: more than {} operators", scope, kMostOps);
   Op op;
   op.code = code;
@@ -135,24 +135,26 @@ std::vector<int> Builder::emit_many(OpCode code, std::vector<int> inputs,
   return result;
 }
 
-int Builder::emit(OpCode code, std::vector<int> inputs, Shape out, Attrs attrs, DType dtype) {
+int GraphBuilder::emit(OpCode code, std::vector<int> inputs, Shape out, Attrs attrs, DType dtype) {
   return emit_many(code, std::move(inputs), {std::move(out)}, std::move(attrs), dtype)[0];
 }
 
-int Builder::unary(OpCode code, int x) { return emit(code, {x}, shape(x), NoAttrs{}, dtype(x)); }
+int GraphBuilder::unary(OpCode code, int x) {
+  return emit(code, {x}, shape(x), NoAttrs{}, dtype(x));
+}
 
-int Builder::binary(OpCode code, int a, int b) {
+int GraphBuilder::binary(OpCode code, int a, int b) {
   const DType type = is_comparison(code) ? DType::kBool : dtype(a);
   return emit(code, {a, b}, broadcast_shape(shape(a), shape(b)), binary_attrs(code), type);
 }
 
-int Builder::select(int condition, int a, int b) {
+int GraphBuilder::select(int condition, int a, int b) {
   return emit(OpCode::kSelectV2, {condition, a, b},
               broadcast_shape(shape(condition), broadcast_shape(shape(a), shape(b))), NoAttrs{},
               dtype(a));
 }
 
-int Builder::reshape(int x, Shape to) {
+int GraphBuilder::reshape(int x, Shape to) {
   if (to == shape(x)) return x;
   if (shape_elements(to) != shape_elements(shape(x))) {
     fail("{}: shape {} cannot become {}", scope, shape_text(shape(x)), shape_text(to));
@@ -166,7 +168,7 @@ int Builder::reshape(int x, Shape to) {
   return emit(OpCode::kReshape, {x, operand}, std::move(to), ReshapeAttrs{open}, dtype(x));
 }
 
-int Builder::transpose(int x, const std::vector<int>& perm) {
+int GraphBuilder::transpose(int x, const std::vector<int>& perm) {
   Shape out;
   bool same = true;
   for (std::size_t d = 0; d < perm.size(); ++d) {
@@ -177,7 +179,7 @@ int Builder::transpose(int x, const std::vector<int>& perm) {
   return emit(OpCode::kTranspose, {x, ints({perm.begin(), perm.end()})}, out, NoAttrs{}, dtype(x));
 }
 
-int Builder::reduce(OpCode code, int x, std::vector<int> axes, bool keep) {
+int GraphBuilder::reduce(OpCode code, int x, std::vector<int> axes, bool keep) {
   Shape out;
   for (int& a : axes) a = positive_axis(a, rank(x));
   std::sort(axes.begin(), axes.end());
@@ -189,7 +191,7 @@ int Builder::reduce(OpCode code, int x, std::vector<int> axes, bool keep) {
   return emit(code, {x, ints({axes.begin(), axes.end()})}, out, ReducerAttrs{keep}, dtype(x));
 }
 
-int Builder::concat(const std::vector<int>& parts, int axis) {
+int GraphBuilder::concat(const std::vector<int>& parts, int axis) {
   if (parts.size() == 1) return parts[0];
   axis = positive_axis(axis, rank(parts[0]));
   Shape out = shape(parts[0]);
@@ -212,7 +214,7 @@ int Builder::concat(const std::vector<int>& parts, int axis) {
   return emit(OpCode::kConcatenation, parts, out, ConcatAttrs{axis}, dtype(parts[0]));
 }
 
-int Builder::slice(int x, int axis, int begin, int end, int step) {
+int GraphBuilder::slice(int x, int axis, int begin, int end, int step) {
   const auto r = static_cast<std::size_t>(rank(x)), a = static_cast<std::size_t>(axis);
   const int n = shape(x)[a];
   if (begin < 0 || end > n || begin >= end) {
@@ -233,7 +235,7 @@ int Builder::slice(int x, int axis, int begin, int end, int step) {
               StridedSliceAttrs{.begin_mask = whole, .end_mask = whole}, dtype(x));
 }
 
-std::vector<int> Builder::split(int x, int axis, int parts) {
+std::vector<int> GraphBuilder::split(int x, int axis, int parts) {
   if (parts == 1) return {x};
   Shape out = shape(x);
   auto& n = out[static_cast<std::size_t>(axis)];
@@ -256,7 +258,7 @@ std::vector<std::int32_t> pad_pairs(const std::vector<std::pair<int, int>>& pads
 }
 }  // namespace
 
-int Builder::pad(int x, const std::vector<std::pair<int, int>>& pads) {
+int GraphBuilder::pad(int x, const std::vector<std::pair<int, int>>& pads) {
   Shape out = shape(x);
   const auto flat = pad_pairs(pads, out);
   if (out == shape(x)) return x;
@@ -265,7 +267,7 @@ int Builder::pad(int x, const std::vector<std::pair<int, int>>& pads) {
   return emit(OpCode::kPad, {x, operand}, out, NoAttrs{}, dtype(x));
 }
 
-int Builder::pad_value(int x, const std::vector<std::pair<int, int>>& pads, float value) {
+int GraphBuilder::pad_value(int x, const std::vector<std::pair<int, int>>& pads, float value) {
   Shape out = shape(x);
   const auto flat = pad_pairs(pads, out);
   if (out == shape(x)) return x;
@@ -274,7 +276,7 @@ int Builder::pad_value(int x, const std::vector<std::pair<int, int>>& pads, floa
   return emit(OpCode::kPadV2, {x, operand, scalar(value)}, out, NoAttrs{}, dtype(x));
 }
 
-int Builder::tile(int x, const std::vector<int>& times) {
+int GraphBuilder::tile(int x, const std::vector<int>& times) {
   Shape out = shape(x);
   bool same = true;
   for (std::size_t d = 0; d < out.size(); ++d) {
@@ -285,12 +287,12 @@ int Builder::tile(int x, const std::vector<int>& times) {
   return emit(OpCode::kTile, {x, ints({times.begin(), times.end()})}, out, NoAttrs{}, dtype(x));
 }
 
-int Builder::cast(int x, DType to) {
+int GraphBuilder::cast(int x, DType to) {
   if (dtype(x) == to) return x;
   return emit(OpCode::kCast, {x}, shape(x), CastAttrs{dtype(x), to}, to);
 }
 
-int Builder::softmax(int x, int axis) {
+int GraphBuilder::softmax(int x, int axis) {
   const int r = rank(x);
   axis = positive_axis(axis, r);
   if (axis == r - 1) return emit(OpCode::kSoftmax, {x}, shape(x), SoftmaxAttrs{1.0f});
@@ -301,7 +303,7 @@ int Builder::softmax(int x, int axis) {
   return transpose(emit(OpCode::kSoftmax, {turned}, shape(turned), SoftmaxAttrs{1.0f}), perm);
 }
 
-int Builder::matmul(int a, int b, bool adj_x, bool adj_y) {
+int GraphBuilder::matmul(int a, int b, bool adj_x, bool adj_y) {
   Shape sa = shape(a), sb = shape(b);
   if (sa.size() < 2 || sb.size() < 2)
     fail("{}: operands of {} and {}", scope, shape_text(sa), shape_text(sb));
@@ -317,14 +319,14 @@ int Builder::matmul(int a, int b, bool adj_x, bool adj_y) {
   return emit(OpCode::kBatchMatmul, {a, b}, out, BatchMatmulAttrs{adj_x, adj_y});
 }
 
-int Builder::gather(int table, int indices, int axis) {
+int GraphBuilder::gather(int table, int indices, int axis) {
   Shape out(shape(table).begin(), shape(table).begin() + axis);
   out.insert(out.end(), shape(indices).begin(), shape(indices).end());
   out.insert(out.end(), shape(table).begin() + axis + 1, shape(table).end());
   return emit(OpCode::kGather, {table, indices}, out, GatherAttrs{axis, 0}, dtype(table));
 }
 
-int Builder::fully_connected(int x, int weights, int bias) {
+int GraphBuilder::fully_connected(int x, int weights, int bias) {
   Shape out = shape(x);
   if (out.empty() || out.back() != shape(weights)[1]) {
     fail("{}: input {} and weights {}", scope, shape_text(out), shape_text(shape(weights)));
@@ -337,7 +339,7 @@ int Builder::fully_connected(int x, int weights, int bias) {
   return emit(OpCode::kFullyConnected, inputs, out, attrs);
 }
 
-int Builder::resize(OpCode code, int x, int height, int width, bool align, bool half) {
+int GraphBuilder::resize(OpCode code, int x, int height, int width, bool align, bool half) {
   const Shape out = {shape(x)[0], height, width, shape(x)[3]};
   return emit(code, {x, ints({height, width})}, out, ResizeAttrs{align, half});
 }

@@ -1,6 +1,6 @@
 // Building a graph operator by operator: shapes, constants and names in one place.
 //
-//   Builder b(1);
+//   GraphBuilder b(1);
 //   int x = b.input("x", {1, 4}, DType::kFloat32);
 //   int y = b.add(x, b.scalar(1.0f));        // RELU(x + 1):
 //   int z = b.unary(OpCode::kRelu, y);       // fused by finish() where the format can
@@ -16,7 +16,7 @@
 
 namespace litegap {
 
-class Builder {
+class GraphBuilder {
  public:
   Graph graph;
   bool fold_constants = false;  // RESHAPE of a constant is a constant

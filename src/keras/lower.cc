@@ -46,7 +46,7 @@ DType input_type(const KerasLayer& layer) {
 
 // Replaces {"$": [layer, node, tensor]} by {"$": index} and collects the values.
 template <class Find>
-Json resolve(const Json& v, Find find, std::vector<Value>& values) {
+Json resolve(const Json& v, Find find, std::vector<LayerValue>& values) {
   if (v.is_array()) {
     Json list = Json::array();
     for (const Json& item : v) list.push_back(resolve(item, find, values));
@@ -109,7 +109,7 @@ int LayerCall::raw(std::size_t i) const {
   return values[i].tensor;
 }
 
-std::optional<Value> LayerCall::tensor(const char* key) const {
+std::optional<LayerValue> LayerCall::tensor(const char* key) const {
   if (!kwargs.is_object() || !kwargs.contains(key)) return {};
   const Json& v = kwargs[key];
   if (!v.is_object() || !v.contains("$")) return {};
@@ -210,7 +210,7 @@ float Lowerer::regularizer(const KerasLayer& layer, const std::string& role,
   return c.contains(which) && c[which].is_number() ? c[which].get<float>() : 0;
 }
 
-int Lowerer::weight(const KerasLayer& layer, const Weight& w) {
+int Lowerer::weight(const KerasLayer& layer, const LayerWeight& w) {
   const std::string full = layer.path + "/" + w.name;
   const auto known = constants_.find(full);
   if (known != constants_.end()) {
@@ -279,8 +279,8 @@ int Lowerer::weight(const KerasLayer& layer, const Weight& w) {
 }
 
 // ---- the walk -----------------------------------------------------------------------------------
-std::vector<Value> Lowerer::call_layer(const KerasLayer& layer, const KerasCall& call,
-                                       std::vector<Value> values) {
+std::vector<LayerValue> Lowerer::call_layer(const KerasLayer& layer, const KerasCall& call,
+                                            std::vector<LayerValue> values) {
   if (layer.graph) {
     if (values.size() < layer.graph->inputs.size()) {
       refuse(layer, "is called with {} tensors, expected {}", values.size(),
@@ -298,7 +298,7 @@ std::vector<Value> Lowerer::call_layer(const KerasLayer& layer, const KerasCall&
   const std::string outer = b.scope;
   b.scope = layer.path;
   LayerCall c{*this, b, layer, std::move(values), call.args, call.kwargs};
-  std::vector<Value> out;
+  std::vector<LayerValue> out;
   try {
     out = row->lower(c);
   } catch (const Error& e) {
@@ -307,7 +307,7 @@ std::vector<Value> Lowerer::call_layer(const KerasLayer& layer, const KerasCall&
     refuse(layer, "{}", what);
   }
   if (row->keeps_mask && !c.values.empty()) {
-    for (Value& v : out) {
+    for (LayerValue& v : out) {
       if (v.mask < 0) v.mask = c.mask();
     }
   }
@@ -315,16 +315,18 @@ std::vector<Value> Lowerer::call_layer(const KerasLayer& layer, const KerasCall&
   return out;
 }
 
-std::vector<Value> Lowerer::call_inner(const KerasLayer& layer, const std::vector<Value>& inputs) {
+std::vector<LayerValue> Lowerer::call_inner(const KerasLayer& layer,
+                                            const std::vector<LayerValue>& inputs) {
   KerasCall call;
   call.args.push_back({{"$", 0}});
   return call_layer(layer, call, inputs);
 }
 
 // Calls in the order of the file as far as their tensors exist; the rest in further rounds.
-std::vector<Value> Lowerer::run_graph(const KerasLayer& owner, const std::vector<Value>& inputs) {
+std::vector<LayerValue> Lowerer::run_graph(const KerasLayer& owner,
+                                           const std::vector<LayerValue>& inputs) {
   const KerasGraph& g = *owner.graph;
-  std::map<KerasRef, Value> known;
+  std::map<KerasRef, LayerValue> known;
   std::map<std::pair<int, int>, std::size_t> made;  // outputs of a call
   for (std::size_t i = 0; i < g.inputs.size(); ++i) {
     known[g.inputs[i]] = inputs[i];
@@ -346,7 +348,7 @@ std::vector<Value> Lowerer::run_graph(const KerasLayer& owner, const std::vector
         later.push_back(c);
         continue;
       }
-      std::vector<Value> values;
+      std::vector<LayerValue> values;
       const auto find = [&](const KerasRef& r) {
         const auto found = known.find(r);
         if (found == known.end()) {
@@ -370,7 +372,7 @@ std::vector<Value> Lowerer::run_graph(const KerasLayer& owner, const std::vector
     }
     waiting = std::move(later);
   }
-  std::vector<Value> out;
+  std::vector<LayerValue> out;
   for (const KerasRef& r : g.outputs) {
     const auto found = known.find(r);
     if (found == known.end()) {
@@ -382,8 +384,8 @@ std::vector<Value> Lowerer::run_graph(const KerasLayer& owner, const std::vector
   return out;
 }
 
-std::vector<Value> Lowerer::inputs_of(const KerasGraph& graph) {
-  std::vector<Value> inputs;
+std::vector<LayerValue> Lowerer::inputs_of(const KerasGraph& graph) {
+  std::vector<LayerValue> inputs;
   for (const KerasRef& r : graph.inputs) {
     const KerasLayer& layer = graph.layers[static_cast<std::size_t>(r.layer)];
     const Json* s = config_value(layer, "batch_shape");
@@ -415,10 +417,10 @@ std::vector<Value> Lowerer::inputs_of(const KerasGraph& graph) {
 }
 
 void Lowerer::run() {
-  const std::vector<Value> inputs = inputs_of(*layers_.root.graph);
-  const std::vector<Value> outputs = run_graph(layers_.root, inputs);
+  const std::vector<LayerValue> inputs = inputs_of(*layers_.root.graph);
+  const std::vector<LayerValue> outputs = run_graph(layers_.root, inputs);
   b.scope = "output";
-  for (const Value& v : outputs) {
+  for (const LayerValue& v : outputs) {
     // A file whose output is its input runs nowhere: copy by a RESHAPE to the same shape.
     int t = v.tensor;
     const bool is_input =

@@ -4,7 +4,7 @@
 //
 //   {"Flatten", lower_flatten},          class name -> function
 //
-//   std::vector<Value> lower_flatten(LayerCall& c) {
+//   std::vector<LayerValue> lower_flatten(LayerCall& c) {
 //     const Shape s = c.b.shape(c.x());
 //     return c.one(c.b.reshape(c.x(), {s[0], elements / s[0]}));
 //   }
@@ -25,12 +25,12 @@
 namespace litegap {
 
 // A tensor, and the mask that travels with it: bool [batch, time], or -1.
-struct Value {
+struct LayerValue {
   int tensor = -1, mask = -1;
 };
 
 // A variable as a layer asks for it.
-struct Weight {
+struct LayerWeight {
   std::string name;       // "kernel"
   Shape shape;            // in Keras's layout
   std::vector<int> perm;  // tensor = reshape(transpose(variable, perm), as)
@@ -42,31 +42,32 @@ struct Weight {
 };
 
 struct LayerCall;
-using LowerLayer = std::vector<Value> (*)(LayerCall&);
+using LowerLayer = std::vector<LayerValue> (*)(LayerCall&);
 
 class Lowerer {
  public:
   Lowerer(const KerasLayers& layers, const KerasModel* model, const LowerOptions& options,
           const std::string& path);
 
-  Builder b;
+  GraphBuilder b;
   bool training = false, declaring = false, keras3 = true;
   std::vector<Declared> declared;
   std::vector<Parameter> parameters;
 
   void run();  // the whole model
-  std::vector<Value> call_layer(const KerasLayer& layer, const KerasCall& call,
-                                std::vector<Value> values);
+  std::vector<LayerValue> call_layer(const KerasLayer& layer, const KerasCall& call,
+                                     std::vector<LayerValue> values);
   // A layer with plain inputs: the inner layer of a wrapper.
-  std::vector<Value> call_inner(const KerasLayer& layer, const std::vector<Value>& inputs);
+  std::vector<LayerValue> call_inner(const KerasLayer& layer,
+                                     const std::vector<LayerValue>& inputs);
 
-  int weight(const KerasLayer& layer, const Weight& w);  // the constant
+  int weight(const KerasLayer& layer, const LayerWeight& w);  // the constant
   // The value in Keras's layout; only in inference.
   const Array& value(const KerasLayer& layer, const std::string& name) const;
 
  private:
-  std::vector<Value> run_graph(const KerasLayer& owner, const std::vector<Value>& inputs);
-  std::vector<Value> inputs_of(const KerasGraph& graph);
+  std::vector<LayerValue> run_graph(const KerasLayer& owner, const std::vector<LayerValue>& inputs);
+  std::vector<LayerValue> inputs_of(const KerasGraph& graph);
   int find_variable(const KerasLayer& layer, const std::string& name) const;
   float regularizer(const KerasLayer& layer, const std::string& role, const char* which) const;
 
@@ -81,22 +82,24 @@ class Lowerer {
 
 struct LayerCall {
   Lowerer& lower;
-  Builder& b;
+  GraphBuilder& b;
   const KerasLayer& layer;
-  std::vector<Value> values;  // all tensors among the arguments, in their order
-  Json args, kwargs;          // as in the file; a tensor is {"$": index into values}
+  std::vector<LayerValue> values;  // all tensors among the arguments, in their order
+  Json args, kwargs;               // as in the file; a tensor is {"$": index into values}
 
   int raw(std::size_t i = 0) const;  // tensor of values[i]; Error when there are fewer
   int x(std::size_t i = 0) { return b.cast(raw(i), DType::kFloat32); }
   int mask() const;  // keyword "mask", else what came with the input
-  std::optional<Value> tensor(const char* key) const;  // a keyword argument that is a tensor
-  bool flag(const char* key, bool absent) const;       // a keyword argument that is true or false
+  std::optional<LayerValue> tensor(const char* key) const;  // a keyword argument that is a tensor
+  bool flag(const char* key, bool absent) const;  // a keyword argument that is true or false
   // Positional argument i, or keyword `key`: a tensor, or a number made a constant.
   int operand(std::size_t i, const char* key);
   const Json* argument(std::size_t i, const char* key) const;
-  std::vector<Value> one(int tensor, int mask = -1) const { return {Value{tensor, mask}}; }
+  std::vector<LayerValue> one(int tensor, int mask = -1) const {
+    return {LayerValue{tensor, mask}};
+  }
   bool training() const { return lower.training; }
-  int weight(const Weight& w) { return lower.weight(layer, w); }
+  int weight(const LayerWeight& w) { return lower.weight(layer, w); }
 };
 
 struct LayerRow {
@@ -119,7 +122,7 @@ std::span<const LayerRow> function_layers();  // keras.ops and tf functions in a
 int lower_activation(LayerCall& c, int x, const Json* activation);
 int lower_activation_named(LayerCall& c, int x, const std::string& name, const Json& config = {});
 // Positive parts that many formulas share.
-int softplus(Builder& b, int x);
+int softplus(GraphBuilder& b, int x);
 // A part of a constant: a constant in inference, an operator on it in training.
 int constant_part(LayerCall& c, int tensor, int axis, int begin, int end);
 

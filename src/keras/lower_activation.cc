@@ -12,7 +12,7 @@
 
 namespace litegap {
 
-int softplus(Builder& b, int x) {
+int softplus(GraphBuilder& b, int x) {
   const int tail = b.unary(OpCode::kExp, b.unary(OpCode::kNeg, b.unary(OpCode::kAbs, x)));
   return b.add(b.unary(OpCode::kRelu, x), b.unary(OpCode::kLog, b.add(tail, b.scalar(1))));
 }
@@ -29,14 +29,14 @@ int exponential(LayerCall& c, int x) { return c.b.unary(OpCode::kExp, x); }
 int linear(LayerCall&, int x) { return x; }
 int silu(LayerCall& c, int x) { return c.b.mul(x, sigmoid(c, x)); }
 int plus(LayerCall& c, int x) { return softplus(c.b, x); }
-int minus(Builder& b, int x) { return b.unary(OpCode::kNeg, x); }
+int minus(GraphBuilder& b, int x) { return b.unary(OpCode::kNeg, x); }
 
 int gelu(LayerCall& c, int x, bool approximate) {
   return c.b.emit(OpCode::kGelu, {x}, c.b.shape(x), GeluAttrs{approximate});
 }
 int gelu_exact(LayerCall& c, int x) { return gelu(c, x, false); }
 
-int elu(Builder& b, int x, double alpha) {
+int elu(GraphBuilder& b, int x, double alpha) {
   if (alpha == 1) return b.unary(OpCode::kElu, x);
   // ELU is x for x > 0 and exp(x) - 1 below: the lower half alone takes alpha.
   const int low = b.unary(OpCode::kElu, b.binary(OpCode::kMinimum, x, b.scalar(0)));
@@ -54,7 +54,7 @@ int softsign(LayerCall& c, int x) {
 }
 
 int hard_sigmoid(LayerCall& c, int x) {
-  Builder& b = c.b;
+  GraphBuilder& b = c.b;
   if (c.lower.keras3) {
     return b.mul(b.unary(OpCode::kRelu6, b.add(x, b.scalar(3))), b.scalar(1.0f / 6));
   }
@@ -68,7 +68,7 @@ int mish(LayerCall& c, int x) { return c.b.mul(x, c.b.unary(OpCode::kTanh, softp
 int log_sigmoid(LayerCall& c, int x) { return minus(c.b, softplus(c.b, minus(c.b, x))); }
 int last_softmax(LayerCall& c, int x) { return c.b.softmax(x, -1); }
 int log_softmax(LayerCall& c, int x) { return c.b.unary(OpCode::kLogSoftmax, x); }
-int leaky(Builder& b, int x, double slope) {
+int leaky(GraphBuilder& b, int x, double slope) {
   return b.emit(OpCode::kLeakyRelu, {x}, b.shape(x), LeakyReluAttrs{static_cast<float>(slope)});
 }
 int leaky_plain(LayerCall& c, int x) { return leaky(c.b, x, 0.2); }
@@ -76,28 +76,28 @@ int leaky_plain(LayerCall& c, int x) { return leaky(c.b, x, 0.2); }
 int hard_tanh(LayerCall& c, int x) { return c.b.unary(OpCode::kReluN1To1, x); }
 int tanh_shrink(LayerCall& c, int x) { return c.b.sub(x, hyperbolic(c, x)); }
 int soft_shrink(LayerCall& c, int x) {
-  Builder& b = c.b;
+  GraphBuilder& b = c.b;
   const int high = b.unary(OpCode::kRelu, b.sub(x, b.scalar(0.5f)));
   return b.sub(high, b.unary(OpCode::kRelu, b.sub(minus(b, x), b.scalar(0.5f))));
 }
 int hard_shrink(LayerCall& c, int x) {
-  Builder& b = c.b;
+  GraphBuilder& b = c.b;
   const int far = b.binary(OpCode::kGreater, b.unary(OpCode::kAbs, x), b.scalar(0.5f));
   return b.mul(x, b.cast(far, DType::kFloat32));
 }
 int squareplus(LayerCall& c, int x) {
-  Builder& b = c.b;
+  GraphBuilder& b = c.b;
   const int root = b.unary(OpCode::kSqrt, b.add(b.unary(OpCode::kSquare, x), b.scalar(4)));
   return b.mul(b.add(x, root), b.scalar(0.5f));
 }
 int sparse_plus(LayerCall& c, int x) {  // 0, (x + 1)^2 / 4 between -1 and 1, x
-  Builder& b = c.b;
+  GraphBuilder& b = c.b;
   const int inside = b.unary(OpCode::kReluN1To1, x);
   const int bow = b.mul(b.unary(OpCode::kSquare, b.add(inside, b.scalar(1))), b.scalar(0.25f));
   return b.add(bow, b.unary(OpCode::kRelu, b.sub(x, b.scalar(1))));
 }
 int sparse_sigmoid(LayerCall& c, int x) {
-  Builder& b = c.b;
+  GraphBuilder& b = c.b;
   return b.mul(b.add(b.unary(OpCode::kReluN1To1, x), b.scalar(1)), b.scalar(0.5f));
 }
 int glu(LayerCall& c, int x) {
@@ -110,7 +110,7 @@ int glu(LayerCall& c, int x) {
 // with what Keras computes).  Instead of a sort, a comparison of all pairs: i stands before j when
 // z_i > z_j, or when they are equal and i <= j.
 int sparsemax(LayerCall& c, int x) {
-  Builder& b = c.b;
+  GraphBuilder& b = c.b;
   const Shape s = b.shape(x);
   const int n = s.back();
   int rows = 1;
@@ -178,7 +178,7 @@ double slope_of(const KerasLayer& layer, double absent) {
 
 // max_value for x >= max_value; x between threshold and it; slope * (x - threshold) below.
 int relu_layer(LayerCall& c, const KerasLayer& layer, int x) {
-  Builder& b = c.b;
+  GraphBuilder& b = c.b;
   const double slope = slope_of(layer, 0), threshold = config_number(layer, "threshold", 0);
   const bool capped = config_value(layer, "max_value") != nullptr;
   const double most = capped ? config_number(layer, "max_value") : 0;
@@ -200,21 +200,21 @@ int relu_layer(LayerCall& c, const KerasLayer& layer, int x) {
   return b.add(high, b.mul(low, b.scalar(static_cast<float>(slope))));
 }
 
-std::vector<Value> lower_relu(LayerCall& c) { return c.one(relu_layer(c, c.layer, c.x())); }
-std::vector<Value> lower_leaky(LayerCall& c) {
+std::vector<LayerValue> lower_relu(LayerCall& c) { return c.one(relu_layer(c, c.layer, c.x())); }
+std::vector<LayerValue> lower_leaky(LayerCall& c) {
   return c.one(leaky(c.b, c.x(), slope_of(c.layer, 0.3)));
 }
-std::vector<Value> lower_elu(LayerCall& c) {
+std::vector<LayerValue> lower_elu(LayerCall& c) {
   return c.one(elu(c.b, c.x(), config_number(c.layer, "alpha", 1)));
 }
-std::vector<Value> lower_threshold(LayerCall& c) {  // ThresholdedReLU of Keras 2
+std::vector<LayerValue> lower_threshold(LayerCall& c) {  // ThresholdedReLU of Keras 2
   const int x = c.x();
   const int theta = c.b.scalar(static_cast<float>(config_number(c.layer, "theta", 1)));
   return c.one(c.b.mul(x, c.b.cast(c.b.binary(OpCode::kGreater, x, theta), DType::kFloat32)));
 }
 
-std::vector<Value> lower_prelu(LayerCall& c) {
-  Builder& b = c.b;
+std::vector<LayerValue> lower_prelu(LayerCall& c) {
+  GraphBuilder& b = c.b;
   const int x = c.x();
   Shape shape(b.shape(x).begin() + 1, b.shape(x).end());
   for (const int a : config_list(c.layer, "shared_axes")) {
@@ -226,8 +226,8 @@ std::vector<Value> lower_prelu(LayerCall& c) {
   return c.one(b.emit(OpCode::kPrelu, {x, alpha}, b.shape(x)));
 }
 
-std::vector<Value> lower_softmax(LayerCall& c) {
-  Builder& b = c.b;
+std::vector<LayerValue> lower_softmax(LayerCall& c) {
+  GraphBuilder& b = c.b;
   int x = c.x();
   const auto mask = c.tensor("mask");
   int given = mask ? mask->tensor : c.values.size() > 1 ? c.values[1].tensor : -1;
@@ -243,13 +243,13 @@ std::vector<Value> lower_softmax(LayerCall& c) {
   return c.one(b.div(e, b.reduce(OpCode::kSum, e, axes, true)));
 }
 
-std::vector<Value> lower_activation_layer(LayerCall& c) {
+std::vector<LayerValue> lower_activation_layer(LayerCall& c) {
   return c.one(lower_activation(c, c.x(), config_value(c.layer, "activation")));
 }
 
-std::vector<Value> lower_identity(LayerCall& c) { return c.one(c.raw()); }
+std::vector<LayerValue> lower_identity(LayerCall& c) { return c.one(c.raw()); }
 
-std::vector<Value> lower_activity(LayerCall& c) {
+std::vector<LayerValue> lower_activity(LayerCall& c) {
   const bool counts = config_number(c.layer, "l1", 0) != 0 || config_number(c.layer, "l2", 0) != 0;
   if (counts && c.training() && !c.lower.declaring) {
     refuse(c.layer, "an activity regularizer is not supported in training");
@@ -258,7 +258,7 @@ std::vector<Value> lower_activity(LayerCall& c) {
 }
 
 // ---- dropout ------------------------------------------------------------------------------------
-std::vector<Value> dropout(LayerCall& c, std::vector<std::int32_t> shared) {
+std::vector<LayerValue> dropout(LayerCall& c, std::vector<std::int32_t> shared) {
   const double rate =
       config_number(c.layer, config_value(c.layer, "rate") != nullptr ? "rate" : "p", 0);
   if (!c.training() || rate == 0) return c.one(c.raw());
@@ -268,7 +268,7 @@ std::vector<Value> dropout(LayerCall& c, std::vector<std::int32_t> shared) {
                         DropoutAttrs{static_cast<float>(rate), std::move(shared)}));
 }
 
-std::vector<Value> lower_dropout(LayerCall& c) {
+std::vector<LayerValue> lower_dropout(LayerCall& c) {
   std::vector<std::int32_t> shared;
   if (const Json* noise = config_value(c.layer, "noise_shape");
       noise != nullptr && noise->is_array()) {
@@ -280,7 +280,7 @@ std::vector<Value> lower_dropout(LayerCall& c) {
 }
 
 template <int kAxes>
-std::vector<Value> lower_spatial_dropout(LayerCall& c) {
+std::vector<LayerValue> lower_spatial_dropout(LayerCall& c) {
   const bool first = config_text(c.layer, "data_format", "channels_last") == "channels_first";
   std::vector<std::int32_t> shared;
   for (int d = 0; d < kAxes; ++d) shared.push_back(d + (first ? 2 : 1));

@@ -51,8 +51,8 @@ Equation parse_equation(LayerCall& c, int rank) {
   return full;
 }
 
-std::vector<Value> lower_einsum(LayerCall& c) {
-  Builder& b = c.b;
+std::vector<LayerValue> lower_einsum(LayerCall& c) {
+  GraphBuilder& b = c.b;
   const int x = c.x();
   const Equation e = parse_equation(c, b.rank(x));
   const Shape s = b.shape(x);
@@ -128,7 +128,7 @@ std::vector<Value> lower_einsum(LayerCall& c) {
 // ---- masks --------------------------------------------------------------------------------------
 // Sum of all masks in float (1 = seen), laid out to broadcast over scores; -1 = everything is seen.
 struct Seen {
-  Builder& b;
+  GraphBuilder& b;
   int all = -1;
   void also(int mask, Shape as) {
     const int f = b.reshape(b.cast(mask, DType::kFloat32), std::move(as));
@@ -162,7 +162,7 @@ struct Heads {
 
 // [.., features] -> [rows, time, heads, size]
 int projected(LayerCall& c, int x, const std::string& name, int heads, int size, bool bias) {
-  Builder& b = c.b;
+  GraphBuilder& b = c.b;
   const int in = b.shape(x)[2];
   const std::string sub = name + "_dense";
   product(heads, size);
@@ -189,7 +189,7 @@ struct Attended {
 
 // x: [rows, time, features] of query, value, key.
 Attended multi_head(LayerCall& c, int query, int value, int key, const Seen& seen, int out_dim) {
-  Builder& b = c.b;
+  GraphBuilder& b = c.b;
   const int heads = config_int(c.layer, "num_heads"), key_dim = config_int(c.layer, "key_dim");
   const int value_dim = config_int(c.layer, "value_dim", key_dim);
   if (heads < 1 || key_dim < 1 || value_dim < 1)
@@ -226,8 +226,8 @@ void refuse_training_dropout(LayerCall& c) {
   }
 }
 
-std::vector<Value> lower_multi_head(LayerCall& c) {
-  Builder& b = c.b;
+std::vector<LayerValue> lower_multi_head(LayerCall& c) {
+  GraphBuilder& b = c.b;
   if (config_bool(c.layer, "use_gate", false)) refuse(c.layer, "use_gate is not supported");
   refuse_training_dropout(c);
   // query, value and key: by place or by keyword; the key is the value where it is not given.
@@ -295,14 +295,14 @@ std::vector<Value> lower_multi_head(LayerCall& c) {
   for (std::size_t d = 0; d < perm.size(); ++d)
     inverse[static_cast<std::size_t>(perm[d])] = static_cast<int>(d);
   y = b.transpose(y, inverse);
-  std::vector<Value> out = c.one(y, c.values[static_cast<std::size_t>(qi)].mask);
+  std::vector<LayerValue> out = c.one(y, c.values[static_cast<std::size_t>(qi)].mask);
   if (c.flag("return_attention_scores", false)) out.push_back({a.scores, -1});
   return out;
 }
 
 // ---- Attention, AdditiveAttention ---------------------------------------------------------------
 // sum over features of tanh(scale (q + k)): [batch, queries, keys]
-int additive(Builder& b, int q, int k, int inside, int outside) {
+int additive(GraphBuilder& b, int q, int k, int inside, int outside) {
   const Shape sq = b.shape(q), sk = b.shape(k);
   int t = b.add(b.reshape(q, {sq[0], sq[1], 1, sq[2]}), b.reshape(k, {sk[0], 1, sk[1], sk[2]}));
   if (inside >= 0) t = b.mul(t, inside);
@@ -311,8 +311,8 @@ int additive(Builder& b, int q, int k, int inside, int outside) {
   return b.reduce(OpCode::kSum, t, {3}, false);
 }
 
-std::vector<Value> lower_attention(LayerCall& c) {
-  Builder& b = c.b;
+std::vector<LayerValue> lower_attention(LayerCall& c) {
+  GraphBuilder& b = c.b;
   refuse_training_dropout(c);
   // The list [query, value] or [query, value, key]; masks may follow as tensors of the keyword.
   std::size_t n = 0;
@@ -369,7 +369,7 @@ std::vector<Value> lower_attention(LayerCall& c) {
   if (query_mask >= 0) {
     y = b.mul(y, b.reshape(b.cast(query_mask, DType::kFloat32), {b.shape(y)[0], tq, 1}));
   }
-  std::vector<Value> out = c.one(y, query_mask);
+  std::vector<LayerValue> out = c.one(y, query_mask);
   if (c.flag("return_attention_scores", false)) out.push_back({weights, -1});
   return out;
 }

@@ -19,7 +19,7 @@ bool channels_first(LayerCall& c) {
   return f == "channels_first";
 }
 
-int to_channels_last(Builder& b, int x, bool first) {
+int to_channels_last(GraphBuilder& b, int x, bool first) {
   if (!first) return x;
   std::vector<int> perm = {0};
   for (int d = 2; d < b.rank(x); ++d) perm.push_back(d);
@@ -27,15 +27,15 @@ int to_channels_last(Builder& b, int x, bool first) {
   return b.transpose(x, perm);
 }
 
-int from_channels_last(Builder& b, int x, bool first) {
+int from_channels_last(GraphBuilder& b, int x, bool first) {
   if (!first) return x;
   std::vector<int> perm = {0, b.rank(x) - 1};
   for (int d = 1; d < b.rank(x) - 1; ++d) perm.push_back(d);
   return b.transpose(x, perm);
 }
 
-WindowSpec conv_window(LayerCall& c, std::size_t axes) {
-  WindowSpec w;
+LayerWindow conv_window(LayerCall& c, std::size_t axes) {
+  LayerWindow w;
   if (config_value(c.layer, "kernel_size") == nullptr) refuse(c.layer, "kernel_size is missing");
   w.kernel = config_ints(c.layer, "kernel_size", axes, 1);
   w.stride = config_ints(c.layer, "strides", axes, 1);
@@ -50,8 +50,8 @@ WindowSpec conv_window(LayerCall& c, std::size_t axes) {
   return w;
 }
 
-WindowSpec pool_window(LayerCall& c, std::size_t axes) {
-  WindowSpec w;
+LayerWindow pool_window(LayerCall& c, std::size_t axes) {
+  LayerWindow w;
   const char* key = config_value(c.layer, "pool_size") == nullptr ? "pool_length" : "pool_size";
   w.kernel = config_ints(c.layer, key, axes, 2);
   w.stride = config_value(c.layer, "strides") == nullptr ? w.kernel
@@ -79,12 +79,12 @@ std::pair<int, int> same_pads(int in, int kernel, int stride, int dilation) {
   return {total / 2, total - total / 2};
 }
 
-int lift(Builder& b, int x) {
+int lift(GraphBuilder& b, int x) {
   const Shape s = b.shape(x);
   return b.reshape(x, {s[0], 1, s[1], s[2]});
 }
 
-int drop(Builder& b, int x) {
+int drop(GraphBuilder& b, int x) {
   const Shape s = b.shape(x);
   return b.reshape(x, {s[0], s[2], s[3]});
 }
@@ -95,7 +95,7 @@ Padding tflite_padding(const std::string& padding) {
   return padding == "same" ? Padding::kSame : Padding::kValid;
 }
 
-WindowSpec flat(const WindowSpec& w) {  // one axis -> two
+LayerWindow flat(const LayerWindow& w) {  // one axis -> two
   return {{1, w.kernel[0]},
           {1, w.stride[0]},
           {1, w.dilation[0]},
@@ -113,7 +113,7 @@ int activate(LayerCall& c, int y) {
   return lower_activation(c, y, config_value(c.layer, "activation"));
 }
 
-int causal_pad(LayerCall& c, int x, const WindowSpec& w) {
+int causal_pad(LayerCall& c, int x, const LayerWindow& w) {
   if (w.padding != "causal") return x;
   return c.b.pad(x, {{0, 0}, {(w.kernel[0] - 1) * w.dilation[0], 0}, {0, 0}});
 }
@@ -125,7 +125,7 @@ int bias_of(LayerCall& c, int units, const std::string& name, const std::string&
   return c.weight({.name = name, .shape = {units}, .role = "bias", .sub = sub});
 }
 
-int conv_2d(Builder& b, int x, int weights, int bias, const WindowSpec& w) {
+int conv_2d(GraphBuilder& b, int x, int weights, int bias, const LayerWindow& w) {
   const Shape s = b.shape(x);
   const Shape out = {s[0], window_output(s[1], w.kernel[0], w.stride[0], w.dilation[0], w.padding),
                      window_output(s[2], w.kernel[1], w.stride[1], w.dilation[1], w.padding),
@@ -142,7 +142,8 @@ int conv_2d(Builder& b, int x, int weights, int bias, const WindowSpec& w) {
   return b.emit(OpCode::kConv2d, {x, weights, bias}, out, a);
 }
 
-int depthwise_2d(Builder& b, int x, int weights, int bias, const WindowSpec& w, int multiplier) {
+int depthwise_2d(GraphBuilder& b, int x, int weights, int bias, const LayerWindow& w,
+                 int multiplier) {
   const Shape s = b.shape(x);
   const Shape out = {s[0], window_output(s[1], w.kernel[0], w.stride[0], w.dilation[0], w.padding),
                      window_output(s[2], w.kernel[1], w.stride[1], w.dilation[1], w.padding),
@@ -171,11 +172,11 @@ int groups_of(LayerCall& c, int channels, int filters) {
   return groups;
 }
 
-std::vector<Value> lower_conv1d(LayerCall& c) {
+std::vector<LayerValue> lower_conv1d(LayerCall& c) {
   const bool first = channels_first(c);
   int x = to_channels_last(c.b, c.x(), first);
   expect_rank(c, x, 3);
-  const WindowSpec w = conv_window(c, 1);
+  const LayerWindow w = conv_window(c, 1);
   const int filters = config_int(c.layer, "filters"), in = c.b.shape(x)[2];
   const int part = in / groups_of(c, in, filters);
   const int kernel = c.weight({.name = "kernel",
@@ -188,11 +189,11 @@ std::vector<Value> lower_conv1d(LayerCall& c) {
   return c.one(activate(c, from_channels_last(c.b, y, first)));
 }
 
-std::vector<Value> lower_conv2d(LayerCall& c) {
+std::vector<LayerValue> lower_conv2d(LayerCall& c) {
   const bool first = channels_first(c);
   const int x = to_channels_last(c.b, c.x(), first);
   expect_rank(c, x, 4);
-  const WindowSpec w = conv_window(c, 2);
+  const LayerWindow w = conv_window(c, 2);
   const int filters = config_int(c.layer, "filters"), in = c.b.shape(x)[3];
   const int kernel =
       c.weight({.name = "kernel",
@@ -204,17 +205,17 @@ std::vector<Value> lower_conv2d(LayerCall& c) {
 }
 
 // ---- Conv3D -------------------------------------------------------------------------------------
-int depth_slice(Builder& b, int merged, int begin, int count, int stride, const Shape& image) {
+int depth_slice(GraphBuilder& b, int merged, int begin, int count, int stride, const Shape& image) {
   const int part = b.slice(merged, 1, begin, begin + (count - 1) * stride + 1, stride);
   return b.reshape(part, {b.shape(merged)[0] * count, image[2], image[3], image[4]});
 }
 
-std::vector<Value> lower_conv3d(LayerCall& c) {
+std::vector<LayerValue> lower_conv3d(LayerCall& c) {
   const bool first = channels_first(c);
   const int x = to_channels_last(c.b, c.x(), first);
   expect_rank(c, x, 5);
   const Shape s = c.b.shape(x);
-  const WindowSpec w = conv_window(c, 3);
+  const LayerWindow w = conv_window(c, 3);
   const int filters = config_int(c.layer, "filters");
   const int part = s[4] / groups_of(c, s[4], filters);
   const int kernel = c.weight({.name = "kernel",
@@ -228,10 +229,10 @@ std::vector<Value> lower_conv3d(LayerCall& c) {
     merged =
         c.b.pad(merged, {{0, 0}, same_pads(s[1], w.kernel[0], w.stride[0], w.dilation[0]), {0, 0}});
   }
-  const WindowSpec plane{{w.kernel[1], w.kernel[2]},
-                         {w.stride[1], w.stride[2]},
-                         {w.dilation[1], w.dilation[2]},
-                         w.padding};
+  const LayerWindow plane{{w.kernel[1], w.kernel[2]},
+                          {w.stride[1], w.stride[2]},
+                          {w.dilation[1], w.dilation[2]},
+                          w.padding};
   int sum = -1;
   for (int k = 0; k < w.kernel[0]; ++k) {
     const int image = depth_slice(c.b, merged, k * w.dilation[0], depth, w.stride[0], s);
@@ -246,14 +247,14 @@ std::vector<Value> lower_conv3d(LayerCall& c) {
 }
 
 // ---- depthwise and separable --------------------------------------------------------------------
-int depthwise(LayerCall& c, int x, const WindowSpec& w, const std::string& name, int bias) {
+int depthwise(LayerCall& c, int x, const LayerWindow& w, const std::string& name, int bias) {
   const int in = c.b.shape(x)[3], multiplier = config_int(c.layer, "depth_multiplier", 1);
   if (multiplier < 1) refuse(c.layer, "depth_multiplier is {}", multiplier);
   product(in, multiplier);
   const bool one = w.kernel.size() == 1;
   const Shape shape =
       one ? Shape{w.kernel[0], in, multiplier} : Shape{w.kernel[0], w.kernel[1], in, multiplier};
-  const WindowSpec plane = one ? flat(w) : w;
+  const LayerWindow plane = one ? flat(w) : w;
   const int kernel = c.weight({.name = name,
                                .shape = shape,
                                .as = {1, plane.kernel[0], plane.kernel[1], in * multiplier},
@@ -262,11 +263,11 @@ int depthwise(LayerCall& c, int x, const WindowSpec& w, const std::string& name,
 }
 
 template <int kAxes>
-std::vector<Value> lower_depthwise(LayerCall& c) {
+std::vector<LayerValue> lower_depthwise(LayerCall& c) {
   const bool first = channels_first(c);
   int x = to_channels_last(c.b, c.x(), first);
   expect_rank(c, x, kAxes + 2);
-  const WindowSpec w = conv_window(c, kAxes);
+  const LayerWindow w = conv_window(c, kAxes);
   const int multiplier = config_int(c.layer, "depth_multiplier", 1);
   const int channels = product(c.b.shape(x)[kAxes + 1], multiplier);
   if (kAxes == 1) x = lift(c.b, causal_pad(c, x, w));
@@ -283,11 +284,11 @@ std::vector<Value> lower_depthwise(LayerCall& c) {
 }
 
 template <int kAxes>
-std::vector<Value> lower_separable(LayerCall& c) {
+std::vector<LayerValue> lower_separable(LayerCall& c) {
   const bool first = channels_first(c);
   int x = to_channels_last(c.b, c.x(), first);
   expect_rank(c, x, kAxes + 2);
-  const WindowSpec w = conv_window(c, kAxes);
+  const LayerWindow w = conv_window(c, kAxes);
   const int filters = config_int(c.layer, "filters");
   const int middle = product(c.b.shape(x)[kAxes + 1], config_int(c.layer, "depth_multiplier", 1));
   if (kAxes == 1) x = lift(c.b, causal_pad(c, x, w));
@@ -356,7 +357,7 @@ int spread(LayerCall& c, int weights, int dh, int dw) {
   return c.b.constant(std::move(out), c.layer.path + "/kernel_spread");
 }
 
-int transpose_conv(Builder& b, int x, int weights, int bias, int height, int width,
+int transpose_conv(GraphBuilder& b, int x, int weights, int bias, int height, int width,
                    const std::vector<int>& stride, const std::string& padding) {
   const Shape out = {b.shape(x)[0], height, width, b.shape(weights)[0]};
   TransposeConvAttrs a;
@@ -368,11 +369,11 @@ int transpose_conv(Builder& b, int x, int weights, int bias, int height, int wid
   return b.emit(OpCode::kTransposeConv, inputs, out, a);
 }
 
-std::vector<Value> lower_conv1d_transpose(LayerCall& c) {
+std::vector<LayerValue> lower_conv1d_transpose(LayerCall& c) {
   const bool first = channels_first(c);
   const int x = to_channels_last(c.b, c.x(), first);
   expect_rank(c, x, 3);
-  const WindowSpec w = conv_window(c, 1);
+  const LayerWindow w = conv_window(c, 1);
   const int filters = config_int(c.layer, "filters"), in = c.b.shape(x)[2];
   int kernel = c.weight({.name = "kernel",
                          .shape = {w.kernel[0], filters, in},
@@ -387,12 +388,12 @@ std::vector<Value> lower_conv1d_transpose(LayerCall& c) {
   return c.one(activate(c, from_channels_last(c.b, drop(c.b, y), first)));
 }
 
-std::vector<Value> lower_conv2d_transpose(LayerCall& c) {
+std::vector<LayerValue> lower_conv2d_transpose(LayerCall& c) {
   const bool first = channels_first(c);
   const int x = to_channels_last(c.b, c.x(), first);
   expect_rank(c, x, 4);
   const Shape s = c.b.shape(x);
-  const WindowSpec w = conv_window(c, 2);
+  const LayerWindow w = conv_window(c, 2);
   const int filters = config_int(c.layer, "filters");
   int kernel = c.weight({.name = "kernel",
                          .shape = {w.kernel[0], w.kernel[1], filters, s[3]},
@@ -410,13 +411,13 @@ std::vector<Value> lower_conv2d_transpose(LayerCall& c) {
 }
 
 // One TRANSPOSE_CONV a depth of the kernel; each result is spread along depth with zeros and added.
-std::vector<Value> lower_conv3d_transpose(LayerCall& c) {
-  Builder& b = c.b;
+std::vector<LayerValue> lower_conv3d_transpose(LayerCall& c) {
+  GraphBuilder& b = c.b;
   const bool first = channels_first(c);
   const int x = to_channels_last(b, c.x(), first);
   expect_rank(c, x, 5);
   const Shape s = b.shape(x);
-  const WindowSpec w = conv_window(c, 3);
+  const LayerWindow w = conv_window(c, 3);
   if (w.dilation != std::vector<int>{1, 1, 1}) refuse(c.layer, "dilation_rate other than 1");
   const int filters = config_int(c.layer, "filters");
   const int kernel = c.weight({.name = "kernel",
@@ -455,7 +456,7 @@ std::vector<Value> lower_conv3d_transpose(LayerCall& c) {
   return c.one(activate(c, from_channels_last(b, y, first)));
 }
 
-std::vector<Value> lower_dense(LayerCall& c) {
+std::vector<LayerValue> lower_dense(LayerCall& c) {
   const int x = c.x(), units = config_int(c.layer, "units"), in = c.b.shape(x).back();
   if (c.b.rank(x) < 2) refuse(c.layer, "its input has shape {}", shape_text(c.b.shape(x)));
   if (config_value(c.layer, "lora_rank") != nullptr) refuse(c.layer, "lora_rank is not supported");
@@ -464,7 +465,7 @@ std::vector<Value> lower_dense(LayerCall& c) {
   return c.one(activate(c, c.b.fully_connected(x, kernel, bias_of(c, units))));
 }
 
-std::vector<Value> lower_embedding(LayerCall& c) {
+std::vector<LayerValue> lower_embedding(LayerCall& c) {
   const int x = c.raw(), n = config_int(c.layer, "input_dim"),
             dim = config_int(c.layer, "output_dim");
   const int table = c.weight({.name = "embeddings",
@@ -506,7 +507,7 @@ std::span<const LayerRow> product_layers() {
 }
 
 int constant_part(LayerCall& c, int tensor, int axis, int begin, int end) {
-  Builder& b = c.b;
+  GraphBuilder& b = c.b;
   const auto& held = b.graph.tensors[static_cast<std::size_t>(tensor)].constant;
   if (c.training() || !held) return b.slice(tensor, axis, begin, end);
   const Array whole = *held;

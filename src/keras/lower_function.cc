@@ -10,12 +10,12 @@ namespace litegap {
 namespace {
 
 template <OpCode kCode>
-std::vector<Value> lower_unary(LayerCall& c) {
+std::vector<LayerValue> lower_unary(LayerCall& c) {
   return c.one(c.b.unary(kCode, c.x()));
 }
 
 template <OpCode kCode>
-std::vector<Value> lower_two(LayerCall& c) {
+std::vector<LayerValue> lower_two(LayerCall& c) {
   int u = c.operand(0, "x1"), v = c.operand(1, "x2");
   if (c.b.dtype(u) != c.b.dtype(v)) {
     u = c.b.cast(u, DType::kFloat32);
@@ -49,7 +49,7 @@ std::vector<int> axes_argument(LayerCall& c, int rank) {
 }
 
 template <OpCode kCode>
-std::vector<Value> lower_reduction(LayerCall& c) {
+std::vector<LayerValue> lower_reduction(LayerCall& c) {
   const int x = c.x();
   const bool keep = config_bool(c.layer, "keepdims", c.flag("keepdims", false));
   return c.one(c.b.reduce(kCode, x, axes_argument(c, c.b.rank(x)), keep));
@@ -57,20 +57,20 @@ std::vector<Value> lower_reduction(LayerCall& c) {
 
 // bool -> bool: the largest (any) or smallest (all) of 0 and 1.
 template <OpCode kCode>
-std::vector<Value> lower_truth(LayerCall& c) {
+std::vector<LayerValue> lower_truth(LayerCall& c) {
   const auto y = lower_reduction<kCode>(c);
   return c.one(c.b.binary(OpCode::kNotEqual, y[0].tensor, c.b.scalar(0)));
 }
 
 template <int kIndex>
-std::vector<Value> lower_named(LayerCall& c) {
+std::vector<LayerValue> lower_named(LayerCall& c) {
   static constexpr const char* kNames[] = {
       "sigmoid",   "silu",        "softplus", "gelu",  "selu", "softsign",   "hard_sigmoid",
       "hard_silu", "log_sigmoid", "relu",     "relu6", "tanh", "exponential"};
   return c.one(lower_activation_named(c, c.x(), kNames[kIndex]));
 }
 
-std::vector<Value> lower_expand(LayerCall& c) {
+std::vector<LayerValue> lower_expand(LayerCall& c) {
   const int x = c.raw();
   const int axis = positive_axis(config_int(c.layer, "axis", -1), c.b.rank(x) + 1);
   if (axis == 0) refuse(c.layer, "adds an axis before the batch");
@@ -79,12 +79,12 @@ std::vector<Value> lower_expand(LayerCall& c) {
   return c.one(c.b.reshape(x, s));
 }
 
-std::vector<Value> lower_matmul(LayerCall& c) {
+std::vector<LayerValue> lower_matmul(LayerCall& c) {
   return c.one(c.b.matmul(c.x(0), c.x(1), false, false));
 }
 
 // tf_keras: the function by its name in the configuration.
-std::vector<Value> lower_tf_function(LayerCall& c) {
+std::vector<LayerValue> lower_tf_function(LayerCall& c) {
   const std::string name = config_text(c.layer, "function", "");
   const auto two = [&](OpCode code) {
     return c.one(c.b.binary(code, c.operand(0, "x"), c.operand(1, "y")));

@@ -11,7 +11,7 @@ namespace {
 
 // The tensors of a list argument, all of one rank.
 std::vector<int> merged_inputs(LayerCall& c) {
-  Builder& b = c.b;
+  GraphBuilder& b = c.b;
   std::vector<int> all;
   int rank = 0;
   for (std::size_t i = 0; i < c.values.size(); ++i) {
@@ -29,7 +29,7 @@ std::vector<int> merged_inputs(LayerCall& c) {
 // The masks of those inputs that have one, all true together; -1 without any.
 int all_masks(LayerCall& c) {
   int mask = -1;
-  for (const Value& v : c.values) {
+  for (const LayerValue& v : c.values) {
     if (v.mask < 0 || v.mask == mask) continue;
     mask = mask < 0 ? v.mask : c.b.binary(OpCode::kLogicalAnd, mask, v.mask);
   }
@@ -37,7 +37,7 @@ int all_masks(LayerCall& c) {
 }
 
 template <OpCode kCode>
-std::vector<Value> lower_binary(LayerCall& c) {
+std::vector<LayerValue> lower_binary(LayerCall& c) {
   // keras.ops has functions of the same names whose second operand may be a number.
   if (c.values.size() == 1 && c.args.size() + (c.kwargs.is_object() ? c.kwargs.size() : 0) >= 2) {
     return c.one(c.b.binary(kCode, c.operand(0, "x1"), c.operand(1, "x2")));
@@ -49,13 +49,13 @@ std::vector<Value> lower_binary(LayerCall& c) {
   return c.one(y, all_masks(c));
 }
 
-std::vector<Value> lower_average(LayerCall& c) {
+std::vector<LayerValue> lower_average(LayerCall& c) {
   const auto sum = lower_binary<OpCode::kAdd>(c);
   const float share = 1.0f / static_cast<float>(c.values.size());
   return c.one(c.b.mul(sum[0].tensor, c.b.scalar(share)), sum[0].mask);
 }
 
-std::vector<Value> lower_concatenate(LayerCall& c) {
+std::vector<LayerValue> lower_concatenate(LayerCall& c) {
   std::vector<int> all;
   for (std::size_t i = 0; i < c.values.size(); ++i) {
     all.push_back(c.b.dtype(c.raw(i)) == DType::kInt32 ? c.raw(i) : c.x(i));
@@ -66,7 +66,7 @@ std::vector<Value> lower_concatenate(LayerCall& c) {
   int mask = all_masks(c);
   if (mask >= 0 && axis == 1) {
     std::vector<int> masks;
-    for (const Value& v : c.values) {
+    for (const LayerValue& v : c.values) {
       if (v.mask < 0) refuse(c.layer, "joins masked and other inputs along time");
       masks.push_back(c.b.cast(v.mask, DType::kFloat32));
     }
@@ -75,13 +75,13 @@ std::vector<Value> lower_concatenate(LayerCall& c) {
   return c.one(c.b.concat(all, axis), mask);
 }
 
-int unit_length(Builder& b, int x, int axis) {
+int unit_length(GraphBuilder& b, int x, int axis) {
   const int sum = b.reduce(OpCode::kSum, b.unary(OpCode::kSquare, x), {axis}, true);
   return b.mul(x, b.unary(OpCode::kRsqrt, b.binary(OpCode::kMaximum, sum, b.scalar(1e-12f))));
 }
 
-std::vector<Value> lower_dot(LayerCall& c) {
-  Builder& b = c.b;
+std::vector<LayerValue> lower_dot(LayerCall& c) {
+  GraphBuilder& b = c.b;
   if (c.values.size() != 2) refuse(c.layer, "has {} inputs, expected 2", c.values.size());
   int x = c.x(0), y = c.x(1);
   auto axes = config_ints(c.layer, "axes", 2, -1);

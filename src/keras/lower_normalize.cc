@@ -23,8 +23,8 @@ std::vector<int> axes_of(LayerCall& c, int rank) {
 }
 
 // ---- BatchNormalization -------------------------------------------------------------------------
-std::vector<Value> lower_batch_norm(LayerCall& c) {
-  Builder& b = c.b;
+std::vector<LayerValue> lower_batch_norm(LayerCall& c) {
+  GraphBuilder& b = c.b;
   int x = c.x();
   const auto axes = axes_of(c, b.rank(x));
   if (axes.size() != 1 || axes[0] == 0) refuse(c.layer, "axis must be one axis, not the batch");
@@ -66,7 +66,7 @@ int affine(LayerCall& c, const char* name, const char* role, const Shape& shape,
 }
 
 // (x - mean) / sqrt(variance + epsilon) over `axes`, with gamma and beta where they are >= 0.
-int normalized(Builder& b, int x, const std::vector<int>& axes, double epsilon, int gamma,
+int normalized(GraphBuilder& b, int x, const std::vector<int>& axes, double epsilon, int gamma,
                int beta) {
   const int mean = b.reduce(OpCode::kMean, x, axes, true);
   const int centered = b.sub(x, mean);
@@ -78,8 +78,8 @@ int normalized(Builder& b, int x, const std::vector<int>& axes, double epsilon, 
   return y;
 }
 
-std::vector<Value> lower_layer_norm(LayerCall& c) {
-  Builder& b = c.b;
+std::vector<LayerValue> lower_layer_norm(LayerCall& c) {
+  GraphBuilder& b = c.b;
   const int x = c.x();
   const auto axes = axes_of(c, b.rank(x));
   Shape shape, as(static_cast<std::size_t>(b.rank(x)), 1);
@@ -106,8 +106,8 @@ std::vector<Value> lower_layer_norm(LayerCall& c) {
   return c.one(normalized(b, x, axes, epsilon, gamma, beta));
 }
 
-std::vector<Value> lower_rms_norm(LayerCall& c) {
-  Builder& b = c.b;
+std::vector<LayerValue> lower_rms_norm(LayerCall& c) {
+  GraphBuilder& b = c.b;
   const int x = c.x();
   const auto axes = axes_of(c, b.rank(x));
   Shape shape, as(static_cast<std::size_t>(b.rank(x)), 1);
@@ -124,8 +124,8 @@ std::vector<Value> lower_rms_norm(LayerCall& c) {
 
 // The channels in groups: [N, space, groups, channels / groups], normalized over space and
 // channels.
-std::vector<Value> lower_group_norm(LayerCall& c) {
-  Builder& b = c.b;
+std::vector<LayerValue> lower_group_norm(LayerCall& c) {
+  GraphBuilder& b = c.b;
   int x = c.x();
   const int rank = b.rank(x), axis = axes_of(c, rank)[0];
   if (axis == 0) refuse(c.layer, "normalizes over the batch");
@@ -155,8 +155,8 @@ std::vector<Value> lower_group_norm(LayerCall& c) {
   return c.one(b.transpose(y, perm));
 }
 
-std::vector<Value> lower_unit_norm(LayerCall& c) {
-  Builder& b = c.b;
+std::vector<LayerValue> lower_unit_norm(LayerCall& c) {
+  GraphBuilder& b = c.b;
   const int x = c.x();
   const int sum = b.reduce(OpCode::kSum, b.unary(OpCode::kSquare, x), axes_of(c, b.rank(x)), true);
   const int k = b.unary(OpCode::kRsqrt, b.binary(OpCode::kMaximum, sum, b.scalar(1e-12f)));
@@ -175,8 +175,8 @@ std::vector<float> numbers(LayerCall& c, const Json& v) {
   return all;
 }
 
-std::vector<Value> lower_normalization(LayerCall& c) {
-  Builder& b = c.b;
+std::vector<LayerValue> lower_normalization(LayerCall& c) {
+  GraphBuilder& b = c.b;
   const int x = c.x(), rank = b.rank(x);
   Shape kept, as(static_cast<std::size_t>(rank), 1);
   const bool has_axis = c.layer.config.is_object() &&

@@ -5,7 +5,7 @@
 
 namespace litegap {
 
-int pool_2d(Builder& b, OpCode code, int x, const WindowSpec& w) {
+int pool_2d(GraphBuilder& b, OpCode code, int x, const LayerWindow& w) {
   const Shape s = b.shape(x);
   const Shape out = {s[0], window_output(s[1], w.kernel[0], w.stride[0], 1, w.padding),
                      window_output(s[2], w.kernel[1], w.stride[1], 1, w.padding), s[3]};
@@ -21,8 +21,8 @@ int pool_2d(Builder& b, OpCode code, int x, const WindowSpec& w) {
 namespace {
 
 template <bool kMax, int kAxes>
-std::vector<Value> lower_pool(LayerCall& c) {
-  Builder& b = c.b;
+std::vector<LayerValue> lower_pool(LayerCall& c) {
+  GraphBuilder& b = c.b;
   const OpCode code = kMax ? OpCode::kMaxPool2d : OpCode::kAveragePool2d;
   const bool first = channels_first(c);
   const int x = to_channels_last(b, c.x(), first);
@@ -30,7 +30,7 @@ std::vector<Value> lower_pool(LayerCall& c) {
     refuse(c.layer, "its input has shape {}, expected {} dimensions", shape_text(b.shape(x)),
            kAxes + 2);
   }
-  const WindowSpec w = pool_window(c, kAxes);
+  const LayerWindow w = pool_window(c, kAxes);
   int y = x;
   if constexpr (kAxes == 1) {
     y = drop(b,
@@ -52,7 +52,7 @@ std::vector<Value> lower_pool(LayerCall& c) {
 
 // A mean over the time steps that the mask leaves, as GlobalAveragePooling1D does.
 int masked_mean(LayerCall& c, int x, int mask, bool keep) {
-  Builder& b = c.b;
+  GraphBuilder& b = c.b;
   const Shape m = b.shape(mask);
   const int weights = b.reshape(b.cast(mask, DType::kFloat32), {m[0], m[1], 1});
   const int sum = b.reduce(OpCode::kSum, b.mul(x, weights), {1}, keep);
@@ -60,8 +60,8 @@ int masked_mean(LayerCall& c, int x, int mask, bool keep) {
 }
 
 template <bool kMax, int kAxes>
-std::vector<Value> lower_global(LayerCall& c) {
-  Builder& b = c.b;
+std::vector<LayerValue> lower_global(LayerCall& c) {
+  GraphBuilder& b = c.b;
   const int x = c.x();
   if (b.rank(x) != kAxes + 2) {
     refuse(c.layer, "its input has shape {}, expected {} dimensions", shape_text(b.shape(x)),

@@ -29,7 +29,7 @@ struct Cell {
 
 using States = std::vector<int>;  // -1 = zero
 
-int linear(Builder& b, int x, int weights, int bias) {
+int linear(GraphBuilder& b, int x, int weights, int bias) {
   if (bias < 0 || b.is_constant(bias)) return b.fully_connected(x, weights, bias);
   return b.add(b.fully_connected(x, weights, -1), bias);
 }
@@ -92,7 +92,7 @@ int gate(Cell& cell, int x) { return activate(cell, x, "recurrent_activation", "
 
 // ---- one step: z = x W + b -> new states; the first is the output
 // -----------------------------------
-States lstm_step(Cell& cell, Builder& b, int z, const States& old) {
+States lstm_step(Cell& cell, GraphBuilder& b, int z, const States& old) {
   if (old[0] >= 0) z = b.add(z, b.fully_connected(old[0], cell.recurrent, -1));
   const auto g = b.split(z, 1, 4);
   const int i = gate(cell, g[0]), f = old[1] >= 0 ? gate(cell, g[1]) : -1;
@@ -102,7 +102,7 @@ States lstm_step(Cell& cell, Builder& b, int z, const States& old) {
   return {b.mul(o, outer(cell, state)), state};
 }
 
-States gru_step(Cell& cell, Builder& b, int z, const States& old) {
+States gru_step(Cell& cell, GraphBuilder& b, int z, const States& old) {
   const int h = old[0];
   const auto x = b.split(z, 1, 3);
   int update = -1, candidate = -1;
@@ -131,7 +131,7 @@ States gru_step(Cell& cell, Builder& b, int z, const States& old) {
   return {h < 0 ? fresh : b.add(b.mul(update, h), fresh)};
 }
 
-States step(Cell& cell, Builder& b, int z, const States& old) {
+States step(Cell& cell, GraphBuilder& b, int z, const States& old) {
   if (cell.kind == Kind::kLstm) return lstm_step(cell, b, z, old);
   if (cell.kind == Kind::kGru) return gru_step(cell, b, z, old);
   if (old[0] >= 0) z = b.add(z, b.fully_connected(old[0], cell.recurrent, -1));
@@ -140,7 +140,7 @@ States step(Cell& cell, Builder& b, int z, const States& old) {
 
 // ---- the sequence -------------------------------------------------------------------------------
 std::vector<int> time_steps(LayerCall& c, int x) {
-  Builder& b = c.b;
+  GraphBuilder& b = c.b;
   const Shape s = b.shape(x);
   if (!c.training()) {
     return b.emit_many(OpCode::kUnpack, {x},
@@ -153,7 +153,7 @@ std::vector<int> time_steps(LayerCall& c, int x) {
 }
 
 int joined(LayerCall& c, const std::vector<int>& steps) {
-  Builder& b = c.b;
+  GraphBuilder& b = c.b;
   const Shape s = b.shape(steps[0]);
   const auto n = static_cast<std::int32_t>(steps.size());
   if (!c.training()) return b.emit(OpCode::kPack, steps, {s[0], n, s[1]}, PackAttrs{n, 1});
@@ -171,14 +171,14 @@ struct Keep {  // of one step: m and 1 - m, [batch, 1]
   int on = -1, off = -1;
 };
 
-int held(Builder& b, const Keep& keep, int fresh, int old) {
+int held(GraphBuilder& b, const Keep& keep, int fresh, int old) {
   const int now = b.mul(fresh, keep.on);
   return old < 0 ? now : b.add(now, b.mul(old, keep.off));
 }
 
 Sequence unroll(LayerCall& c, std::vector<Cell>& cells, int x, int mask, bool backwards,
                 States states, bool zero_output) {
-  Builder& b = c.b;
+  GraphBuilder& b = c.b;
   const int steps = b.shape(x)[1];
   if (steps > kMostSteps) refuse(c.layer, "{} time steps, expected at most {}", steps, kMostSteps);
   const std::vector<int> z = time_steps(c, linear(b, x, cells[0].kernel, cells[0].bias));
@@ -291,18 +291,18 @@ int result_of(LayerCall& c, const Direction& d, bool reversed) {
   return joined(c, steps);
 }
 
-std::vector<Value> lower_recurrent(LayerCall& c) {
+std::vector<LayerValue> lower_recurrent(LayerCall& c) {
   const int mask = c.mask();
   const Direction d = run_direction(c, c.layer, c.x(), mask, given_states(c), {});
-  std::vector<Value> out = c.one(result_of(c, d, false), d.whole ? mask : -1);
+  std::vector<LayerValue> out = c.one(result_of(c, d, false), d.whole ? mask : -1);
   if (d.states) {
     for (const int s : d.sequence.last) out.push_back({s, -1});
   }
   return out;
 }
 
-std::vector<Value> lower_bidirectional(LayerCall& c) {
-  Builder& b = c.b;
+std::vector<LayerValue> lower_bidirectional(LayerCall& c) {
+  GraphBuilder& b = c.b;
   const KerasLayer &ahead = *c.layer.children[0].second, &back = *c.layer.children[1].second;
   const int mask = c.mask(), x = c.x();
   States states = given_states(c);
@@ -316,7 +316,7 @@ std::vector<Value> lower_bidirectional(LayerCall& c) {
   const Json* merge = config_value(c.layer, "merge_mode");
   const bool apart = merge == nullptr && c.layer.config.contains("merge_mode");
   const std::string how = config_text(c.layer, "merge_mode", "concat");
-  std::vector<Value> out;
+  std::vector<LayerValue> out;
   const int passed = whole ? mask : -1;
   if (apart) {
     out = {{u, passed}, {v, passed}};
@@ -339,17 +339,17 @@ std::vector<Value> lower_bidirectional(LayerCall& c) {
 }
 
 // Every time step is a sample: [batch, time, ..] -> [batch * time, ..] and back.
-std::vector<Value> lower_time_distributed(LayerCall& c) {
-  Builder& b = c.b;
+std::vector<LayerValue> lower_time_distributed(LayerCall& c) {
+  GraphBuilder& b = c.b;
   const int x = c.raw();
   const Shape s = b.shape(x);
   if (s.size() < 3)
     refuse(c.layer, "its input has shape {}, expected 3 or more dimensions", shape_text(s));
   Shape flat = {s[0] * s[1]};
   flat.insert(flat.end(), s.begin() + 2, s.end());
-  std::vector<Value> out =
+  std::vector<LayerValue> out =
       c.lower.call_inner(*c.layer.children[0].second, {{b.reshape(x, flat), -1}});
-  for (Value& v : out) {
+  for (LayerValue& v : out) {
     const Shape o = b.shape(v.tensor);
     Shape back = {s[0], s[1]};
     back.insert(back.end(), o.begin() + 1, o.end());
@@ -358,8 +358,8 @@ std::vector<Value> lower_time_distributed(LayerCall& c) {
   return out;
 }
 
-std::vector<Value> lower_masking(LayerCall& c) {
-  Builder& b = c.b;
+std::vector<LayerValue> lower_masking(LayerCall& c) {
+  GraphBuilder& b = c.b;
   const int x = c.x();
   if (b.rank(x) < 3) refuse(c.layer, "its input has shape {}", shape_text(b.shape(x)));
   const int value = b.scalar(static_cast<float>(config_number(c.layer, "mask_value", 0)));

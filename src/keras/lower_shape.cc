@@ -9,16 +9,16 @@
 namespace litegap {
 namespace {
 
-std::vector<Value> lower_flatten(LayerCall& c) {
-  Builder& b = c.b;
+std::vector<LayerValue> lower_flatten(LayerCall& c) {
+  GraphBuilder& b = c.b;
   const int x = b.rank(c.raw()) > 2 ? to_channels_last(b, c.raw(), channels_first(c)) : c.raw();
   std::int64_t n = 1;
   for (int d = 1; d < b.rank(x); ++d) n *= b.shape(x)[static_cast<std::size_t>(d)];
   return c.one(b.reshape(x, {b.shape(x)[0], static_cast<std::int32_t>(n)}));
 }
 
-std::vector<Value> lower_reshape(LayerCall& c) {
-  Builder& b = c.b;
+std::vector<LayerValue> lower_reshape(LayerCall& c) {
+  GraphBuilder& b = c.b;
   const Shape s = b.shape(c.raw());
   const std::int64_t all = static_cast<std::int64_t>(shape_elements(s)) / s[0];
   Shape to = {s[0]};
@@ -46,7 +46,7 @@ std::vector<Value> lower_reshape(LayerCall& c) {
   return c.one(b.reshape(c.raw(), to));
 }
 
-std::vector<Value> lower_permute(LayerCall& c) {
+std::vector<LayerValue> lower_permute(LayerCall& c) {
   std::vector<int> perm = {0};
   for (const int d : config_list(c.layer, "dims")) perm.push_back(d);
   std::vector<int> sorted = perm;
@@ -70,7 +70,7 @@ int copies(LayerCall& c, int x, int axis, int n) {
   return c.b.tile(x, times);
 }
 
-std::vector<Value> lower_repeat(LayerCall& c) {
+std::vector<LayerValue> lower_repeat(LayerCall& c) {
   const Shape s = c.b.shape(c.x());
   if (s.size() != 2)
     refuse(c.layer, "its input has shape {}, expected 2 dimensions", shape_text(s));
@@ -107,7 +107,7 @@ std::vector<std::pair<int, int>> sides(LayerCall& c, const char* key, std::size_
 }
 
 template <int kAxes>
-std::vector<Value> lower_padding(LayerCall& c) {
+std::vector<LayerValue> lower_padding(LayerCall& c) {
   const int x = c.raw(), first = kAxes > 1 && channels_first(c) ? 2 : 1;
   if (c.b.rank(x) != kAxes + 2) refuse(c.layer, "its input has shape {}", shape_text(c.b.shape(x)));
   std::vector<std::pair<int, int>> pads(kAxes + 2, {0, 0});
@@ -117,7 +117,7 @@ std::vector<Value> lower_padding(LayerCall& c) {
 }
 
 template <int kAxes>
-std::vector<Value> lower_cropping(LayerCall& c) {
+std::vector<LayerValue> lower_cropping(LayerCall& c) {
   int x = c.raw();
   const int first = kAxes > 1 && channels_first(c) ? 2 : 1;
   if (c.b.rank(x) != kAxes + 2) refuse(c.layer, "its input has shape {}", shape_text(c.b.shape(x)));
@@ -145,7 +145,7 @@ int stretch(LayerCall& c, int x, int axis, int n) {
 }
 
 template <int kAxes>
-std::vector<Value> lower_upsampling(LayerCall& c) {
+std::vector<LayerValue> lower_upsampling(LayerCall& c) {
   const bool first = kAxes > 1 && channels_first(c);
   int x = to_channels_last(c.b, c.x(), first);
   if (c.b.rank(x) != kAxes + 2) refuse(c.layer, "its input has shape {}", shape_text(c.b.shape(x)));
@@ -172,7 +172,7 @@ int crop_to_ratio(LayerCall& c, int x, int height, int width) {
   return c.b.slice(c.b.slice(x, 1, top, top + ch), 2, left, left + cw);
 }
 
-std::vector<Value> lower_resizing(LayerCall& c) {
+std::vector<LayerValue> lower_resizing(LayerCall& c) {
   const bool first = channels_first(c);
   int x = to_channels_last(c.b, c.x(), first);
   if (c.b.rank(x) != 4) refuse(c.layer, "its input has shape {}", shape_text(c.b.shape(x)));
@@ -194,7 +194,7 @@ std::vector<Value> lower_resizing(LayerCall& c) {
   return c.one(from_channels_last(c.b, x, first));
 }
 
-std::vector<Value> lower_center_crop(LayerCall& c) {
+std::vector<LayerValue> lower_center_crop(LayerCall& c) {
   const bool first = channels_first(c);
   int x = to_channels_last(c.b, c.x(), first);
   const int height = config_int(c.layer, "height"), width = config_int(c.layer, "width");
@@ -222,7 +222,7 @@ int numbers(LayerCall& c, const char* key, float absent) {
   return c.b.floats(all);
 }
 
-std::vector<Value> lower_rescaling(LayerCall& c) {
+std::vector<LayerValue> lower_rescaling(LayerCall& c) {
   const int x = c.x();
   const int scaled = c.b.mul(x, numbers(c, "scale", 1));
   const Json* offset = config_value(c.layer, "offset");
@@ -231,7 +231,7 @@ std::vector<Value> lower_rescaling(LayerCall& c) {
   return c.one(c.b.add(scaled, numbers(c, "offset", 0)));
 }
 
-std::vector<Value> lower_random(LayerCall& c) {
+std::vector<LayerValue> lower_random(LayerCall& c) {
   if (c.training() && !c.lower.declaring) {
     refuse(c.layer, "random augmentation is not supported in training");
   }

@@ -49,7 +49,7 @@ class DepthwiseKernel final : public Kernel {
   void finish(const Work& w, const FinishTask& task) const;
 
   WindowSpec s_;
-  Feed feed_;
+  PanelFeed feed_;
   PaddedImage image_;
   bool float_ = false, dynamic_ = false, direct_ = false;
   std::vector<std::ptrdiff_t> taps_;
@@ -62,16 +62,16 @@ class DepthwiseKernel final : public Kernel {
   std::int32_t strip_rows_ = 1;
 };
 
-Feed::Kind feed_kind(const WindowSpec& s) {
-  if (s.hybrid) return Feed::Kind::kHybrid;
-  if (s.input == DType::kInt8) return Feed::Kind::kWidenI8;
-  if (s.input == DType::kUint8) return Feed::Kind::kWidenU8;
-  return s.input == DType::kInt16 ? Feed::Kind::kCopy16 : Feed::Kind::kFloat;
+PanelFeed::Kind feed_kind(const WindowSpec& s) {
+  if (s.hybrid) return PanelFeed::Kind::kHybrid;
+  if (s.input == DType::kInt8) return PanelFeed::Kind::kWidenI8;
+  if (s.input == DType::kUint8) return PanelFeed::Kind::kWidenU8;
+  return s.input == DType::kInt16 ? PanelFeed::Kind::kCopy16 : PanelFeed::Kind::kFloat;
 }
 
 DepthwiseKernel::DepthwiseKernel(WindowSpec spec) : s_(std::move(spec)) {
   feed_ = {feed_kind(s_), s_.input_zero, s_.kernels};
-  float_ = feed_.kind == Feed::Kind::kFloat;
+  float_ = feed_.kind == PanelFeed::Kind::kFloat;
   dynamic_ = s_.weights.empty() && s_.float_weights.empty();
   channels_ = static_cast<std::size_t>(s_.window.out_c);
   blocks_ = (channels_ + kBlock - 1) / kBlock;

@@ -8,7 +8,7 @@
 
 namespace litegap {
 
-struct Feed {
+struct PanelFeed {
   enum class Kind : std::uint8_t { kWidenI8, kWidenU8, kCopy16, kBias8, kCopy8, kFloat, kHybrid };
   Kind kind = Kind::kFloat;
   std::int32_t zero_point = 0;
@@ -91,7 +91,7 @@ struct PaddedImage {
 };
 
 // The padded rows that output rows first to first + outputs - 1 read; others are left undefined.
-inline void feed_strip(const Feed& feed, const PaddedImage& p, const std::byte* image,
+inline void feed_strip(const PanelFeed& feed, const PaddedImage& p, const std::byte* image,
                        std::int32_t first, std::int32_t outputs, const RowCode& code,
                        std::byte* out) {
   const std::size_t left = static_cast<std::size_t>(p.pad_left) * static_cast<std::size_t>(p.in_c);

@@ -14,17 +14,17 @@ constexpr std::size_t kStripPixels = 2048;
 
 std::size_t round64(std::size_t n) { return (n + 63) / 64 * 64; }
 
-Feed::Kind feed_kind(const WindowSpec& s, bool quads) {
-  if (s.hybrid) return Feed::Kind::kHybrid;
+PanelFeed::Kind feed_kind(const WindowSpec& s, bool quads) {
+  if (s.hybrid) return PanelFeed::Kind::kHybrid;
   switch (s.input) {
     case DType::kInt8:
-      return quads ? Feed::Kind::kBias8 : Feed::Kind::kWidenI8;
+      return quads ? PanelFeed::Kind::kBias8 : PanelFeed::Kind::kWidenI8;
     case DType::kUint8:
-      return quads ? Feed::Kind::kCopy8 : Feed::Kind::kWidenU8;
+      return quads ? PanelFeed::Kind::kCopy8 : PanelFeed::Kind::kWidenU8;
     case DType::kInt16:
-      return Feed::Kind::kCopy16;
+      return PanelFeed::Kind::kCopy16;
     default:
-      return Feed::Kind::kFloat;
+      return PanelFeed::Kind::kFloat;
   }
 }
 
@@ -96,7 +96,7 @@ class WindowKernel final : public Kernel {
 
   WindowSpec s_;
   Element element_ = Element::kFloats;
-  Feed feed_;
+  PanelFeed feed_;
   PackedLayout layout_;
   std::vector<std::byte> packed_;
   std::vector<std::int32_t> start_;

@@ -36,8 +36,8 @@ bool codes_weights(const Treatment& t, OpCode code, const Array& weights) {
 
 }  // namespace
 
-Builder::Builder(ModelPtr float_model, const Dataset* data, const InputMap& map, InputOutput io,
-                 std::vector<Treatment> treatments, PredictOptions options)
+FileBuilder::FileBuilder(ModelPtr float_model, const Dataset* data, const InputMap& map,
+                         InputOutput io, std::vector<Treatment> treatments, PredictOptions options)
     : model_(std::move(float_model)),
       data_(data),
       map_(map),
@@ -45,25 +45,25 @@ Builder::Builder(ModelPtr float_model, const Dataset* data, const InputMap& map,
       treatments_(std::move(treatments)),
       options_(std::move(options)) {}
 
-void Builder::use_rows(std::vector<std::size_t> rows) {
+void FileBuilder::use_rows(std::vector<std::size_t> rows) {
   options_.rows = std::move(rows);
   plain_ = even_ = {};
   absorbed_ = 0;
 }
 
-const Equalized& Builder::equalized() {
+const Equalized& FileBuilder::equalized() {
   if (!equalized_) equalized_ = equalize(*model_);
   return *equalized_;
 }
 
-Setup Builder::setup(const ModelPtr& model) const {
+Setup FileBuilder::setup(const ModelPtr& model) const {
   Setup s;
   s.model = model;
   s.input_map = map_;
   return s;
 }
 
-Builder::Observed& Builder::observed(bool even) {
+FileBuilder::Observed& FileBuilder::observed(bool even) {
   Observed& o = even ? even_ : plain_;
   if (o.model) return o;
   o.model = model_;
@@ -77,12 +77,12 @@ Builder::Observed& Builder::observed(bool even) {
   return o;
 }
 
-const Calibration& Builder::calibration(Observed& o) {
+const Calibration& FileBuilder::calibration(Observed& o) {
   if (!o.calibration) o.calibration = calibrate(setup(o.model), *data_, options_);
   return *o.calibration;
 }
 
-const std::map<int, Moments>& Builder::moments(Observed& o) {
+const std::map<int, Moments>& FileBuilder::moments(Observed& o) {
   if (o.moments) return *o.moments;
   PredictOptions some = options_;
   if (some.rows.empty()) {
@@ -99,14 +99,14 @@ const std::map<int, Moments>& Builder::moments(Observed& o) {
   return *o.moments;
 }
 
-bool Builder::integer(std::size_t k) const {
+bool FileBuilder::integer(std::size_t k) const {
   return treatments_[k].algorithm == Algorithm::kStatic ||
          treatments_[k].algorithm == Algorithm::kInt16x8;
 }
 
 // The producer's method; an input's is that of its first reader.  16 bits have room for the
 // extremes.
-std::vector<CalibrationMethod> Builder::tensor_methods(const Variant& variant) const {
+std::vector<CalibrationMethod> FileBuilder::tensor_methods(const Variant& variant) const {
   const Graph& g = model_->main();
   std::vector<CalibrationMethod> by(g.tensors.size(), CalibrationMethod::kMinmax);
   const auto of = [&](std::size_t k) {
@@ -133,18 +133,20 @@ std::vector<CalibrationMethod> Builder::tensor_methods(const Variant& variant) c
   return by;
 }
 
-std::map<int, CodedWeights> Builder::coded(Observed& o, const Variant& variant) {
+std::map<int, CodedWeights> FileBuilder::coded(Observed& o, const Variant& variant) {
   std::map<int, CodedWeights> all;
   for (const WeightedLayer& layer : weighted_layers(*o.model)) {
     const Treatment& t = treatments_[static_cast<std::size_t>(layer.op)];
     const Tensor& w = o.model->main().tensors[static_cast<std::size_t>(layer.w)];
     const OpCode code = o.model->main().ops[static_cast<std::size_t>(layer.op)].code;
     if (!w.constant || w.dtype != DType::kFloat32 || !codes_weights(t, code, *w.constant)) continue;
-    const Rounding rounding = t.rounding == Rounding::kAuto ? variant.rounding : t.rounding;
-    const bool plain = rounding == Rounding::kNearest && t.weight_scale == WeightScale::kMinmax;
+    const WeightRounding rounding =
+        t.rounding == WeightRounding::kAuto ? variant.rounding : t.rounding;
+    const bool plain =
+        rounding == WeightRounding::kNearest && t.weight_scale == WeightScale::kMinmax;
     if (plain && !variant.bias_correction) continue;
     const Moments* m = nullptr;
-    if (data_ != nullptr && rounding != Rounding::kNearest) {
+    if (data_ != nullptr && rounding != WeightRounding::kNearest) {
       const auto found = moments(o).find(layer.op);
       if (found != moments(o).end()) m = &found->second;
     }
@@ -157,7 +159,7 @@ std::map<int, CodedWeights> Builder::coded(Observed& o, const Variant& variant) 
   return all;
 }
 
-Built Builder::build(const Variant& variant) {
+Built FileBuilder::build(const Variant& variant) {
   Observed& o = observed(variant.equalize);
   const auto weights = coded(o, variant);
   Model source = *o.model;
@@ -203,8 +205,8 @@ Built Builder::build(const Variant& variant) {
 
 // Operators that stayed float: their constants.  Numbers of operators change with every pass, those
 // of the tensors they write do not.
-void Builder::weight_passes(Built& built, const std::map<int, int>& outputs,
-                            const std::map<int, CodedWeights>& coded) const {
+void FileBuilder::weight_passes(Built& built, const std::map<int, int>& outputs,
+                                const std::map<int, CodedWeights>& coded) const {
   for (const Algorithm pass :
        {Algorithm::kDynamicRange, Algorithm::kWeightOnly, Algorithm::kFloat16}) {
     const std::size_t n = built.model.main().ops.size();

@@ -19,7 +19,7 @@ namespace litegap {
 // The choices that hold for the whole model; they fill what treatments leave open.
 struct Variant {
   CalibrationMethod method = CalibrationMethod::kMinmax;
-  Rounding rounding = Rounding::kNearest;
+  WeightRounding rounding = WeightRounding::kNearest;
   bool equalize = false, bias_correction = false;
 };
 
@@ -31,11 +31,11 @@ struct Built {
   std::size_t corrected = 0;                              // layers whose bias was corrected
 };
 
-class Builder {
+class FileBuilder {
  public:
   // `data` may be null where nothing needs it.
-  Builder(ModelPtr float_model, const Dataset* data, const InputMap& map, InputOutput io,
-          std::vector<Treatment> treatments, PredictOptions options);
+  FileBuilder(ModelPtr float_model, const Dataset* data, const InputMap& map, InputOutput io,
+              std::vector<Treatment> treatments, PredictOptions options);
 
   // Calibrates on these rows (empty = all); forgets what was observed on others.
   void use_rows(std::vector<std::size_t> rows);

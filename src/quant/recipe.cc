@@ -39,11 +39,11 @@ const Names<CalibrationMethod>& methods() {
   };
   return names;
 }
-const Names<Rounding>& roundings() {
-  static const Names<Rounding> names = {{"auto", Rounding::kAuto},
-                                        {"nearest", Rounding::kNearest},
-                                        {"gptq", Rounding::kGptq},
-                                        {"coordinate", Rounding::kCoordinate}};
+const Names<WeightRounding>& roundings() {
+  static const Names<WeightRounding> names = {{"auto", WeightRounding::kAuto},
+                                              {"nearest", WeightRounding::kNearest},
+                                              {"gptq", WeightRounding::kGptq},
+                                              {"coordinate", WeightRounding::kCoordinate}};
   return names;
 }
 const Names<WeightScale>& weight_scales() {
@@ -240,12 +240,12 @@ std::vector<Treatment> resolve(const Recipe& recipe, const Model& model, const T
 
 const char* algorithm_name(Algorithm algorithm) { return name_of(algorithms(), algorithm); }
 const char* calibration_name(CalibrationMethod method) { return name_of(methods(), method); }
-const char* rounding_name(Rounding rounding) { return name_of(roundings(), rounding); }
+const char* rounding_name(WeightRounding rounding) { return name_of(roundings(), rounding); }
 const char* weight_scale_name(WeightScale scale) { return name_of(weight_scales(), scale); }
 CalibrationMethod calibration_method(const std::string& name) {
   return value_of(methods(), name, "calibration method");
 }
-Rounding rounding_method(const std::string& name) {
+WeightRounding rounding_method(const std::string& name) {
   return value_of(roundings(), name, "rounding");
 }
 

@@ -41,7 +41,7 @@ enum class CalibrationMethod : std::uint8_t {
 };
 // How scales of weights are chosen, and how weights are rounded to codes.
 enum class WeightScale : std::uint8_t { kMinmax, kMse, kOctav };
-enum class Rounding : std::uint8_t { kAuto, kNearest, kGptq, kCoordinate };
+enum class WeightRounding : std::uint8_t { kAuto, kNearest, kGptq, kCoordinate };
 
 struct Rule {
   std::string scope = ".*";  // regular expression over the name of the operator's first output
@@ -51,7 +51,7 @@ struct Rule {
   std::optional<Granularity> granularity;
   std::optional<CalibrationMethod> activations;
   std::optional<WeightScale> weight_scale;
-  std::optional<Rounding> rounding;
+  std::optional<WeightRounding> rounding;
 };
 
 struct Recipe {
@@ -71,7 +71,7 @@ struct Treatment {
   Granularity granularity = Granularity::kPerChannel;
   CalibrationMethod activations = CalibrationMethod::kMinmax;
   WeightScale weight_scale = WeightScale::kMinmax;
-  Rounding rounding = Rounding::kNearest;
+  WeightRounding rounding = WeightRounding::kNearest;
   bool operator==(const Treatment&) const = default;
 };
 
@@ -81,9 +81,9 @@ std::vector<Treatment> resolve(const Recipe& recipe, const Model& model, const T
 
 const char* algorithm_name(Algorithm algorithm);  // "weight-only", …
 const char* calibration_name(CalibrationMethod method);
-const char* rounding_name(Rounding rounding);
+const char* rounding_name(WeightRounding rounding);
 const char* weight_scale_name(WeightScale scale);
 CalibrationMethod calibration_method(const std::string& name);  // throws Error
-Rounding rounding_method(const std::string& name);              // throws Error
+WeightRounding rounding_method(const std::string& name);        // throws Error
 
 }  // namespace litegap

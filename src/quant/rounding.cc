@@ -138,15 +138,15 @@ void exhaust(const Problem& p, Matrix& q) {
   }
 }
 
-Matrix solve(const Problem& p, Rounding rounding) {
+Matrix solve(const Problem& p, WeightRounding rounding) {
   Matrix q = nearest(p);
-  if (rounding == Rounding::kNearest) return q;
+  if (rounding == WeightRounding::kNearest) return q;
   if (static_cast<std::size_t>(q.cols()) <= kExhaustive) {
     exhaust(p, q);
     return q;
   }
   keep_better(p, q, gptq(p));
-  if (rounding == Rounding::kCoordinate) {
+  if (rounding == WeightRounding::kCoordinate) {
     Matrix lower = q;
     descend(p, lower);
     keep_better(p, q, lower);
@@ -228,7 +228,7 @@ CodedWeights code_weights(const Array& weights, OpCode code, const Moments* mome
                           const CodingOptions& options) {
   CodedWeights coded;
   coded.quant = weight_scales(weights, code, options);
-  if (moments == nullptr || options.rounding == Rounding::kNearest) {
+  if (moments == nullptr || options.rounding == WeightRounding::kNearest) {
     coded.codes = quantize_weights(weights, coded.quant, options.bits);
     return coded;
   }

@@ -23,7 +23,7 @@ struct CodingOptions {
   int bits = 8;
   Granularity granularity = Granularity::kPerChannel;
   WeightScale scale = WeightScale::kMinmax;
-  Rounding rounding = Rounding::kNearest;
+  WeightRounding rounding = WeightRounding::kNearest;
 };
 
 // Scales and codes of one layer's weights; `moments` may be null (then nearest).

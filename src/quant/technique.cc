@@ -189,7 +189,7 @@ class Work {
 
   bool rounds_by_data() const {
     return any_treatment([](const Treatment& t) {
-      return t.rounding == Rounding::kGptq || t.rounding == Rounding::kCoordinate;
+      return t.rounding == WeightRounding::kGptq || t.rounding == WeightRounding::kCoordinate;
     });
   }
 
@@ -216,7 +216,7 @@ class Work {
     }
     const bool used =
         integer() || rounds_by_data() || correct_ != Choice::kOff ||
-        any_treatment([](const Treatment& t) { return t.rounding == Rounding::kAuto; }) ||
+        any_treatment([](const Treatment& t) { return t.rounding == WeightRounding::kAuto; }) ||
         equalize_ != Choice::kOff;
     if (!used) {
       decide("calibration", "not used",
@@ -291,14 +291,14 @@ class Work {
                           ? CalibrationMethod::kMinmax
                           : request_.calibration_method;
     variant_.rounding =
-        request_.rounding == Rounding::kAuto ? Rounding::kNearest : request_.rounding;
+        request_.rounding == WeightRounding::kAuto ? WeightRounding::kNearest : request_.rounding;
     variant_.equalize = equalize_ == Choice::kOn;
     variant_.bias_correction = correct_ == Choice::kOn;
     const bool methods = any_treatment([](const Treatment& t) {
       return t.algorithm == Algorithm::kStatic && t.activations == CalibrationMethod::kAuto;
     });
     const bool roundings = data_ != nullptr && any_treatment([](const Treatment& t) {
-                             return t.rounding == Rounding::kAuto;
+                             return t.rounding == WeightRounding::kAuto;
                            });
     const bool open =
         methods || roundings || equalize_ == Choice::kAuto || correct_ == Choice::kAuto;
@@ -362,7 +362,8 @@ class Work {
 
   void choose_rounding() {
     std::vector<std::pair<std::string, Variant>> variants;
-    for (const Rounding r : {Rounding::kNearest, Rounding::kGptq, Rounding::kCoordinate}) {
+    for (const WeightRounding r :
+         {WeightRounding::kNearest, WeightRounding::kGptq, WeightRounding::kCoordinate}) {
       Variant v = variant_;
       v.rounding = r;
       variants.emplace_back(rounding_name(r), v);
@@ -437,7 +438,7 @@ class Work {
   const QuantizeRequest& request_;
   std::vector<Treatment> treatments_;
   Choice equalize_ = Choice::kOff, correct_ = Choice::kOff;
-  std::optional<Builder> builder_;
+  std::optional<FileBuilder> builder_;
   Variant variant_;
   std::string method_because_;
   Quantized result_;

@@ -45,7 +45,7 @@ struct QuantizeRequest {
   WeightScale weight_scale = WeightScale::kMinmax;
   Choice equalize = Choice::kOff;
   Choice bias_correction = Choice::kOff;
-  Rounding rounding = Rounding::kNearest;
+  WeightRounding rounding = WeightRounding::kNearest;
   InputMap input_map;  // from the samples as stored to the model's input
   std::uint64_t seed = 1;
   int threads = 0;  // 0 = all cores

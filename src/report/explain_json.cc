@@ -7,7 +7,7 @@ Json interval_json(const Interval& i) {
   return Json::array({json_number(i.low), json_number(i.high)});
 }
 
-Json model_json(const Model& model, const Technique& t) {
+Json model_json(const Model& model, const FileTechnique& t) {
   return {{"path", model.path},
           {"technique", t.name},
           {"weights", t.weights},

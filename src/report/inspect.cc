@@ -226,7 +226,7 @@ std::string to_reals_formula(const Tensor& tensor) {
 }
 
 Json inspect_json(const Model& model) {
-  const Technique technique = identify(model);
+  const FileTechnique technique = identify(model);
   const Graph& g = model.main();
   Json inputs = Json::array(), outputs = Json::array(), fallback = Json::array(),
        signatures = Json::array(), metadata = Json::array();

@@ -88,7 +88,7 @@ const Predictions& reference_of(const Metric& metric, const ScoreInput& in) {
 // ------------------------------------------------------------------------------
 
 std::vector<double> top_hits(const Metric& metric, const ScoreInput& in, std::size_t k) {
-  const Rows rows = output_rows(*in.predictions);
+  const ScoreRows rows = output_rows(*in.predictions);
   const std::vector<int> labels = label_classes(labelled(metric, in), rows.width);
   if (labels.size() != rows.count) {
     fail("metric {}: the labels are no class numbers for {} samples of {} scores", metric.name,
@@ -110,7 +110,7 @@ std::vector<double> top_hits(const Metric& metric, const ScoreInput& in, std::si
 }
 
 std::vector<double> binary_hits(const Metric& metric, const ScoreInput& in) {
-  const Rows rows = output_rows(*in.predictions);
+  const ScoreRows rows = output_rows(*in.predictions);
   if (rows.width != 1) fail("metric binary: {} output columns, expected 1", rows.width);
   const Targets t = targets_for(metric, in, 1);
   std::vector<double> hits(rows.count);
@@ -129,7 +129,7 @@ std::vector<double> head_hits(const Metric& metric, const ScoreInput& in) {
   }
   std::vector<double> hits(t.rows, 0.0);
   for (std::size_t k = 0; k < t.columns; ++k) {
-    const Rows rows = output_rows(*in.predictions, k);
+    const ScoreRows rows = output_rows(*in.predictions, k);
     for (std::size_t i = 0; i < t.rows; ++i) {
       const bool right = arg_max(rows.row(i)) == t.row(i)[k];
       hits[i] += right ? 1.0 / static_cast<double>(t.columns) : 0.0;
@@ -149,15 +149,15 @@ std::vector<double> agreement_hits(const Metric& metric, const ScoreInput& in) {
 // ---- errors
 // --------------------------------------------------------------------------------------
 
-Targets error_targets(const Metric& metric, const ScoreInput& in, const Rows& rows) {
+Targets error_targets(const Metric& metric, const ScoreInput& in, const ScoreRows& rows) {
   if (metric.needs_labels) return targets_for(metric, in, rows.width);
-  const Rows reference = output_rows(reference_of(metric, in));
+  const ScoreRows reference = output_rows(reference_of(metric, in));
   Targets t{{reference.values.begin(), reference.values.end()}, reference.count, reference.width};
   return t;
 }
 
 std::vector<double> errors(const Metric& metric, const ScoreInput& in, bool squared) {
-  const Rows rows = output_rows(*in.predictions);
+  const ScoreRows rows = output_rows(*in.predictions);
   const Targets t = error_targets(metric, in, rows);
   std::vector<double> out(rows.count);
   for (std::size_t i = 0; i < rows.count; ++i) {
@@ -172,7 +172,7 @@ std::vector<double> errors(const Metric& metric, const ScoreInput& in, bool squa
 }
 
 Prepared r2_score(const Metric& metric, const ScoreInput& in) {
-  const Rows rows = output_rows(*in.predictions);
+  const ScoreRows rows = output_rows(*in.predictions);
   const Targets t = targets_for(metric, in, rows.width);
   Prepared p;
   p.units = rows.count;
@@ -203,7 +203,7 @@ Prepared r2_score(const Metric& metric, const ScoreInput& in) {
 // ---------------------------------------------------------------------------------------
 
 Prepared auc_score(const Metric& metric, const ScoreInput& in) {
-  const Rows rows = output_rows(*in.predictions);
+  const ScoreRows rows = output_rows(*in.predictions);
   if (rows.width > 2) fail("metric auc: {} output columns, expected 1 or 2", rows.width);
   const Targets t = targets_for(metric, in, 1);
   std::vector<double> scores;
@@ -212,7 +212,7 @@ Prepared auc_score(const Metric& metric, const ScoreInput& in) {
 }
 
 Prepared reconstruction_score(const Metric& metric, const ScoreInput& in) {
-  const Rows rows = output_rows(*in.predictions);
+  const ScoreRows rows = output_rows(*in.predictions);
   const Targets t = targets_for(metric, in, 1);
   const Array& x = in.data->inputs.at(0);
   if (x.elements() != rows.values.size()) {
@@ -247,7 +247,7 @@ double cosine_of(std::span<const float> a, std::span<const float> b) {
 }
 
 Prepared pair_score(const Metric& metric, const ScoreInput& in) {
-  const Rows rows = output_rows(*in.predictions);
+  const ScoreRows rows = output_rows(*in.predictions);
   const Targets t = targets_of(labelled(metric, in));
   if (t.rows * 2 != rows.count) {
     fail("metric pair_auc: {} labels for {} samples, expected one a pair", t.rows, rows.count);
@@ -282,7 +282,7 @@ std::vector<double> distribution(std::span<const float> row) {
 }
 
 std::vector<double> divergences(const Metric& metric, const ScoreInput& in) {
-  const Rows a = output_rows(reference_of(metric, in)), b = output_rows(*in.predictions);
+  const ScoreRows a = output_rows(reference_of(metric, in)), b = output_rows(*in.predictions);
   std::vector<double> out(a.count, 0.0);
   for (std::size_t i = 0; i < a.count; ++i) {
     const auto p = distribution(a.row(i)), q = distribution(b.row(i));
@@ -297,7 +297,7 @@ std::vector<double> divergences(const Metric& metric, const ScoreInput& in) {
 }
 
 std::vector<double> cosines(const Metric& metric, const ScoreInput& in) {
-  const Rows a = output_rows(reference_of(metric, in)), b = output_rows(*in.predictions);
+  const ScoreRows a = output_rows(reference_of(metric, in)), b = output_rows(*in.predictions);
   std::vector<double> out;
   for (std::size_t i = 0; i < a.count; ++i) out.push_back(cosine_of(a.row(i), b.row(i)));
   return out;

@@ -106,7 +106,7 @@ double average_precision(const ClassBoxes& boxes, std::span<const double> weight
 
 Prepared prepare_map50(const ScoreInput& in) {
   if (in.data == nullptr || !in.data->labels) fail("metric map50 needs labels");
-  const Rows rows = output_rows(*in.predictions);
+  const ScoreRows rows = output_rows(*in.predictions);
   const auto width = static_cast<std::size_t>(in.predictions->outputs[0].shape().back());
   const Targets t = targets_of(*in.data);
   if (t.rows != rows.count || t.columns % 5 != 0 || width < 5 || rows.width % width != 0) {

@@ -149,7 +149,7 @@ void check_fit(const Metric& metric, const Facts& f) {
 
 }  // namespace
 
-Rows output_rows(const Predictions& predictions, std::size_t output) {
+ScoreRows output_rows(const Predictions& predictions, std::size_t output) {
   const Array& a = predictions.outputs.at(output);
   const std::size_t n = std::max<std::size_t>(1, predictions.count);
   return {a.span<float>(), predictions.count, a.elements() / n};
@@ -203,7 +203,7 @@ int arg_max(std::span<const float> row) {
 }
 
 std::vector<int> predicted_classes(const Predictions& predictions) {
-  const Rows rows = output_rows(predictions);
+  const ScoreRows rows = output_rows(predictions);
   std::vector<int> classes(rows.count);
   for (std::size_t i = 0; i < rows.count; ++i) {
     const auto row = rows.row(i);

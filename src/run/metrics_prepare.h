@@ -20,12 +20,12 @@ Prepared prepare_score(const Metric& metric, const ScoreInput& input);
 Prepared prepare_map50(const ScoreInput& input);
 
 // Rows of output `output` as [count, width] floats.
-struct Rows {
+struct ScoreRows {
   std::span<const float> values;
   std::size_t count = 0, width = 0;
   std::span<const float> row(std::size_t i) const { return values.subspan(i * width, width); }
 };
-Rows output_rows(const Predictions& predictions, std::size_t output = 0);
+ScoreRows output_rows(const Predictions& predictions, std::size_t output = 0);
 
 // Labels as doubles, [rows, columns].
 struct Targets {

@@ -9,7 +9,7 @@ struct Variant {
   CalibrationMethod method = CalibrationMethod::kMinmax;
   Granularity granularity = Granularity::kPerChannel;
   Choice equalize = Choice::kOff, bias_correction = Choice::kOff;
-  Rounding rounding = Rounding::kNearest;
+  WeightRounding rounding = WeightRounding::kNearest;
 };
 
 constexpr Variant kVariants[] = {
@@ -18,11 +18,11 @@ constexpr Variant kVariants[] = {
     {"static-minmax", Technique::kStatic},
     {"float16", Technique::kFloat16},
     {"static-auto-corrected", Technique::kStatic, CalibrationMethod::kAuto,
-     Granularity::kPerChannel, Choice::kAuto, Choice::kAuto, Rounding::kAuto},
+     Granularity::kPerChannel, Choice::kAuto, Choice::kAuto, WeightRounding::kAuto},
     {"int16x8", Technique::kInt16x8},
     {"weight-only-int8", Technique::kWeightOnlyInt8},
     {"weight-only-int4", Technique::kWeightOnlyInt4, CalibrationMethod::kMinmax,
-     Granularity::kPerChannel, Choice::kOff, Choice::kOff, Rounding::kAuto},
+     Granularity::kPerChannel, Choice::kOff, Choice::kOff, WeightRounding::kAuto},
     {"static-percentile", Technique::kStatic, CalibrationMethod::kPercentile},
     {"static-mse", Technique::kStatic, CalibrationMethod::kMse},
     {"static-kl", Technique::kStatic, CalibrationMethod::kKl},
@@ -39,7 +39,7 @@ std::vector<std::string> flags(const Variant& v) {
   if (v.granularity == Granularity::kPerTensor) f.push_back("--granularity per-tensor");
   if (v.equalize == Choice::kAuto) f.push_back("--equalize auto");
   if (v.bias_correction == Choice::kAuto) f.push_back("--bias-correction auto");
-  if (v.rounding != Rounding::kNearest) {
+  if (v.rounding != WeightRounding::kNearest) {
     f.push_back(std::string("--rounding ") + rounding_name(v.rounding));
   }
   return f;
@@ -47,9 +47,10 @@ std::vector<std::string> flags(const Variant& v) {
 
 }  // namespace
 
-std::vector<Move> quantization_moves(const ModelPtr& float_model, const Dataset* calibration,
-                                     const QuantizeRequest& base) {
-  std::vector<Move> moves;
+std::vector<CandidateMove> quantization_moves(const ModelPtr& float_model,
+                                              const Dataset* calibration,
+                                              const QuantizeRequest& base) {
+  std::vector<CandidateMove> moves;
   for (const Variant& v : kVariants) {
     QuantizeRequest r = base;
     r.technique = v.technique;

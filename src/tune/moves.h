@@ -8,14 +8,15 @@
 
 namespace litegap {
 
-struct Move {
+struct CandidateMove {
   std::string name;
   std::vector<std::string> edits;  // flags of `litegap quantize` that make the same file
   std::function<Model()> build;    // throws Error when the technique cannot hold the model
 };
 
 // `calibration` may not be null.  With `training` quantization-aware training joins them.
-std::vector<Move> quantization_moves(const ModelPtr& float_model, const Dataset* calibration,
-                                     const QuantizeRequest& base);
+std::vector<CandidateMove> quantization_moves(const ModelPtr& float_model,
+                                              const Dataset* calibration,
+                                              const QuantizeRequest& base);
 
 }  // namespace litegap

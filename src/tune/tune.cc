@@ -141,14 +141,14 @@ class Search {
     base.seed = r_.seed;
     base.threads = r_.threads;
     base.progress = [this](std::string_view, double) { say(0); };
-    std::vector<Move> moves{{"float", {}, [this] { return *model_; }}};
-    for (Move& m : quantization_moves(model_, &split_.calibration, base)) {
+    std::vector<CandidateMove> moves{{"float", {}, [this] { return *model_; }}};
+    for (CandidateMove& m : quantization_moves(model_, &split_.calibration, base)) {
       moves.push_back(std::move(m));
     }
     result_.planned = moves.size();
     result_.stopped_by = "complete";
     try {
-      for (const Move& m : moves) {
+      for (const CandidateMove& m : moves) {
         take(m);
         save();
       }
@@ -205,7 +205,7 @@ class Search {
     }
   }
 
-  void take(const Move& move) {
+  void take(const CandidateMove& move) {
     for (const Candidate& c : known_) {
       if (c.name != move.name) continue;
       result_.candidates.push_back(c);

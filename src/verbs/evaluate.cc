@@ -12,8 +12,8 @@
 #include "base/random.h"
 #include "data/npy.h"
 #include "diagnose/technique.h"
-#include "run/setup.h"
 #include "run/latency.h"
+#include "run/setup.h"
 #include "verbs/load.h"
 
 namespace litegap {

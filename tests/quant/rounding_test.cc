@@ -44,20 +44,21 @@ Case random_case(const Shape& shape, OpCode code, std::size_t groups, std::uint6
   return c;
 }
 
-double error(const Case& c, OpCode code, Rounding rounding, int bits) {
+double error(const Case& c, OpCode code, WeightRounding rounding, int bits) {
   CodingOptions o;
   o.bits = bits;
   o.rounding = rounding;
   return layer_error(c.weights, code, code_weights(c.weights, code, &c.moments, o), c.moments);
 }
 
-TEST(Rounding, NeverWorseThanNearest) {
+TEST(WeightRounding, NeverWorseThanNearest) {
   for (std::uint64_t seed = 1; seed <= 10; ++seed) {
     const Case c = random_case({6, 40}, OpCode::kFullyConnected, 1, seed);
     for (const int bits : {4, 8}) {
-      const double plain = error(c, OpCode::kFullyConnected, Rounding::kNearest, bits);
-      const double gptq = error(c, OpCode::kFullyConnected, Rounding::kGptq, bits);
-      const double coordinate = error(c, OpCode::kFullyConnected, Rounding::kCoordinate, bits);
+      const double plain = error(c, OpCode::kFullyConnected, WeightRounding::kNearest, bits);
+      const double gptq = error(c, OpCode::kFullyConnected, WeightRounding::kGptq, bits);
+      const double coordinate =
+          error(c, OpCode::kFullyConnected, WeightRounding::kCoordinate, bits);
       EXPECT_LE(gptq, plain * (1 + 1e-9));
       EXPECT_LE(coordinate, gptq * (1 + 1e-9));
       // Inputs with a common part: errors can cancel, and must.
@@ -66,11 +67,11 @@ TEST(Rounding, NeverWorseThanNearest) {
   }
 }
 
-TEST(Rounding, DepthwiseIsTheLeastOfAllChoices) {
+TEST(WeightRounding, DepthwiseIsTheLeastOfAllChoices) {
   const Case c = random_case({1, 2, 2, 3}, OpCode::kDepthwiseConv2d, 3, 5);
   CodingOptions o;
   o.bits = 4;
-  o.rounding = Rounding::kGptq;
+  o.rounding = WeightRounding::kGptq;
   const CodedWeights got = code_weights(c.weights, OpCode::kDepthwiseConv2d, &c.moments, o);
   const auto w = c.weights.span<float>();
   double least = 0;  // mean over channels of the best of 16
@@ -97,7 +98,7 @@ TEST(Rounding, DepthwiseIsTheLeastOfAllChoices) {
               1e-6 * least + 1e-12);
 }
 
-TEST(Rounding, TwoEqualInputsShareTheError) {
+TEST(WeightRounding, TwoEqualInputsShareTheError) {
   Moments m;
   m.groups = 1;
   m.k = 2;
@@ -108,7 +109,7 @@ TEST(Rounding, TwoEqualInputsShareTheError) {
   const Array w = Array::of<float>({2, 2}, {0.4f, 0.4f, 127, 0});
   CodingOptions o;
   o.granularity = Granularity::kPerTensor;
-  o.rounding = Rounding::kGptq;
+  o.rounding = WeightRounding::kGptq;
   const CodedWeights got = code_weights(w, OpCode::kFullyConnected, &m, o);
   const auto q = got.codes.span<std::int8_t>();
   EXPECT_EQ(q[0] + q[1], 1);

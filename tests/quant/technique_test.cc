@@ -168,7 +168,7 @@ TEST(Quantize, ThreadsDoNotChangeTheFile) {
   const Dataset data = samples(200);
   QuantizeRequest request;
   request.calibration_method = CalibrationMethod::kMse;
-  request.rounding = Rounding::kGptq;
+  request.rounding = WeightRounding::kGptq;
   request.bias_correction = Choice::kOn;
   request.threads = 1;
   const auto one = serialize_model(quantize_model(small_model(), &data, request).model);
@@ -182,7 +182,7 @@ TEST(Quantize, AutoMeasuresAndRecords) {
   QuantizeRequest request;
   request.granularity = Granularity::kPerTensor;
   request.equalize = request.bias_correction = Choice::kAuto;
-  request.rounding = Rounding::kAuto;
+  request.rounding = WeightRounding::kAuto;
   const Quantized q = quantize_model(small_model(), &data, request);
   EXPECT_GE(q.trials.size(), 6u);
   EXPECT_EQ(q.held_back, 60u);
