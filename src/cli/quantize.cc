@@ -1,6 +1,4 @@
 // quantize: a float .tflite to a quantized one, checked as the file that was written.
-#include "quant/technique.h"
-
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -9,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/cli.h"
+#include "quant/technique.h"
 #include "report/table.h"
 #include "tflite/tflite.h"
 
@@ -119,6 +118,9 @@ int run_quantize(const QuantizeArguments& a, Context& context) {
   if (file_exists(a.out) && std::filesystem::equivalent(a.model, a.out)) {
     fail("{}: is the float model itself; give another name with -o", a.out);
   }
+  if (std::filesystem::exists(a.out) && !std::filesystem::is_regular_file(a.out)) {
+    fail("{}: is no regular file; give the path of a file with -o", a.out);
+  }
   const QuantizeRequest request = request_of(a, context);
   std::optional<Dataset> data;
   if (!a.common.calibration.empty()) {
@@ -140,7 +142,13 @@ int run_quantize(const QuantizeArguments& a, Context& context) {
                        {"held_back", q.held_back},
                        {"method", calibration_name(q.calibration_method)}};
   }
-  const bool runs = data && data->count > 0;
+  Json verified;
+  try {
+    verified = check(a, model, data && data->count > 0 ? &*data : nullptr, request.input_map);
+  } catch (...) {  // a file that does not run is not left behind
+    std::filesystem::remove(a.out);
+    throw;
+  }
   const Json value{{"schema", "litegap.quantize/1"},
                    {"litegap", kVersion},
                    {"out", a.out},
@@ -152,7 +160,7 @@ int run_quantize(const QuantizeArguments& a, Context& context) {
                    {"warnings", q.warnings},
                    {"trials", trials_json(q.trials)},
                    {"in_float", q.in_float},
-                   {"verified", check(a, model, runs ? &*data : nullptr, request.input_map)}};
+                   {"verified", verified}};
   context.result(value, text_of(value, static_cast<double>(file_size(a.model))));
   return kDone;
 }
@@ -177,8 +185,8 @@ void add_quantize(CLI::App& app, Context& context) {
   verb->add_option("--calibration-method", a->method,
                    "how ranges are taken; auto measures on samples held back")
       ->type_name("NAME")
-      ->check(CLI::IsMember(
-          {"auto", "minmax", "moving-average", "percentile", "mse", "kl", "octav"}));
+      ->check(
+          CLI::IsMember({"auto", "minmax", "moving-average", "percentile", "mse", "kl", "octav"}));
   verb->add_option("--granularity", a->granularity, "scales of weights")
       ->type_name("NAME")
       ->check(CLI::IsMember({"per-channel", "per-tensor"}));

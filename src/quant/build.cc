@@ -19,6 +19,21 @@ int op_of_output(const Model& model, int tensor) {
   return -1;
 }
 
+// Whether the layer's weights become integers in the end: the passes leave some float.
+bool codes_weights(const Treatment& t, OpCode code, const Array& weights) {
+  switch (t.algorithm) {
+    case Algorithm::kFloat:
+    case Algorithm::kFloat16:
+      return false;
+    case Algorithm::kDynamicRange:
+      return weights.elements() >= WeightOptions{}.least_elements;
+    case Algorithm::kWeightOnly:
+      return !(t.bits == 4 && code == OpCode::kDepthwiseConv2d);
+    default:
+      return true;
+  }
+}
+
 }  // namespace
 
 Builder::Builder(ModelPtr float_model, const Dataset* data, const InputMap& map, InputOutput io,
@@ -89,7 +104,8 @@ bool Builder::integer(std::size_t k) const {
          treatments_[k].algorithm == Algorithm::kInt16x8;
 }
 
-// The producer's method; an input's is that of its first reader.  16 bits have room for the extremes.
+// The producer's method; an input's is that of its first reader.  16 bits have room for the
+// extremes.
 std::vector<CalibrationMethod> Builder::tensor_methods(const Variant& variant) const {
   const Graph& g = model_->main();
   std::vector<CalibrationMethod> by(g.tensors.size(), CalibrationMethod::kMinmax);
@@ -122,10 +138,8 @@ std::map<int, CodedWeights> Builder::coded(Observed& o, const Variant& variant) 
   for (const WeightedLayer& layer : weighted_layers(*o.model)) {
     const Treatment& t = treatments_[static_cast<std::size_t>(layer.op)];
     const Tensor& w = o.model->main().tensors[static_cast<std::size_t>(layer.w)];
-    if (t.algorithm == Algorithm::kFloat || t.algorithm == Algorithm::kFloat16 || !w.constant ||
-        w.dtype != DType::kFloat32) {
-      continue;
-    }
+    const OpCode code = o.model->main().ops[static_cast<std::size_t>(layer.op)].code;
+    if (!w.constant || w.dtype != DType::kFloat32 || !codes_weights(t, code, *w.constant)) continue;
     const Rounding rounding = t.rounding == Rounding::kAuto ? variant.rounding : t.rounding;
     const bool plain = rounding == Rounding::kNearest && t.weight_scale == WeightScale::kMinmax;
     if (plain && !variant.bias_correction) continue;
@@ -134,7 +148,6 @@ std::map<int, CodedWeights> Builder::coded(Observed& o, const Variant& variant) 
       const auto found = moments(o).find(layer.op);
       if (found != moments(o).end()) m = &found->second;
     }
-    const OpCode code = o.model->main().ops[static_cast<std::size_t>(layer.op)].code;
     // A hybrid depthwise kernel reads a scale a channel.
     const bool hybrid = t.algorithm == Algorithm::kDynamicRange && code == OpCode::kDepthwiseConv2d;
     all[layer.op] = code_weights(
@@ -211,14 +224,13 @@ void Builder::weight_passes(Built& built, const std::map<int, int>& outputs,
     }
     if (!any) continue;
     // Without a choice between operators, constants of every graph of the file are meant.
-    const bool whole = std::ranges::all_of(treatments_, [&](const Treatment& t) {
-      return t.algorithm == Algorithm::kFloat16;
-    });
-    WeightResult r = pass == Algorithm::kDynamicRange
-                         ? quantize_dynamic_range(built.model, options)
-                     : pass == Algorithm::kWeightOnly
-                         ? quantize_weight_only(built.model, options)
-                         : quantize_float16(built.model, whole ? std::vector<bool>{} : options.only);
+    const bool whole = std::ranges::all_of(
+        treatments_, [&](const Treatment& t) { return t.algorithm == Algorithm::kFloat16; });
+    WeightResult r =
+        pass == Algorithm::kDynamicRange ? quantize_dynamic_range(built.model, options)
+        : pass == Algorithm::kWeightOnly
+            ? quantize_weight_only(built.model, options)
+            : quantize_float16(built.model, whole ? std::vector<bool>{} : options.only);
     built.model = std::move(r.model);
     built.quantized += r.quantized;
     built.kept += r.kept;

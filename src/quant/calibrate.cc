@@ -191,7 +191,8 @@ double divergence(const std::vector<double>& fine, std::size_t from, std::size_t
   const auto n = p.size();
   for (int level = 0; level < levels; ++level) {
     const std::size_t a = n * static_cast<std::size_t>(level) / static_cast<std::size_t>(levels),
-                      b = n * static_cast<std::size_t>(level + 1) / static_cast<std::size_t>(levels);
+                      b = n * static_cast<std::size_t>(level + 1) /
+                          static_cast<std::size_t>(levels);
     double sum = 0;
     std::size_t filled = 0;
     for (std::size_t i = a; i < b; ++i) {
@@ -229,21 +230,30 @@ Range by_kl(const Statistics& s, int levels) {
           kFine - 1, static_cast<std::size_t>(std::max(0.0, (v - whole.low) / width)));
     };
     const std::size_t from = place(b.low), to = place(b.high);
-    for (std::size_t i = from; i <= to; ++i) fine[i] += b.count / static_cast<double>(to - from + 1);
+    for (std::size_t i = from; i <= to; ++i)
+      fine[i] += b.count / static_cast<double>(to - from + 1);
   }
   // Zeros say nothing about the width of the range: their bin gets its neighbours' count.
   const auto zero = std::min<std::size_t>(kFine - 1, static_cast<std::size_t>(-whole.low / width));
   fine[zero] = zero + 1 < kFine ? fine[zero + 1] : fine[zero - 1];
-  Range best = whole;
-  double least = std::numeric_limits<double>::infinity();
-  for (int i = 100; i >= 20; --i) {
-    const Range r{whole.low * i / 100, whole.high * i / 100};
+  const auto distance = [&](const Range& r) {
     const auto from = static_cast<std::size_t>(std::floor((r.low - whole.low) / width));
-    const auto to = std::min(
-        kFine, std::max(from + 1, static_cast<std::size_t>(std::ceil((r.high - whole.low) / width))));
-    if (const double d = divergence(fine, from, to, levels); d < least) {
-      least = d;
-      best = r;
+    const auto to = std::clamp<std::size_t>(
+        static_cast<std::size_t>(std::ceil((r.high - whole.low) / width)), from + 1, kFine);
+    return divergence(fine, from, to, levels);
+  };
+  Range best = whole;  // one end after the other, the longer one first
+  double least = distance(best);
+  const bool high_first = whole.high >= -whole.low;
+  for (const bool high : {high_first, !high_first}) {
+    Range r = best;
+    for (int i = 98; i >= 4; i -= 2) {
+      (high ? r.high : r.low) = (high ? whole.high : whole.low) * i / 100;
+      if (r.high - r.low < 2 * width) break;
+      if (const double d = distance(r); d < least) {
+        least = d;
+        best = r;
+      }
     }
   }
   return best;

@@ -9,7 +9,11 @@
 namespace litegap {
 namespace {
 
-const Tensor& tensor(const Model& m, int t) { return m.main().tensors[static_cast<std::size_t>(t)]; }
+constexpr double kDead = 1e-4;  // of the largest channel
+
+const Tensor& tensor(const Model& m, int t) {
+  return m.main().tensors[static_cast<std::size_t>(t)];
+}
 const Op& op_at(const Model& m, int k) { return m.main().ops[static_cast<std::size_t>(k)]; }
 
 bool float_constant(const Model& m, int t) {
@@ -93,7 +97,8 @@ std::vector<Pair> pairs(const Model& m) {
     if (!b || op_at(m, b->op).code == OpCode::kTransposeConv || !own_constant(m, users, b->w)) {
       continue;
     }
-    if (weight_row_count(tensor(m, a.w).shape, op.code) == in_channels(m, *b)) all.push_back({a, *b});
+    if (weight_row_count(tensor(m, a.w).shape, op.code) == in_channels(m, *b))
+      all.push_back({a, *b});
   }
   return all;
 }
@@ -128,8 +133,13 @@ class Scaler {
       double& r = rb[channel_read(i, tensor(model_, pair_.b.w).shape, code_b_, channels_)];
       r = std::max(r, std::fabs(static_cast<double>(wb[i])));
     }
+    // Channels that carry nothing stay as they are: bringing 1e-20 up to 1 makes ranges no code
+    // needs.
+    const double least_a = kDead * *std::ranges::max_element(ra);
+    const double least_b = kDead * *std::ranges::max_element(rb);
     for (std::size_t c = 0; c < channels_; ++c) {
-      if (ra[c] > 0 && rb[c] > 0) s[c] = std::clamp(std::sqrt(ra[c] / rb[c]), 1e-4, 1e4);
+      if (ra[c] > least_a && rb[c] > least_b)
+        s[c] = std::clamp(std::sqrt(ra[c] / rb[c]), 1e-4, 1e4);
     }
     return s;
   }
@@ -149,7 +159,8 @@ class Scaler {
     Tensor& to = model_.main().tensors[static_cast<std::size_t>(t)];
     Array values = to.constant->clone();
     const auto v = values.mutable_span<float>();
-    for (std::size_t i = 0; i < v.size(); ++i) v[i] = static_cast<float>(v[i] * factor(i, v.size()));
+    for (std::size_t i = 0; i < v.size(); ++i)
+      v[i] = static_cast<float>(v[i] * factor(i, v.size()));
     to.constant = std::move(values);
   }
   Model& model_;
@@ -269,10 +280,12 @@ Corrected correct_biases(const Model& float_model, const std::map<int, CodedWeig
   for (const WeightedLayer& layer : weighted_layers(float_model)) {
     const auto c = coded.find(layer.op);
     const auto m = moments.find(layer.op);
-    if (c == coded.end() || m == moments.end() || !own_constant(float_model, users, layer.b)) continue;
+    if (c == coded.end() || m == moments.end() || !own_constant(float_model, users, layer.b))
+      continue;
     const OpCode code = op_at(float_model, layer.op).code;
     const std::vector<float> real = weight_rows(*tensor(float_model, layer.w).constant, code);
-    const std::vector<float> stored = weight_rows(dequantize(c->second.codes, c->second.quant), code);
+    const std::vector<float> stored =
+        weight_rows(dequantize(c->second.codes, c->second.quant), code);
     Tensor& bias = result.model.main().tensors[static_cast<std::size_t>(layer.b)];
     Array values = bias.constant->clone();
     const auto b = values.mutable_span<float>();
@@ -281,8 +294,10 @@ Corrected correct_biases(const Model& float_model, const std::map<int, CodedWeig
       const double *mean = m->second.m(o / each), *h = m->second.h(o / each);
       double lost = 0, power = 0;
       for (std::size_t i = 0; i < k; ++i) {
-        lost += (static_cast<double>(real[o * k + i]) - static_cast<double>(stored[o * k + i])) * mean[i];
-        power += static_cast<double>(real[o * k + i]) * static_cast<double>(real[o * k + i]) * h[i * k + i];
+        lost += (static_cast<double>(real[o * k + i]) - static_cast<double>(stored[o * k + i])) *
+                mean[i];
+        power += static_cast<double>(real[o * k + i]) * static_cast<double>(real[o * k + i]) *
+                 h[i * k + i];
       }
       b[o] += static_cast<float>(lost);
       if (power > 0) result.largest = std::max(result.largest, std::fabs(lost) / std::sqrt(power));

@@ -1,9 +1,9 @@
 // Edits of a float model that leave its function alone and make it easier to quantize.
 //
-// Equalization (Nagel and others, "Data-free quantization", 2019): where layer A feeds layer B through
-// nothing but a ReLU or operators that treat channels alike, channel i of A can be divided by s and
-// the weights of B that read it multiplied by s: relu(x / s) s = relu(x).  With
-// s_i = sqrt(r_A r_B) / r_B both weights get the range sqrt(r_A r_B), r the largest weight of the
+// Equalization (Nagel and others, "Data-free quantization", 2019): where layer A feeds layer B
+// through nothing but a ReLU or operators that treat channels alike, channel i of A can be divided
+// by s and the weights of B that read it multiplied by s: relu(x / s) s = relu(x).  With s_i =
+// sqrt(r_A r_B) / r_B both weights get the range sqrt(r_A r_B), r the largest weight of the
 // channel.  A ReLU6 cuts at a number and would cut elsewhere: such pairs are left alone.
 //
 // Absorption: where a channel behind a ReLU never falls below c > 0 on the samples, c is moved from
@@ -40,9 +40,9 @@ Absorbed absorb_biases(const ModelPtr& float_model, const Setup& setup, const Da
                        const PredictOptions& options);
 
 struct Corrected {
-  Model model;              // float, with other biases
+  Model model;  // float, with other biases
   std::size_t layers = 0;
-  double largest = 0;       // correction, in units of the layer's root mean square output
+  double largest = 0;  // correction, in units of the layer's root mean square output
 };
 // `coded`: the weights as they will be stored, by operator.
 Corrected correct_biases(const Model& float_model, const std::map<int, CodedWeights>& coded,

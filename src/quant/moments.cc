@@ -95,15 +95,15 @@ std::optional<Cutter> cutter(const Model& model, const WeightedLayer& layer, std
     c.k = dim(1);
   } else if (const auto* a = std::get_if<ConvAttrs>(&op.attrs)) {
     if (x.shape.size() != 4 || x.shape[0] != 1) return std::nullopt;
-    c = {layer.op, layer.x, op.code, a->padding, w.shape[1], w.shape[2], a->stride_h, a->stride_w,
-         a->dilation_h, a->dilation_w};
+    c = {layer.op,   layer.x,     op.code,     a->padding,    w.shape[1],
+         w.shape[2], a->stride_h, a->stride_w, a->dilation_h, a->dilation_w};
     c.depth = dim(3);
     c.groups = std::max<std::size_t>(1, static_cast<std::size_t>(x.shape[3]) / c.depth);
     c.k = dim(1) * dim(2) * c.depth;
   } else if (const auto* d = std::get_if<DepthwiseAttrs>(&op.attrs)) {
     if (x.shape.size() != 4 || x.shape[0] != 1) return std::nullopt;
-    c = {layer.op, layer.x, op.code, d->padding, w.shape[1], w.shape[2], d->stride_h, d->stride_w,
-         d->dilation_h, d->dilation_w};
+    c = {layer.op,   layer.x,     op.code,     d->padding,    w.shape[1],
+         w.shape[2], d->stride_h, d->stride_w, d->dilation_h, d->dilation_w};
     c.groups = static_cast<std::size_t>(x.shape[3]);
     c.k = dim(1) * dim(2);
   } else {
@@ -111,7 +111,8 @@ std::optional<Cutter> cutter(const Model& model, const WeightedLayer& layer, std
   }
   if (c.k == 0 || c.k > kLargestK) return std::nullopt;
   // Four patches a weight make H well determined; beyond that they only cost time.
-  c.patches = std::max<std::size_t>(4, (std::max<std::size_t>(1024, 4 * c.k) + samples - 1) / samples);
+  c.patches =
+      std::max<std::size_t>(4, (std::max<std::size_t>(1024, 4 * c.k) + samples - 1) / samples);
   return c;
 }
 
@@ -191,8 +192,7 @@ void pass(const Setup& setup, const Dataset& data, const PredictOptions& options
     m.gram.assign(c.groups * c.k * c.k, 0);
   }
   observe(
-      setup, data, options,
-      [&](std::size_t) { return std::make_unique<Collector>(cutters); },
+      setup, data, options, [&](std::size_t) { return std::make_unique<Collector>(cutters); },
       [&](BlockObserver& block) {
         auto& sums = static_cast<Collector&>(block).sums;
         for (std::size_t i = 0; i < cutters.size(); ++i) {

@@ -85,7 +85,8 @@ Quant weight_quant(const Array& weights, int axis, int bits) {
   Quant q;
   q.axis = std::max(axis, 0);
   for (const float p : peak) {
-    q.scale.push_back(std::max(p, 5e-7f) / (bits == 4 ? 7.0f : 127.0f));  // the converter widens narrower ranges
+    // The converter widens narrower ranges; tools that write 4-bit weights do not.
+    q.scale.push_back(bits == 4 ? std::max(p, 1e-9f) / 7.0f : std::max(p, 5e-7f) / 127.0f);
     q.zero_point.push_back(0);
   }
   return q;

@@ -106,8 +106,9 @@ class StaticQuantizer {
            source_.path, op_label(source_.main(), k));
     }
     if (asked == Form::kInt16 || has_int8_form(op)) return asked;
-    const bool holds_state = std::ranges::any_of(
-        op.inputs, [&](int t) { return t >= 0 && original(static_cast<std::size_t>(t)).is_variable; });
+    const bool holds_state = std::ranges::any_of(op.inputs, [&](int t) {
+      return t >= 0 && original(static_cast<std::size_t>(t)).is_variable;
+    });
     if (holds_state || holds_graph(op.code)) {
       fail("{}: operator {} has no int8 form in this version; a recipe can leave it float",
            source_.path, op_label(source_.main(), k));
@@ -133,7 +134,9 @@ class StaticQuantizer {
       if (!out || options_.io == InputOutput::kFloat) return Form::kFloat;
       return has(Form::kInt8) ? Form::kInt8 : Form::kInt16;
     };
-    for (const int t : g.inputs) home_[static_cast<std::size_t>(t)] = wanted(t);
+    for (const int t : g.inputs) {
+      if (is_float(t)) home_[static_cast<std::size_t>(t)] = wanted(t);
+    }
     for (std::size_t k = 0; k < g.ops.size(); ++k) {
       for (const int t : g.ops[k].outputs) {
         if (!is_float(t)) continue;
@@ -337,8 +340,9 @@ class StaticQuantizer {
                         make_room_for_bias(*bias, at(x).quant, q, q_bias);
     if (raised) result_.raised.push_back(op_label(source_.main(), static_cast<std::size_t>(k)));
     op.inputs[static_cast<std::size_t>(weight_input(op.code))] =
-        constant(w, ready != options_.weights.end() && !raised ? ready->second.codes
-                                                               : quantize_weights(values, q),
+        constant(w,
+                 ready != options_.weights.end() && !raised ? ready->second.codes
+                                                            : quantize_weights(values, q),
                  q);
     if (bias != nullptr) {
       op.inputs[bias_at] = constant(b, quantize_bias(*bias, q_bias, bias_type), q_bias);
@@ -376,8 +380,8 @@ class StaticQuantizer {
     for (std::size_t gate = 0; gate < 4; ++gate) {
       int& b = op.inputs[12 + gate];
       const Quant q = bias_quant(x, at(op.inputs[1 + gate]).quant);
-      b = constant(b, quantize_bias(*original(static_cast<std::size_t>(b)).constant, q, DType::kInt32),
-                   q);
+      b = constant(
+          b, quantize_bias(*original(static_cast<std::size_t>(b)).constant, q, DType::kInt32), q);
     }
     const auto cell = static_cast<std::size_t>(op.inputs[19]);
     const float peak = std::max(std::fabs(ranges_.min[cell]), std::fabs(ranges_.max[cell]));
@@ -386,7 +390,8 @@ class StaticQuantizer {
            cell, original(cell).name);
     }
     Quant c;
-    c.scale = {std::ldexp(1.0f, peak > 0 ? static_cast<int>(std::ceil(std::log2(peak))) - 15 : -15)};
+    c.scale = {
+        std::ldexp(1.0f, peak > 0 ? static_cast<int>(std::ceil(std::log2(peak))) - 15 : -15)};
     c.zero_point = {0};
     set(op.inputs[18], h, DType::kInt8);
     set(op.inputs[19], c, DType::kInt16);
@@ -498,9 +503,10 @@ class StaticQuantizer {
   void finish_versions() {
     bool wide = false;
     for (const Op& op : graph().ops) {
-      wide = wide || (op.code == OpCode::kQuantize && at(op.inputs[0]).dtype != DType::kFloat32 &&
-                      (at(op.inputs[0]).dtype == DType::kInt16 ||
-                       at(op.outputs[0]).dtype == DType::kInt16));
+      wide =
+          wide ||
+          (op.code == OpCode::kQuantize && at(op.inputs[0]).dtype != DType::kFloat32 &&
+           (at(op.inputs[0]).dtype == DType::kInt16 || at(op.outputs[0]).dtype == DType::kInt16));
     }
     for (Op& op : graph().ops) {
       if (wide && op.code == OpCode::kQuantize) op.version = 2;

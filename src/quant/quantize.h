@@ -27,10 +27,10 @@ struct CodedWeights {
 
 struct StaticOptions {
   Granularity granularity = Granularity::kPerChannel;
-  InputOutput io = InputOutput::kInteger;     // kInteger: int8 (or int16)
-  std::vector<Form> forms;                    // by operator; empty = int8 wherever there is a form
-  std::vector<Granularity> granularities;     // by operator; empty = `granularity`
-  std::map<int, CodedWeights> weights;        // by operator
+  InputOutput io = InputOutput::kInteger;  // kInteger: int8 (or int16)
+  std::vector<Form> forms;                 // by operator; empty = int8 wherever there is a form
+  std::vector<Granularity> granularities;  // by operator; empty = `granularity`
+  std::map<int, CodedWeights> weights;     // by operator
 };
 
 struct StaticResult {
@@ -50,13 +50,13 @@ StaticResult quantize_static(const Model& float_model, const Ranges& ranges,
                              const StaticOptions& options = {});
 
 struct WeightOptions {
-  std::size_t least_elements = 1024;      // smaller tensors gain nothing in size
+  std::size_t least_elements = 1024;  // smaller tensors gain nothing in size
   Granularity granularity = Granularity::kPerChannel;
-  int bits = 8;                           // 4: weight-only
-  std::vector<bool> only;                 // by operator of graph 0; empty = all
-  std::vector<int> op_bits;               // by operator; empty = `bits`
-  std::vector<Granularity> granularities; // by operator; empty = `granularity`
-  std::map<int, CodedWeights> weights;    // by operator
+  int bits = 8;                            // 4: weight-only
+  std::vector<bool> only;                  // by operator of graph 0; empty = all
+  std::vector<int> op_bits;                // by operator; empty = `bits`
+  std::vector<Granularity> granularities;  // by operator; empty = `granularity`
+  std::map<int, CodedWeights> weights;     // by operator
 };
 
 struct WeightResult {

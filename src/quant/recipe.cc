@@ -47,9 +47,8 @@ const Names<Rounding>& roundings() {
   return names;
 }
 const Names<WeightScale>& weight_scales() {
-  static const Names<WeightScale> names = {{"minmax", WeightScale::kMinmax},
-                                           {"mse", WeightScale::kMse},
-                                           {"octav", WeightScale::kOctav}};
+  static const Names<WeightScale> names = {
+      {"minmax", WeightScale::kMinmax}, {"mse", WeightScale::kMse}, {"octav", WeightScale::kOctav}};
   return names;
 }
 const Names<Granularity>& granularities() {
@@ -61,7 +60,8 @@ const Names<Granularity>& granularities() {
 template <class E>
 std::string all_of(const Names<E>& names) {
   std::string text;
-  for (const auto& [name, value] : names) text += fmt::format("{}{}", text.empty() ? "" : ", ", name);
+  for (const auto& [name, value] : names)
+    text += fmt::format("{}{}", text.empty() ? "" : ", ", name);
   return text;
 }
 template <class E>
@@ -92,19 +92,22 @@ void read_weights(Rule& rule, const std::string& name, const std::string& where)
   } else if (name == "minmax" || name == "mse" || name == "octav") {
     rule.weight_scale = value_of(weight_scales(), name, where);
   } else {
-    fail("{}: weights \"{}\", expected one of: minmax, octav, mse, gptq, coordinate, nearest", where,
-         name);
+    fail("{}: weights \"{}\", expected one of: minmax, octav, mse, gptq, coordinate, nearest",
+         where, name);
   }
 }
 
 Rule read_rule(const Json& value, const std::string& where) {
   if (!value.is_object()) fail("{}: is no object", where);
-  static const std::set<std::string> known = {"scope", "operator",    "algorithm", "bits",
-                                              "granularity", "activations", "weights",   "rounding"};
+  static const std::set<std::string> known = {"scope",   "operator",    "algorithm",
+                                              "bits",    "granularity", "activations",
+                                              "weights", "rounding"};
   for (const auto& [key, unused] : value.items()) {
     if (!known.contains(key)) {
-      fail("{}: unknown key \"{}\", expected scope, operator, algorithm, bits, granularity, "
-           "activations, weights or rounding", where, key);
+      fail(
+          "{}: unknown key \"{}\", expected scope, operator, algorithm, bits, granularity, "
+          "activations, weights or rounding",
+          where, key);
     }
   }
   Rule rule;
@@ -175,7 +178,8 @@ Recipe parse_recipe(const std::string& text, const std::string& path) {
         recipe.rules.push_back(read_rule(part[i], fmt::format("{}: rule {}", path, i)));
       }
     } else if (key == "equalize" || key == "bias_correction") {
-      if (!part.is_boolean()) fail("{}: \"{}\" is {}, expected true or false", path, key, part.dump());
+      if (!part.is_boolean())
+        fail("{}: \"{}\" is {}, expected true or false", path, key, part.dump());
       (key == "equalize" ? recipe.equalize : recipe.bias_correction) = part.get<bool>();
     } else {
       fail("{}: unknown key \"{}\", expected rules, equalize or bias_correction", path, key);
@@ -197,10 +201,9 @@ std::vector<Treatment> resolve(const Recipe& recipe, const Model& model, const T
     std::size_t matched = 0;
     for (std::size_t k = 0; k < graph.ops.size(); ++k) {
       const Op& op = graph.ops[k];
-      const std::string name =
-          op.outputs.empty() || op.outputs[0] < 0
-              ? ""
-              : graph.tensors[static_cast<std::size_t>(op.outputs[0])].name;
+      const std::string name = op.outputs.empty() || op.outputs[0] < 0
+                                   ? ""
+                                   : graph.tensors[static_cast<std::size_t>(op.outputs[0])].name;
       if ((rule.op != "*" && rule.op != op.name()) || !std::regex_search(name, scope)) continue;
       ++matched;
       Treatment& t = all[k];
@@ -219,8 +222,8 @@ std::vector<Treatment> resolve(const Recipe& recipe, const Model& model, const T
       }
     }
     if (matched == 0) {
-      fail("{}: scope \"{}\", operator {} matches none of the {} operators of {}", where, rule.scope,
-           rule.op, graph.ops.size(), model.path);
+      fail("{}: scope \"{}\", operator {} matches none of the {} operators of {}", where,
+           rule.scope, rule.op, graph.ops.size(), model.path);
     }
   }
   for (std::size_t k = 0; k < all.size(); ++k) {

@@ -18,10 +18,10 @@ constexpr int kSweeps = 10;
 
 // Rows of weights that share one H, with a scale a row.
 struct Problem {
-  Matrix w;                    // [rows, k]
-  std::vector<double> scale;   // by row
+  Matrix w;                   // [rows, k]
+  std::vector<double> scale;  // by row
   double top = 127;
-  Matrix h;                    // [k, k]
+  Matrix h;  // [k, k]
 };
 
 double nearest(double w, double scale, double top) {

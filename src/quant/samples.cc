@@ -15,8 +15,10 @@ void check_finite(const Dataset& data, std::size_t input) {
   const std::size_t each = data.count == 0 ? 0 : v.size() / data.count;
   for (std::size_t i = 0; i < v.size(); ++i) {
     if (std::isfinite(v[i])) continue;
-    fail("{}: sample {}, input {}: {} at element {}, expected finite values: one such value would "
-         "decide a whole range", data.path, i / each, input, v[i], i % each);
+    fail(
+        "{}: sample {}, input {}: {} at element {}, expected finite values: one such value would "
+        "decide a whole range",
+        data.path, i / each, input, v[i], i % each);
   }
 }
 
@@ -38,8 +40,10 @@ std::vector<std::size_t> constant_columns(const Array& table) {
 
 void check_samples(const Dataset& data) {
   if (data.count == 0) {
-    fail("{}: holds no samples; without samples no range can be known, and --technique "
-         "dynamic-range is what can be made", data.path);
+    fail(
+        "{}: holds no samples; without samples no range can be known, and --technique "
+        "dynamic-range is what can be made",
+        data.path);
   }
   for (std::size_t i = 0; i < data.inputs.size(); ++i) {
     if (data.inputs[i].dtype() == DType::kFloat32) check_finite<float>(data, i);
@@ -68,8 +72,10 @@ std::vector<std::string> sample_warnings(const Dataset& data) {
     const auto v = x.span<float>();
     const auto [low, high] = std::minmax_element(v.begin(), v.end());
     if (*low == *high) {
-      all.push_back(fmt::format("{}: input {} is {} in every sample: its range will hold nothing "
-                                "else", data.path, i, *low));
+      all.push_back(
+          fmt::format("{}: input {} is {} in every sample: its range will hold nothing "
+                      "else",
+                      data.path, i, *low));
     } else if (x.shape().size() == 2 && x.shape()[1] <= 32) {
       const auto columns = constant_columns(x);
       if (columns.empty()) continue;

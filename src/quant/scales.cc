@@ -15,7 +15,7 @@ bool is_value_input(const Op& op, std::size_t i) {
     case OpCode::kFullyConnected:
     case OpCode::kTransposeConv:
       return static_cast<int>(i) == data_input(op.code);
-    case OpCode::kPrelu:                        // the slopes count as a weight
+    case OpCode::kPrelu:                       // the slopes count as a weight
     case OpCode::kUnidirectionalSequenceLstm:  // the rest is weights and states
       return i == 0;
     default:
@@ -102,8 +102,8 @@ class Chooser {
       for (const int t : graph_.ops[k].outputs) {
         if (!activation(t)) continue;
         own_[at(t)] = true;
-        dropped_[at(t)] = integer(static_cast<int>(k)) &&
-                          fixed_output(graph_.ops[k].code, DType::kInt8, &fixed);
+        dropped_[at(t)] =
+            integer(static_cast<int>(k)) && fixed_output(graph_.ops[k].code, DType::kInt8, &fixed);
       }
     }
   }
@@ -299,9 +299,7 @@ class WideChooser {
     for (const int t : op.outputs) {
       if (!real(t)) continue;
       Quant& q = scales_.tensor[static_cast<std::size_t>(t)];
-      q = has_fixed                          ? fixed
-          : moves && values.size() == 1 ? of(op.inputs[values[0]])
-                                             : own_range(t);
+      q = has_fixed ? fixed : moves && values.size() == 1 ? of(op.inputs[values[0]]) : own_range(t);
     }
     if (!moves || values.size() < 2 || op.outputs.empty()) return;
     const Quant out = scales_.tensor[static_cast<std::size_t>(op.outputs[0])];

@@ -44,8 +44,8 @@ struct Scales {
 };
 
 // `ranges` by tensor of graph 0; `forms` by operator, empty = int8 everywhere.  The rules apply to
-// operators of the form asked for; to the others their tensors are just ranges.  Throws Error naming
-// a tensor that calibration never saw.
+// operators of the form asked for; to the others their tensors are just ranges.  Throws Error
+// naming a tensor that calibration never saw.
 Scales choose_scales(const Model& float_model, const Ranges& ranges,
                      const std::vector<Form>& forms = {});
 Scales choose_scales_int16(const Model& float_model, const Ranges& ranges,

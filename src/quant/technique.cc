@@ -13,10 +13,15 @@
 namespace litegap {
 namespace {
 
-constexpr std::size_t kHoldEvery = 5;        // of the samples, for measuring
+// Every fifth sample is held back, in five turns when there are few, so that each is held back
+// once: clipping hurts few samples much, and a fifth of a small set may hold none of them.
+constexpr std::size_t kFolds = 5;
 constexpr std::size_t kFewestForTrials = 10;
-constexpr std::size_t kMeasured = 100;       // held-back samples that a trial runs
-constexpr double kClearlyLess = 0.98;        // less than this times the error so far is better
+constexpr std::size_t kAllFolds = 400;  // up to so many samples in five turns, beyond in one
+constexpr std::size_t kMeasured = 200;  // held-back samples that one turn runs
+// Better is what has less error by this factor and by so many standard errors of the paired
+// difference: five methods are compared, and the plain one must not lose by luck.
+constexpr double kClearlyLess = 0.95, kErrors = 4;
 
 const std::array<std::pair<Technique, const char*>, 7> kNames = {{
     {Technique::kStatic, "static"},
@@ -39,24 +44,41 @@ Predictions run_rows(const ModelPtr& model, const Dataset& data, const InputMap&
   return predict(setup, data, options);
 }
 
-// Noise power over signal power (variance about the mean) of the worst output.
-double noise_to_signal(const Predictions& exact, const Predictions& got) {
-  double worst = 0;
+// By sample: noise power over the signal power (variance about the mean) of all samples, summed
+// over outputs.  Its mean is the noise-to-signal ratio.
+std::vector<double> noise_by_sample(const Predictions& exact, const Predictions& got) {
+  std::vector<double> all(exact.count, 0);
   for (std::size_t j = 0; j < exact.outputs.size(); ++j) {
     const auto a = exact.outputs[j].span<float>(), b = got.outputs[j].span<float>();
-    double mean = 0, signal = 0, noise = 0;
+    double mean = 0, signal = 0;
     for (const float v : a) mean += v;
     mean /= static_cast<double>(std::max<std::size_t>(1, a.size()));
+    for (const float v : a) signal += (v - mean) * (v - mean);
+    signal /= static_cast<double>(std::max<std::size_t>(1, exact.count));
+    if (!(signal > 0)) signal = 1;
+    const std::size_t each = a.size() / std::max<std::size_t>(1, exact.count);
     for (std::size_t i = 0; i < a.size(); ++i) {
-      const double s = static_cast<double>(a[i]) - mean;
       const double n = static_cast<double>(b[i]) - static_cast<double>(a[i]);
-      signal += s * s;
-      noise += n * n;
+      all[i / each] += std::isfinite(n) ? n * n / signal : 1e6;
     }
-    const double ratio = signal > 0 ? noise / signal : noise > 0 ? 1 : 0;
-    worst = std::isfinite(ratio) ? std::max(worst, ratio) : std::numeric_limits<double>::infinity();
   }
-  return worst;
+  return all;
+}
+
+double mean_of(const std::vector<double>& v) {
+  double sum = 0;
+  for (const double x : v) sum += x;
+  return v.empty() ? 0 : sum / static_cast<double>(v.size());
+}
+
+bool clearly_less(const std::vector<double>& a, const std::vector<double>& b) {
+  if (!(mean_of(a) < kClearlyLess * mean_of(b)) || a.size() < 2) return false;
+  std::vector<double> d;
+  for (std::size_t i = 0; i < a.size(); ++i) d.push_back(b[i] - a[i]);
+  const double mean = mean_of(d), n = static_cast<double>(d.size());
+  double square = 0;
+  for (const double x : d) square += (x - mean) * (x - mean);
+  return mean > kErrors * std::sqrt(square / (n - 1) / n);
 }
 
 Treatment base_treatment(const QuantizeRequest& r) {
@@ -140,8 +162,9 @@ class Work {
     const Graph& g = model_->main();
     const Treatment base = base_treatment(request_);
     if (request_.technique == Technique::kMixed && !request_.recipe) {
-      fail("--technique mixed needs --recipe FILE.json: rules that say which operator gets which "
-           "algorithm");
+      fail(
+          "--technique mixed needs --recipe FILE.json: rules that say which operator gets which "
+          "algorithm");
     }
     treatments_ = request_.recipe ? resolve(*request_.recipe, *model_, base)
                                   : std::vector<Treatment>(g.ops.size(), base);
@@ -157,9 +180,10 @@ class Work {
       std::map<std::string, std::size_t> count;
       for (const Treatment& t : treatments_) ++count[algorithm_name(t.algorithm)];
       std::string text;
-      for (const auto& [name, n] : count) text += fmt::format("{}{} {}", text.empty() ? "" : ", ", n, name);
-      decide("recipe", text, fmt::format("{} rules of {}", request_.recipe->rules.size(),
-                                         request_.recipe->path));
+      for (const auto& [name, n] : count)
+        text += fmt::format("{}{} {}", text.empty() ? "" : ", ", n, name);
+      decide("recipe", text,
+             fmt::format("{} rules of {}", request_.recipe->rules.size(), request_.recipe->path));
     }
   }
 
@@ -172,24 +196,28 @@ class Work {
   void look_at_data() {
     if (data_ == nullptr) {
       if (integer()) {
-        fail("--technique {} needs --calibration FILE: the scale of every activation is fixed in "
-             "advance from samples of real use; without data only --technique dynamic-range is "
-             "possible, which stores int8 weights and quantizes activations anew at every run "
-             "(Optimize.DEFAULT without a representative dataset makes just that, not a static "
-             "file)", technique_name(request_.technique));
+        fail(
+            "--technique {} needs --calibration FILE: the scale of every activation is fixed in "
+            "advance from samples of real use; without data only --technique dynamic-range is "
+            "possible, which stores int8 weights and quantizes activations anew at every run "
+            "(Optimize.DEFAULT without a representative dataset makes just that, not a static "
+            "file)",
+            technique_name(request_.technique));
       }
       if (rounds_by_data()) {
-        fail("rounding by gptq or coordinate needs --calibration FILE: it weighs errors by the "
-             "inputs that a layer sees");
+        fail(
+            "rounding by gptq or coordinate needs --calibration FILE: it weighs errors by the "
+            "inputs that a layer sees");
       }
       if (correct_ == Choice::kOn) {
         fail("--bias-correction needs --calibration FILE: it takes the mean input of every layer");
       }
       return;
     }
-    const bool used = integer() || rounds_by_data() || correct_ != Choice::kOff ||
-                      any_treatment([](const Treatment& t) { return t.rounding == Rounding::kAuto; }) ||
-                      equalize_ != Choice::kOff;
+    const bool used =
+        integer() || rounds_by_data() || correct_ != Choice::kOff ||
+        any_treatment([](const Treatment& t) { return t.rounding == Rounding::kAuto; }) ||
+        equalize_ != Choice::kOff;
     if (!used) {
       decide("calibration", "not used",
              any(Algorithm::kDynamicRange)
@@ -208,29 +236,52 @@ class Work {
   // ---- choices by measurement -----------------------------------------------------------------
   bool trials_possible() const { return data_ != nullptr && data_->count >= kFewestForTrials; }
 
-  void hold_back() {
-    if (!held_.empty()) return;
-    std::vector<std::size_t> kept;
-    for (std::size_t i = 0; i < data_->count; ++i) {
-      (i % kHoldEvery == kHoldEvery - 1 ? held_ : kept).push_back(i);
+  using Errors = std::vector<double>;  // by held-back sample, in one order for all variants
+
+  // A variant that the runtime could not run loses; the plain one must run.
+  Errors try_one(const Variant& variant, bool plain, const Predictions& exact,
+                 const std::vector<std::size_t>& held) {
+    try {
+      const auto model = std::make_shared<const Model>(builder_->build(variant).model);
+      return noise_by_sample(exact,
+                             run_rows(model, *data_, request_.input_map, held, request_.threads));
+    } catch (const Error&) {
+      if (plain) throw;
+      return Errors(held.size(), 1e6);
     }
-    result_.held_back = held_.size();
-    std::vector<std::size_t> some;
-    for (std::size_t i = 0; i < std::min(kMeasured, held_.size()); ++i) {
-      some.push_back(held_[i * held_.size() / std::min(kMeasured, held_.size())]);
-    }
-    held_ = std::move(some);
-    builder_->use_rows(std::move(kept));
-    exact_ = run_rows(model_, *data_, request_.input_map, held_, request_.threads);
   }
 
-  double measure(const Variant& v, const std::string& name) {
-    const auto model = std::make_shared<const Model>(builder_->build(v).model);
-    const double error = noise_to_signal(
-        exact_, run_rows(model, *data_, request_.input_map, held_, request_.threads));
-    result_.trials.push_back({name, error});
-    report_progress(request_.progress, "trying " + name, -1);
-    return error;
+  // Errors of several variants; every turn calibrates on what it does not hold back.
+  std::vector<Errors> measure(const std::vector<std::pair<std::string, Variant>>& variants) {
+    std::vector<Errors> all(variants.size());
+    const std::size_t turns = data_->count <= kAllFolds ? kFolds : 1;
+    result_.held_back = 0;
+    for (std::size_t turn = 0; turn < turns; ++turn) {
+      std::vector<std::size_t> kept, held;
+      for (std::size_t i = 0; i < data_->count; ++i) {
+        (i % kFolds == kFolds - 1 - turn ? held : kept).push_back(i);
+      }
+      if (held.size() > kMeasured) {
+        std::vector<std::size_t> some;
+        for (std::size_t i = 0; i < kMeasured; ++i)
+          some.push_back(held[i * held.size() / kMeasured]);
+        held = std::move(some);
+      }
+      result_.held_back += held.size();
+      builder_->use_rows(std::move(kept));
+      const Predictions exact =
+          run_rows(model_, *data_, request_.input_map, held, request_.threads);
+      for (std::size_t v = 0; v < variants.size(); ++v) {
+        report_progress(request_.progress, "trying " + variants[v].first,
+                        static_cast<double>(turn) / static_cast<double>(turns));
+        const Errors e = try_one(variants[v].second, v == 0, exact, held);
+        all[v].insert(all[v].end(), e.begin(), e.end());
+      }
+    }
+    for (std::size_t v = 0; v < variants.size(); ++v) {
+      result_.trials.push_back({variants[v].first, mean_of(all[v])});
+    }
+    return all;
   }
 
   // What the user asked for is set; what was left open starts plain and changes where a measurement
@@ -247,9 +298,10 @@ class Work {
       return t.algorithm == Algorithm::kStatic && t.activations == CalibrationMethod::kAuto;
     });
     const bool roundings = data_ != nullptr && any_treatment([](const Treatment& t) {
-      return t.rounding == Rounding::kAuto;
-    });
-    const bool open = methods || roundings || equalize_ == Choice::kAuto || correct_ == Choice::kAuto;
+                             return t.rounding == Rounding::kAuto;
+                           });
+    const bool open =
+        methods || roundings || equalize_ == Choice::kAuto || correct_ == Choice::kAuto;
     if (!open || data_ == nullptr) return;
     if (!trials_possible()) {
       decide("choices", "as the TensorFlow converter",
@@ -258,9 +310,6 @@ class Work {
              {});
       return;
     }
-    hold_back();
-    best_ = measure(variant_, "plain");
-    plain_ = best_;
     if (methods) choose_method();
     if (equalize_ == Choice::kAuto && !builder_->equalized().pairs.empty()) {
       try_switch(&Variant::equalize, "equalization");
@@ -269,57 +318,59 @@ class Work {
     if (correct_ == Choice::kAuto) try_switch(&Variant::bias_correction, "bias correction");
   }
 
-  void choose_method() {
-    const double before = best_;
-    std::string others;
-    for (const CalibrationMethod m :
-         {CalibrationMethod::kMse, CalibrationMethod::kOctav, CalibrationMethod::kPercentile,
-          CalibrationMethod::kKl, CalibrationMethod::kMovingAverage}) {
-      Variant v = variant_;
-      v.method = m;
-      const double error = measure(v, calibration_name(m));
-      others += fmt::format(", {} {}", calibration_name(m), percent(error));
-      if (error < kClearlyLess * best_ && error < kClearlyLess * before) {
-        best_ = error;
-        variant_.method = m;
+  // The first variant stays unless another is clearly better; of those the best.
+  std::size_t best_of(const std::vector<std::pair<std::string, Variant>>& variants,
+                      std::string& said) {
+    const std::vector<Errors> errors = measure(variants);
+    std::size_t best = 0;
+    for (std::size_t v = 0; v < variants.size(); ++v) {
+      said += fmt::format("{}{} {}", v == 0 ? "" : ", ", variants[v].first,
+                          percent(mean_of(errors[v])));
+      if (v > 0 && clearly_less(errors[v], errors[0]) &&
+          (best == 0 || mean_of(errors[v]) < mean_of(errors[best]))) {
+        best = v;
       }
     }
+    variant_ = variants[best].second;
+    return best;
+  }
+
+  void choose_method() {
+    std::vector<std::pair<std::string, Variant>> variants;
+    for (const CalibrationMethod m : {CalibrationMethod::kMinmax, CalibrationMethod::kMse,
+                                      CalibrationMethod::kOctav, CalibrationMethod::kPercentile,
+                                      CalibrationMethod::kKl, CalibrationMethod::kMovingAverage}) {
+      Variant v = variant_;
+      v.method = m;
+      variants.emplace_back(calibration_name(m), v);
+    }
+    std::string said;
+    const std::size_t best = best_of(variants, said);
     method_because_ = fmt::format(
-        "output error on {} samples held back from calibration: minmax {}{}; {}", held_.size(),
-        percent(before), others,
-        variant_.method == CalibrationMethod::kMinmax ? "none is clearly less" : "the least of them");
+        "output error on {} samples held back from calibration: {}; {}", result_.held_back, said,
+        best == 0 ? "none is clearly less" : "the least that is clearly less");
   }
 
   void try_switch(bool Variant::*what, const std::string& name) {
     Variant v = variant_;
     v.*what = true;
-    const double error = measure(v, name), before = best_;
-    if (error < kClearlyLess * best_) {
-      best_ = error;
-      variant_ = v;
-    }
-    decide(name, variant_.*what ? "on" : "off",
-           fmt::format("output error on held-back samples {} with it, {} without", percent(error),
-                       percent(before)),
+    std::string said;
+    best_of({{"without", variant_}, {name, v}}, said);
+    decide(name, variant_.*what ? "on" : "off", "output error on held-back samples: " + said,
            {variant_.*what ? "off" : "on"});
   }
 
   void choose_rounding() {
-    const double before = best_;
-    std::string others;
-    for (const Rounding r : {Rounding::kGptq, Rounding::kCoordinate}) {
+    std::vector<std::pair<std::string, Variant>> variants;
+    for (const Rounding r : {Rounding::kNearest, Rounding::kGptq, Rounding::kCoordinate}) {
       Variant v = variant_;
       v.rounding = r;
-      const double error = measure(v, rounding_name(r));
-      others += fmt::format(", {} {}", rounding_name(r), percent(error));
-      if (error < kClearlyLess * best_) {
-        best_ = error;
-        variant_.rounding = r;
-      }
+      variants.emplace_back(rounding_name(r), v);
     }
+    std::string said;
+    best_of(variants, said);
     decide("rounding", rounding_name(variant_.rounding),
-           fmt::format("output error on held-back samples: nearest {}{}", percent(before), others),
-           {"nearest", "gptq", "coordinate"});
+           "output error on held-back samples: " + said, {"nearest", "gptq", "coordinate"});
   }
 
   // ---- what was done --------------------------------------------------------------------------
@@ -340,8 +391,11 @@ class Work {
       decide("scales", fmt::format("{} rescaled", built.rescales),
              "operators that need equal scales meet tensors that have others");
     }
-    for (const std::string& op : built.raised) {
-      decide(op, "larger weight scale",
+    if (!built.raised.empty()) {
+      decide(built.raised.size() == 1
+                 ? built.raised[0]
+                 : fmt::format("{} and {} more", built.raised[0], built.raised.size() - 1),
+             "larger weight scale",
              "a bias would not fit into int32 otherwise; weights of that channel lose precision");
     }
   }
@@ -355,7 +409,8 @@ class Work {
                  : fmt::format("channels scaled by up to {:.3g}, the float function unchanged{}",
                                e.largest,
                                builder_->absorbed() > 0
-                                   ? fmt::format("; {} biases absorbed", builder_->absorbed())
+                                   ? fmt::format("; {} biases absorbed, exact on these samples",
+                                                 builder_->absorbed())
                                    : ""));
     }
     if (variant_.bias_correction) {
@@ -384,9 +439,6 @@ class Work {
   Choice equalize_ = Choice::kOff, correct_ = Choice::kOff;
   std::optional<Builder> builder_;
   Variant variant_;
-  std::vector<std::size_t> held_;
-  Predictions exact_;
-  double best_ = 0, plain_ = 0;
   std::string method_because_;
   Quantized result_;
 };
@@ -420,8 +472,8 @@ Quantized quantize_model(const ModelPtr& float_model, const Dataset* calibration
 
 double output_error(const ModelPtr& float_model, const ModelPtr& model, const Dataset& data,
                     const InputMap& map, const std::vector<std::size_t>& rows, int threads) {
-  return noise_to_signal(run_rows(float_model, data, map, rows, threads),
-                         run_rows(model, data, map, rows, threads));
+  return mean_of(noise_by_sample(run_rows(float_model, data, map, rows, threads),
+                                 run_rows(model, data, map, rows, threads)));
 }
 
 }  // namespace litegap

@@ -66,7 +66,7 @@ struct Quantized {
   Technique technique = Technique::kStatic;
   CalibrationMethod calibration_method = CalibrationMethod::kMinmax;  // the one that was used
   std::size_t calibration_samples = 0, held_back = 0;                 // 0: data were not used
-  std::vector<Trial> trials;          // what kAuto measured, first the plain one
+  std::vector<Trial> trials;          // what was measured for kAuto, in order
   std::vector<std::string> in_float;  // operators that run in float in an integer file
 };
 
@@ -76,8 +76,8 @@ struct Quantized {
 Quantized quantize_model(const ModelPtr& float_model, const Dataset* calibration,
                          const QuantizeRequest& request);
 
-// How far `model` is from the float model on the given rows: noise power over signal power, the
-// worst output counts.  What kAuto compares.
+// How far `model` is from the float model on the given rows: noise power over signal power
+// (variance about the mean), summed over outputs.  What kAuto compares.
 double output_error(const ModelPtr& float_model, const ModelPtr& model, const Dataset& data,
                     const InputMap& map, const std::vector<std::size_t>& rows, int threads = 0);
 

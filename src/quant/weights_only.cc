@@ -99,7 +99,8 @@ class DynamicRange {
   }
   void store(int t, int axis, const CodedWeights* ready = nullptr) {
     at(t).quant = ready != nullptr ? ready->quant : weight_quant(*at(t).constant, axis);
-    at(t).constant = ready != nullptr ? ready->codes : quantize_weights(*at(t).constant, at(t).quant);
+    at(t).constant =
+        ready != nullptr ? ready->codes : quantize_weights(*at(t).constant, at(t).quant);
     at(t).dtype = DType::kInt8;
     done_[t] = axis;
     ++r_.quantized;

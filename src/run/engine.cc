@@ -149,7 +149,8 @@ void run(const Plan& plan, Workspace& workspace, std::span<const Array> inputs,
     }
     if (observer != nullptr && step.op >= 0) {
       for (const int s : step.inputs) {
-        if (s >= 0 && state.slot(s).variable) observer->on_state(step.op, state.slot(s).tensor, b.look(s));
+        if (s >= 0 && state.slot(s).variable)
+          observer->on_state(step.op, state.slot(s).tensor, b.look(s));
       }
     }
     if (!sums.empty()) observer->on_accumulators(step.op, sums);
