@@ -157,7 +157,8 @@ bool epoch_pass(Trainer& trainer, const Samples& samples, std::size_t n, int epo
       fail(
           "{}: the loss is {} in epoch {}, batch {} (sample {} first); a smaller --learning-rate "
           "or clipped gradients usually help",
-          samples.path, loss, epoch + 1, at / o.batch_size + 1, order[at]);
+          samples.path, std::isnan(loss) ? "not a number" : "infinite", epoch + 1,
+          at / o.batch_size + 1, order[at]);
     }
     sum += loss * static_cast<double>(count);
     right += trainer.right();

@@ -130,7 +130,8 @@ double distill(double temperature, const T* output, std::size_t rows, std::size_
     const T* x = output + r * classes;
     double teacher = 0;
     for (std::size_t c = 0; c < classes; ++c) {
-      const double t = std::max(static_cast<double>(target[r * classes + c]), kEpsilon);
+      // A floor as deep as float probabilities go: a root would lift a higher one into view.
+      const double t = std::max(static_cast<double>(target[r * classes + c]), 1e-37);
       teacher += p[c] = std::pow(t, 1 / temperature);
     }
     const double peak = static_cast<double>(*std::max_element(x, x + classes)) / temperature;

@@ -6,9 +6,9 @@
 // A micro kernel keeps a tile of C in registers and walks along k: it broadcasts elements of A and
 // reads whole vectors of B.  A needs no packing for that, transposed or not (rows or columns of it
 // are both walked in steps of a constant); B is packed only where its columns are not neighbours,
-// and at the right edge.  AVX-512, AVX2 with FMA, or plain loops are chosen at run time; the order
-// of summation is that of k in each, whatever the sizes, so a result does not depend on how a batch
-// is cut into blocks of rows.
+// and at the right edge.  AVX-512, AVX2 with FMA, or plain loops are chosen at run time.  The order
+// of summation is that of k, but small products take plain loops without fused multiply-adds: one
+// machine and one batch size always give the same bits, two of them differ in rounding.
 #pragma once
 #include <cstddef>
 

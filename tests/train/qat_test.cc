@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "keras/keras.h"
+#include "net.h"
 #include "run/metrics.h"
 #include "train/demo_data.h"
 
@@ -23,6 +24,44 @@ TEST(Fake, RangeIsNudgedSoThatZeroIsACode) {
   EXPECT_TRUE(passes(r, r.high));
   EXPECT_FALSE(passes(r, 3.1f));
   EXPECT_EQ(fake(nudge(0, 0, 8, false), 5), 0);
+}
+
+// Through one kTrainFake of this slot: values, and which gradients pass.
+struct Through {
+  std::vector<float> values, gradients;
+};
+Through through(FakeSlot slot, const std::vector<float>& x, bool training) {
+  Net n;
+  const auto count = static_cast<std::int32_t>(x.size());
+  n.op(OpCode::kTrainFake, TrainFakeAttrs{0}, {n.input({1, count})}, {1, count});
+  TrainGraph g;
+  g.model = n.model;
+  std::vector<FakeSlot> slots{slot};
+  TapeMode mode;
+  mode.training = training;
+  mode.fakes = &slots;
+  Weights<float> w;
+  Tape<float> tape(g, w, 1, {&mode, 1, true});
+  std::copy(x.begin(), x.end(), tape.value(0));
+  tape.forward();
+  std::fill(tape.grad(1), tape.grad(1) + count, 1.0f);
+  tape.backward();
+  return {{tape.value(1), tape.value(1) + count}, {tape.grad(0), tape.grad(0) + count}};
+}
+
+TEST(Fake, CutsWhenTheRangeHasSettledAndLearnedStepsCutGradients) {
+  FakeSlot s;
+  s.quant.scale = {0.5f};  // codes -128 to 127, zero at -128: real 0 to 127.5
+  s.quant.zero_point = {-128};
+  const std::vector<float> x{-3, 0.3f, 100.1f, 200};
+  const std::vector<float> cut{0, 0.5f, 100, 127.5f}, all{1, 1, 1, 1};
+  EXPECT_EQ(through(s, x, true).values, (std::vector<float>{-3, 0.5f, 100, 200}));
+  EXPECT_EQ(through(s, x, false).values, cut);
+  s.cuts = true;
+  EXPECT_EQ(through(s, x, true).values, cut);
+  EXPECT_EQ(through(s, x, true).gradients, all);
+  s.learn = true;
+  EXPECT_EQ(through(s, x, true).gradients, (std::vector<float>{0, 1, 1, 0}));
 }
 
 KerasModel fitted(const KerasModel& m, const Dataset& data, const FitOptions& o) {
