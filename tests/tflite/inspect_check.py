@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Does `litegap inspect` name the technique of every shared model, and raise no false alarm?
 
-    inspect_check.py LITEGAP SHARED
+    inspect_check.py [LITEGAP SHARED]
 
+Without arguments: the release build, and the shared models where they are (else exit code 77).
 Techniques are compared with the schemes of SHARED/corpus/MANIFEST.md; no corpus model, and no case
 whose answer is "healthy", may have a fault.  Faults of the other cases must be among what their
 answers accept.
 """
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -57,6 +59,13 @@ def wrong_in_cases(litegap, cases):
 
 
 def main():
+    if len(sys.argv) == 1:
+        root = pathlib.Path(os.environ.get("LITEGAP_ROOT", pathlib.Path(__file__).resolve().parents[2]))
+        folder = pathlib.Path(os.environ.get("LITEGAP_SHARED", root.parent / "shared"))
+        if not folder.is_dir():
+            print("no shared models here")
+            sys.exit(77)
+        sys.argv += [os.environ.get("LITEGAP", str(root / "build/release/litegap")), str(folder)]
     if len(sys.argv) != 3:
         sys.exit(__doc__)
     shared = pathlib.Path(sys.argv[2])

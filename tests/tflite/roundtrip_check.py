@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Do files that litegap wrote give the same answers in the stock runtime as their originals?
 
-    roundtrip_check.py TEST_TFLITE FOLDER...
+    roundtrip_check.py [TEST_TFLITE FOLDER...]
 
+Without arguments: the release build, and the shared models where they are (else exit code 77).
 TEST_TFLITE is the room's test program; it reads every model under the folders and writes it to a
 temporary folder.  Both files then run on the same random inputs; outputs must be equal bit for bit.
 Needs numpy and ai_edge_litert.  Files that the runtime refuses, or that crash it, are counted, not
@@ -84,6 +85,14 @@ def judge_apart(source, written):
 
 
 def main():
+    if len(sys.argv) == 1:
+        root = os.environ.get("LITEGAP_ROOT", os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+        shared = os.environ.get("LITEGAP_SHARED", os.path.join(root, "..", "shared"))
+        if not os.path.isdir(shared):
+            print("no shared models here")
+            sys.exit(77)
+        sys.argv += [os.path.join(root, "build/release/tests/test_tflite"), os.path.join(shared, "corpus/models"),
+                     os.path.join(shared, "corpus/ops")]
     if len(sys.argv) < 3:
         sys.exit(__doc__)
     with tempfile.TemporaryDirectory() as folder:
