@@ -10,10 +10,9 @@ namespace {
 
 struct TuneArguments {
   CommonOptions common;
-  std::string model, out, train;
+  std::string model, out;
   std::optional<double> max_drop, max_latency;
   std::string max_bytes;
-  int qat_epochs = 3;
 };
 
 int run_tune(const TuneArguments& a, Context& context) {
@@ -32,7 +31,6 @@ int run_tune(const TuneArguments& a, Context& context) {
   r.threads = o.threads;
   r.seed = o.seed;
   r.budget = o.budget;
-  r.qat_epochs = a.qat_epochs;
   r.progress = context.progress();
   Dataset data = bind_dataset(load_data(o), *model, r.input_map);
   if (o.limit > 0 && o.limit < data.count) {
@@ -44,7 +42,6 @@ int run_tune(const TuneArguments& a, Context& context) {
   if (!o.calibration.empty()) {
     calibration = bind_dataset(read_dataset(o.calibration), *model, r.input_map);
   }
-  if (!a.train.empty()) r.training = bind_dataset(read_dataset(a.train), *model, r.input_map);
   TuneResult result = tune(model, data, calibration ? &*calibration : nullptr, r);
   context.clear_progress();
   if (!o.calibration.empty() && o.calibration == o.data) {
@@ -78,12 +75,6 @@ void add_tune(CLI::App& app, Context& context) {
   verb->add_option("--max-latency", a->max_latency,
                    "largest accepted milliseconds a sample, one thread, on this machine")
       ->type_name("MS");
-  verb->add_option("--train", a->train,
-                   "labelled samples to train on: quantization-aware training joins the candidates")
-      ->type_name("PATH");
-  verb->add_option("--qat-epochs", a->qat_epochs, "epochs of that training")
-      ->type_name("N")
-      ->check(CLI::Range(1, 100000));
   verb->add_option("-o,--out", a->out,
                    "folder for all candidates and best.tflite; a second search "
                    "with the same data goes on from what it finds there")

@@ -14,7 +14,7 @@ struct CandidateMove {
   std::function<Model()> build;    // throws Error when the technique cannot hold the model
 };
 
-// `calibration` may not be null.  With `training` quantization-aware training joins them.
+// `calibration` may not be null.
 std::vector<CandidateMove> quantization_moves(const ModelPtr& float_model,
                                               const Dataset* calibration,
                                               const QuantizeRequest& base);

@@ -33,8 +33,6 @@ struct TuneRequest {
   int threads = 0;
   std::uint64_t seed = 1;
   double budget = 0;                // seconds; 0 = until all candidates are measured
-  std::optional<Dataset> training;  // given: quantization-aware training is a candidate too
-  int qat_epochs = 3;
   Progress progress;  // may throw Stopped: the search ends with what it has
 };
 
