@@ -32,7 +32,7 @@ struct TuneRequest {
   Dialect dialect = Dialect::kXnnpack;
   int threads = 0;
   std::uint64_t seed = 1;
-  double budget = 0;                // seconds; 0 = until all candidates are measured
+  double budget = 0;  // seconds; 0 = until all candidates are measured
   Progress progress;  // may throw Stopped: the search ends with what it has
 };
 
