@@ -11,7 +11,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/cli.h"
-#include "tflite/tflite.h"
 
 namespace litegap {
 namespace {
@@ -187,12 +186,7 @@ void add_metric_flags(CLI::App& verb, CommonOptions& o) {
 
 void add_dialect_flag(CLI::App& verb, CommonOptions& o) {
   verb.add_option_function<std::string>(
-          "--dialect",
-          [&o](const std::string& name) {
-            o.dialect = name == "reference" ? Dialect::kReference
-                        : name == "builtin" ? Dialect::kBuiltin
-                                            : Dialect::kXnnpack;
-          },
+          "--dialect", [&o](const std::string& name) { o.dialect = dialect_of(name); },
           "whose integer arithmetic (default xnnpack, what Python users run)")
       ->type_name("NAME")
       ->check(CLI::IsMember({"reference", "builtin", "xnnpack"}));

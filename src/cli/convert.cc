@@ -49,7 +49,7 @@ int run_convert(const ConvertArguments& a, Context& context) {
     outputs.push_back(end(output_name(*written, i), g.outputs[i]));
   }
   const Json value{{"schema", "litegap.convert/1"},
-                   {"litegap", LITEGAP_VERSION},
+                   {"litegap", kVersion},
                    {"model", a.model},
                    {"out", a.out},
                    {"bytes", file_size(a.out)},

@@ -88,11 +88,11 @@ Dataset mapped(const Dataset& data, const Model& model, const std::string& expre
   return d;
 }
 
-bool ends_in_softmax(const Model& model) {
-  for (const Op& op : model.main().ops) {
-    if (op.code == OpCode::kSoftmax && op.outputs[0] == model.main().outputs[0]) return true;
-  }
-  return false;
+bool ends_in(const Model& model, OpCode code) {
+  const Graph& g = model.main();
+  return std::any_of(g.ops.begin(), g.ops.end(), [&](const Op& op) {
+    return op.code == code && op.outputs[0] == g.outputs[0];
+  });
 }
 
 // The teacher's probabilities take the place of the labels.
@@ -102,7 +102,7 @@ void ask_teacher(const std::string& path, const Dataset& data, Dataset& to, Cont
   PredictOptions options;
   options.progress = context.progress();
   Array p = predict(setup, bind_dataset(data, *setup.model), options).outputs[0].clone();
-  if (!ends_in_softmax(*setup.model)) {
+  if (!ends_in(*setup.model, OpCode::kSoftmax)) {
     const auto v = p.mutable_span<float>();
     const auto classes = static_cast<std::size_t>(p.shape().back());
     for (std::size_t r = 0; r < v.size(); r += classes) {
@@ -126,18 +126,13 @@ LossOptions loss_of_arguments(const TrainArguments& a, const Subject& s, const D
   if (a.loss == "kl") o.kind = LossKind::kKlDivergence;
   if (a.loss == "distill") o.kind = LossKind::kDistill;
   const Model& m = s.graph.model;
-  const auto ends_in = [&](OpCode code) {
-    return std::any_of(m.main().ops.begin(), m.main().ops.end(), [&](const Op& op) {
-      return op.code == code && op.outputs[0] == m.main().outputs[0];
-    });
-  };
   if (a.loss == "binary-crossentropy") {
     o.kind = LossKind::kBinaryCrossEntropy;
-    o.from_logits = !ends_in(OpCode::kLogistic);
+    o.from_logits = !ends_in(m, OpCode::kLogistic);
   }
   if (a.loss == "crossentropy") {
     o.kind = LossKind::kSparseCrossEntropy;
-    o.from_logits = !ends_in(OpCode::kSoftmax);
+    o.from_logits = !ends_in(m, OpCode::kSoftmax);
     const Shape& out = m.main().tensors[static_cast<std::size_t>(m.main().outputs[0])].shape;
     const bool numbers =
         data.labels && data.labels->elements() == data.count * targets_per_sample(o, out);
@@ -246,7 +241,7 @@ int run_train(const TrainArguments& a, Context& context) {
                    {"unsettled", q->unsettled}};
   }
   const Json value{{"schema", "litegap.train/1"},
-                   {"litegap", LITEGAP_VERSION},
+                   {"litegap", kVersion},
                    {"out", a.out},
                    {"loss", a.loss},
                    {"optimizer", a.optimizer},

@@ -23,7 +23,9 @@ Array convert_as(const Array& from) {
   return to;
 }
 
-Array float_array(const Array& a) {
+}  // namespace
+
+Array sample_array(const Array& a) {
   if (a.dtype() == DType::kFloat64) return convert_as<double, float>(a);
   if (a.dtype() != DType::kFloat16) return a;
   Array to = Array::zeros(DType::kFloat32, a.shape());
@@ -51,9 +53,11 @@ Array label_array(const Array& a) {
     case DType::kUint64:
       return convert_as<std::uint64_t, std::int64_t>(a);
     default:
-      return float_array(a);
+      return sample_array(a);
   }
 }
+
+namespace {
 
 std::size_t rows_of(const Array& a) {
   return a.shape().empty() ? 0 : static_cast<std::size_t>(a.shape()[0]);
@@ -100,7 +104,7 @@ void from_npz(Dataset& data) {
     } else {
       // Numbered inputs go by number whatever their place in the file; named ones keep their place.
       const int x = numbered(name, "x");
-      inputs.push_back({std::max(0, x), {name, float_array(array)}});
+      inputs.push_back({std::max(0, x), {name, sample_array(array)}});
     }
   }
   const auto by_number = [](const auto& a, const auto& b) { return a.first < b.first; };
@@ -401,7 +405,7 @@ Dataset read_dataset(const std::string& path, const DataOptions& options) {
     from_npz(data);
   } else if (path.ends_with(".npy")) {
     data.names = {"x"};
-    data.inputs = {float_array(read_npy(path))};
+    data.inputs = {sample_array(read_npy(path))};
   } else if (csv) {
     from_csv(data, options);
   } else {

@@ -39,6 +39,11 @@ struct Dataset {
   std::size_t distinct_rows() const;  // by content hash of the inputs
 };
 
+// Arrays as a Dataset holds them: float64 and float16 become float32; labels of any whole type
+// become int64.
+Array sample_array(const Array& a);
+Array label_array(const Array& a);
+
 struct DataOptions {
   std::string labels_path;    // --labels
   std::string target_column;  // --target, for csv

@@ -14,6 +14,13 @@ const char* dialect_name(Dialect dialect) {
   return "?";
 }
 
+Dialect dialect_of(const std::string& name) {
+  for (const Dialect d : {Dialect::kReference, Dialect::kBuiltin, Dialect::kXnnpack}) {
+    if (name == dialect_name(d)) return d;
+  }
+  fail("dialect '{}': expected reference, builtin or xnnpack", name);
+}
+
 void expect_inputs(const OpSpec& spec, std::size_t least, std::size_t most) {
   if (spec.inputs.size() < least || spec.inputs.size() > most) {
     refuse(spec, "has {} inputs, expected {}", spec.inputs.size(),

@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "model/model.h"
@@ -28,7 +29,8 @@
 namespace litegap {
 
 enum class Dialect : std::uint8_t { kReference, kBuiltin, kXnnpack };
-const char* dialect_name(Dialect dialect);  // "reference", "builtin", "xnnpack"
+const char* dialect_name(Dialect dialect);    // "reference", "builtin", "xnnpack"
+Dialect dialect_of(const std::string& name);  // throws Error
 
 struct Operand {
   bool present = false;  // false: index -1 in the file

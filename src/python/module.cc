@@ -20,13 +20,6 @@ using namespace nb::literals;
 namespace litegap::python {
 namespace {
 
-Dialect dialect_of(const std::string& name) {
-  for (const Dialect d : {Dialect::kReference, Dialect::kBuiltin, Dialect::kXnnpack}) {
-    if (name == dialect_name(d)) return d;
-  }
-  fail("dialect '{}': expected reference, builtin or xnnpack", name);
-}
-
 // Samples from a file, or from arrays: one for each input of the model, in its order.
 Dataset dataset_of(const std::optional<std::string>& path, const std::vector<Given>& x,
                    const std::optional<Given>& y) {
@@ -36,11 +29,8 @@ Dataset dataset_of(const std::optional<std::string>& path, const std::vector<Giv
   d.path = "arrays";
   for (std::size_t i = 0; i < x.size(); ++i) {
     const std::string name = x.size() == 1 ? "x" : fmt::format("x{}", i);
-    Array a = from_numpy(x[i], name);
+    Array a = sample_array(from_numpy(x[i], name));
     if (a.shape().empty()) fail("{}: a single number, expected one row a sample", name);
-    if (a.dtype() == DType::kFloat64 || a.dtype() == DType::kFloat16) {
-      a = apply_input_map(InputMap{}, a, a.shape());
-    }
     const auto rows = static_cast<std::size_t>(a.shape()[0]);
     if (i > 0 && rows != d.count) fail("{}: {} samples, but x0 has {}", name, rows, d.count);
     d.count = rows;
@@ -48,23 +38,11 @@ Dataset dataset_of(const std::optional<std::string>& path, const std::vector<Giv
     d.inputs.push_back(std::move(a));
   }
   if (y) {
-    Array labels = from_numpy(*y, "y");
-    const bool real = labels.dtype() == DType::kFloat64 || labels.dtype() == DType::kFloat16 ||
-                      labels.dtype() == DType::kFloat32;
-    if (labels.shape().empty() || (static_cast<std::size_t>(labels.shape()[0]) != d.count &&
-                                   2 * static_cast<std::size_t>(labels.shape()[0]) != d.count)) {
-      fail("y: shape {}, expected {} rows", shape_text(labels.shape()), d.count);
-    }
-    const Array as_float = apply_input_map(InputMap{}, labels, labels.shape());
-    if (real) {
-      d.labels = as_float;
-    } else {
-      Array whole = Array::zeros(DType::kInt64, labels.shape());
-      for (std::size_t i = 0; i < whole.elements(); ++i) {
-        whole.mutable_span<std::int64_t>()[i] =
-            static_cast<std::int64_t>(as_float.span<float>()[i]);
-      }
-      d.labels = whole;
+    d.labels = label_array(from_numpy(*y, "y"));
+    const Shape& shape = d.labels->shape();
+    const std::size_t rows = shape.empty() ? 0 : static_cast<std::size_t>(shape[0]);
+    if (rows != d.count && 2 * rows != d.count) {
+      fail("y: shape {}, expected {} rows", shape_text(shape), d.count);
     }
   }
   return d;

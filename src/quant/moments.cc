@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "kernels/geometry.h"
 #include "quant/params.h"
 
 namespace litegap {
@@ -19,15 +20,8 @@ struct Window {  // along one axis
 };
 
 Window window(Padding padding, int in, int size, int stride, int dilation) {
-  Window w{size, stride, dilation, 0, 0, in};
-  const int reach = (size - 1) * dilation + 1;
-  if (padding == Padding::kSame) {
-    w.out = (in + stride - 1) / stride;
-    w.pad = std::max(0, ((w.out - 1) * stride + reach - in) / 2);
-  } else {
-    w.out = std::max(0, (in - reach + stride) / stride);
-  }
-  return w;
+  const Extent e = window_extent(in, size, stride, dilation, padding);
+  return {size, stride, dilation, static_cast<int>(e.pad_before), static_cast<int>(e.out), in};
 }
 
 // How patches of one layer are cut.

@@ -171,10 +171,7 @@ std::string notes_text(const Json& r, bool fraction) {
                        delta_text(json_number(-gap), fraction));
   }
   if (!r["decisions"].empty()) out += "\n";
-  for (const Json& d : r["decisions"]) {
-    out += fmt::format("chosen: {} = {} ({})\n", d["item"].get<std::string>(),
-                       d["chosen"].get<std::string>(), d["because"].get<std::string>());
-  }
+  out += decisions_text(r["decisions"]);
   const std::string limit = r["limit"]["state"];
   if (limit != "none") {
     out += fmt::format("limit --fail-above {}: {}\n", number(r["limit"]["fail_above"]), limit);

@@ -74,4 +74,13 @@ std::string delta_text(const Json& delta, bool fraction) {
   return fraction ? fmt::format("{:+.2f} points", 100 * v) : fmt::format("{:+.4g}", v);
 }
 
+std::string decisions_text(const Json& decisions) {
+  std::string text;
+  for (const Json& d : decisions) {
+    text += fmt::format("chosen: {} = {} ({})\n", d["item"].get<std::string>(),
+                        d["chosen"].get<std::string>(), d["because"].get<std::string>());
+  }
+  return text;
+}
+
 }  // namespace litegap

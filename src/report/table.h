@@ -27,6 +27,8 @@ class TextTable {
 std::string paint(bool color, const char* code, const std::string& text);
 // 12345 -> "12.1 kB", by 1024.
 std::string bytes_text(double bytes);
+// One line for every decision of a report's list: "chosen: metric = top1 (whole labels)".
+std::string decisions_text(const Json& decisions);
 // A metric's value: "97.46 %" for a fraction, else five digits; what is not a number as it is.
 std::string value_text(const Json& value, bool fraction);
 // A difference of two values: "+0.12 points" for fractions, else four digits with sign.

@@ -119,11 +119,7 @@ std::string tune_text(const Json& j, bool color) {
                     j["stopped_by"].get<std::string>(), j["candidates"].size(),
                     j["planned"].get<std::size_t>());
   }
-  for (const Json& d : j["decisions"]) {
-    text += fmt::format("chosen: {} = {} ({})\n", d["item"].get<std::string>(),
-                        d["chosen"].get<std::string>(), d["because"].get<std::string>());
-  }
-  return text;
+  return text + decisions_text(j["decisions"]);
 }
 
 }  // namespace litegap

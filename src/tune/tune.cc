@@ -72,14 +72,12 @@ Json to_state(const Candidate& c) {
           {"p_value", json_number(c.drop.p_value)},
           {"agreement", json_number(c.drop.agreement)},
           {"bytes", c.bytes},
-          {"file_hash", c.path.empty() ? 0 : hash_bytes(MappedFile::open(c.path)->bytes())},
+          {"file_hash", c.file_hash},
           {"latency_ms", json_number(c.latency_ms)}};
 }
 
-double number(const Json& j) {
-  if (j.is_number()) return j.get<double>();
-  const std::string text = j.get<std::string>();
-  return text == "NaN" ? std::nan("") : text == "Infinity" ? INFINITY : -INFINITY;
+std::uint64_t hash_of(const std::string& path) {
+  return hash_bytes(MappedFile::open(path)->bytes());
 }
 
 // Empty when its file is no longer the one that was measured.
@@ -89,21 +87,20 @@ std::optional<Candidate> from_state(const Json& j) {
   c.edits = j.at("edits").get<std::vector<std::string>>();
   c.path = j.at("path");
   c.refused = j.at("refused");
-  if (!c.path.empty()) {
-    if (!file_exists(c.path)) return std::nullopt;
-    const std::uint64_t hash = hash_bytes(MappedFile::open(c.path)->bytes());
-    if (hash != j.at("file_hash").get<std::uint64_t>()) return std::nullopt;
+  c.file_hash = j.at("file_hash");
+  if (!c.path.empty() && (!file_exists(c.path) || hash_of(c.path) != c.file_hash)) {
+    return std::nullopt;
   }
-  c.measured.value = number(j.at("value"));
-  c.measured.interval = {number(j.at("low")), number(j.at("high"))};
+  c.measured.value = json_value(j.at("value"));
+  c.measured.interval = {json_value(j.at("low")), json_value(j.at("high"))};
   c.measured.count = j.at("count");
   c.measured.trusted = j.at("trusted");
-  c.drop.delta = number(j.at("drop"));
-  c.drop.interval = {number(j.at("drop_low")), number(j.at("drop_high"))};
-  c.drop.p_value = number(j.at("p_value"));
-  c.drop.agreement = number(j.at("agreement"));
+  c.drop.delta = json_value(j.at("drop"));
+  c.drop.interval = {json_value(j.at("drop_low")), json_value(j.at("drop_high"))};
+  c.drop.p_value = json_value(j.at("p_value"));
+  c.drop.agreement = json_value(j.at("agreement"));
   c.bytes = j.at("bytes");
-  c.latency_ms = number(j.at("latency_ms"));
+  c.latency_ms = json_value(j.at("latency_ms"));
   return c;
 }
 
@@ -149,8 +146,7 @@ class Search {
     result_.stopped_by = "complete";
     try {
       for (const CandidateMove& m : moves) {
-        take(m);
-        save();
+        if (take(m)) save();
       }
     } catch (const BudgetOver&) {
       result_.stopped_by = "budget";
@@ -158,7 +154,7 @@ class Search {
       if (result_.candidates.empty()) throw;
       result_.stopped_by = "interrupt";
     }
-    choose(result_, r_);
+    save();
     result_.seconds = spent();
     return std::move(result_);
   }
@@ -199,19 +195,20 @@ class Search {
     }
     write_text(state_path_, Json{{"key", key_}, {"candidates", list}}.dump(1));
     choose(result_, r_);
-    if (result_.chosen >= 0) {
+    if (result_.chosen >= 0 && result_.chosen != on_disk_) {
+      on_disk_ = result_.chosen;
       const Candidate& best = result_.candidates[static_cast<std::size_t>(result_.chosen)];
       write_file(r_.out + "/best.tflite", MappedFile::open(best.path)->bytes());
     }
   }
 
-  void take(const CandidateMove& move) {
+  // False when an earlier search had measured it.
+  bool take(const CandidateMove& move) {
     for (const Candidate& c : known_) {
       if (c.name != move.name) continue;
       result_.candidates.push_back(c);
       ++result_.resumed;
-      if (move.name == "float") measure_reference();
-      return;
+      return false;
     }
     Candidate c;
     c.name = move.name;
@@ -223,6 +220,7 @@ class Search {
       write_model(built, path);
       c.path = path;
       c.bytes = file_size(path);
+      c.file_hash = hash_of(path);
       measure(c, read_model(path));
     } catch (const Error& e) {
       if (move.name == "float") throw;
@@ -230,6 +228,7 @@ class Search {
       c.path.clear();
     }
     result_.candidates.push_back(std::move(c));
+    return true;
   }
 
   Predictions predictions(const ModelPtr& model) const {
@@ -243,13 +242,18 @@ class Search {
     return predict(setup, split_.measure, options);
   }
 
-  void measure_reference() { reference_ = predictions(model_); }
+  // Of the float model; a search that finds everything measured never needs them.
+  const Predictions& reference() {
+    if (!reference_) reference_ = predictions(model_);
+    return *reference_;
+  }
 
   void measure(Candidate& c, const ModelPtr& model) {
     const Predictions p = predictions(model);
     if (c.name == "float") reference_ = p;
-    const ScoreInput mine{&p, &split_.measure, &reference_, &r_.input_map};
-    const ScoreInput theirs{&reference_, &split_.measure, &reference_, &r_.input_map};
+    const Predictions& exact = reference();
+    const ScoreInput mine{&p, &split_.measure, &exact, &r_.input_map};
+    const ScoreInput theirs{&exact, &split_.measure, &exact, &r_.input_map};
     c.measured = measure_score(result_.metric, mine, r_.seed);
     c.drop = compare(result_.metric, theirs, mine, r_.seed);
     const Plan plan = make_plan(model, {.dialect = r_.dialect});
@@ -264,7 +268,8 @@ class Search {
   std::string state_path_;
   std::uint64_t key_ = 0;
   std::vector<Candidate> known_;
-  Predictions reference_;
+  std::optional<Predictions> reference_;
+  int on_disk_ = -1;  // the candidate that best.tflite holds
 };
 
 // a is at least as good in everything and better in something.
@@ -276,10 +281,14 @@ bool dominates(const Metric& metric, const Candidate& a, const Candidate& b) {
   return worse < 0 || a.bytes < b.bytes || faster;
 }
 
+// --max-drop in the metric's own unit; infinite when none was stated.
+double largest_drop(const TuneResult& result, const TuneRequest& r) {
+  return r.max_drop ? *r.max_drop * (result.metric.fraction ? 0.01 : 1) : INFINITY;
+}
+
 bool within_limits(const TuneResult& result, const Candidate& c, const TuneRequest& r) {
-  const double unit = result.metric.fraction ? 0.01 : 1;
   if (!std::isfinite(c.measured.value)) return false;
-  if (r.max_drop && !(c.drop.delta <= *r.max_drop * unit)) return false;
+  if (r.max_drop && !(c.drop.delta <= largest_drop(result, r))) return false;
   if (r.max_bytes && c.bytes > *r.max_bytes) return false;
   return !r.max_latency_ms || c.latency_ms <= *r.max_latency_ms;
 }
@@ -312,8 +321,7 @@ void choose(TuneResult& result, const TuneRequest& r) {
   if (result.chosen >= 0) {
     result.because = "within the limits, and the least size and time together";
     const Candidate& c = all[static_cast<std::size_t>(result.chosen)];
-    const double unit = result.metric.fraction ? 0.01 : 1;
-    if (r.max_drop && c.drop.interval.high > *r.max_drop * unit) {
+    if (c.drop.interval.high > largest_drop(result, r)) {
       result.because +=
           "; the interval of its drop reaches past --max-drop, more samples would tell";
     }

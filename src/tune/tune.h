@@ -42,8 +42,8 @@ struct Candidate {
   std::string path;                // "" when it could not be built
   std::string refused;             // why it could not
   Measurement measured;
-  Paired drop;  // float model minus this one, paired; positive = worse
-  std::uint64_t bytes = 0;
+  Paired drop;                             // float model minus this one, paired; positive = worse
+  std::uint64_t bytes = 0, file_hash = 0;  // hash: tells a later search that the file is this one
   double latency_ms = 0;
   bool on_front = false, allowed = false;  // allowed: within all limits
 };

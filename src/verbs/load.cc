@@ -6,6 +6,7 @@
 #include "tflite/tflite.h"
 
 namespace litegap {
+
 ModelPtr load_model(const std::string& path) {
   if (is_directory(path)) {
     if (file_exists(path + "/saved_model.pb")) {

@@ -113,6 +113,14 @@ TEST(JsonTest, SpellsNonFiniteNumbers) {
   EXPECT_EQ(json_number(0.5).dump(), "0.5");
 }
 
+TEST(JsonTest, ReadsItsSpellingBack) {
+  EXPECT_TRUE(std::isnan(json_value("NaN")));
+  EXPECT_EQ(json_value("Infinity"), std::numeric_limits<double>::infinity());
+  EXPECT_EQ(json_value("-Infinity"), -std::numeric_limits<double>::infinity());
+  EXPECT_EQ(json_value(0.5), 0.5);
+  EXPECT_THROW(json_value("seven"), Json::exception);
+}
+
 TEST(JsonTest, KeepsTheOrderOfKeys) {
   Json j;
   j["z"] = 1;
