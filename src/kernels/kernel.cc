@@ -1,5 +1,7 @@
 #include "kernels/kernel.h"
 
+#include "kernels/needs_values.h"
+
 namespace litegap {
 
 const char* dialect_name(Dialect dialect) {
@@ -21,6 +23,10 @@ Dialect dialect_of(const std::string& name) {
   fail("dialect '{}': expected reference, builtin or xnnpack", name);
 }
 
+void needs_values(const OpSpec& spec, std::size_t input) {
+  throw NeedsValues(fmt::format("{}: input {} depends on data", spec.label, input));
+}
+
 void expect_inputs(const OpSpec& spec, std::size_t least, std::size_t most) {
   if (spec.inputs.size() < least || spec.inputs.size() > most) {
     refuse(spec, "has {} inputs, expected {}", spec.inputs.size(),
@@ -39,7 +45,7 @@ void expect_outputs(const OpSpec& spec, std::size_t count) {
 std::vector<std::int64_t> constant_integers(const OpSpec& spec, std::size_t input) {
   if (!spec.has(input)) refuse(spec, "input {} is absent", input);
   const Array* c = spec.inputs[input].constant;
-  if (c == nullptr) refuse(spec, "input {} depends on data: not supported yet", input);
+  if (c == nullptr) needs_values(spec, input);
   std::vector<std::int64_t> out;
   if (c->dtype() == DType::kInt32) {
     for (const auto v : c->span<std::int32_t>()) out.push_back(v);

@@ -6,6 +6,7 @@
 
 #include "kernels/arith.h"
 #include "kernels/lstm.h"
+#include "kernels/needs_values.h"
 
 namespace litegap {
 namespace {
@@ -276,8 +277,7 @@ class IntegerLstm final : public Kernel {
 template <class T>
 const T* constant_data(const OpSpec& spec, std::size_t i) {
   const Operand& o = spec.inputs[i];
-  if (o.constant == nullptr)
-    refuse(spec, "input {} ({}) depends on data: not supported yet", i, o.name);
+  if (o.constant == nullptr) needs_values(spec, i);
   if (o.dtype != dtype_of<T>)
     refuse(spec, "input {} ({}) is {}, expected {}", i, o.name, dtype_name(o.dtype),
            dtype_name(dtype_of<T>));

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/needs_values.h"
+
 namespace litegap {
 namespace {
 
@@ -125,9 +127,7 @@ std::vector<std::int64_t> plan_integers(const OpSpec& spec, std::size_t input, c
            dtype_name(operand.dtype));
   }
   if (operand.constant == nullptr && shape_elements(operand.shape) == 0) return {};
-  if (operand.constant == nullptr) {
-    refuse(spec, "its {} (input {}) depends on data: not supported yet", what, input);
-  }
+  if (operand.constant == nullptr) needs_values(spec, input);
   return constant_integers(spec, input);
 }
 

@@ -1,8 +1,10 @@
 // Runs a Plan: steps in order over one arena.
 #include <cstring>
+#include <optional>
 
 #include "run/plan.h"
 #include "run/plan_state.h"
+#include "run/walk.h"
 
 namespace litegap {
 
@@ -14,6 +16,7 @@ struct Workspace::Buffers {
   std::vector<void*> slot;                          // where each slot's value is
   std::vector<std::vector<void*>> inputs, outputs;  // per step, ready for Io
   std::vector<Array> results;
+  std::optional<Walker> walker;  // for walked plans, which use none of the others but results
 
   Array look(int s) const {
     const Slot& info = plan->slot(s);
@@ -43,38 +46,56 @@ void fake_quantize(const Quant& quant, DType dtype, const Shape& shape, void* va
   std::memcpy(values, rounded.data(), bytes);
 }
 
+// What the caller gives, checked: codes, and the real values where they are given in their place.
+struct GivenValue {
+  Array file;
+  std::optional<Array> real;
+};
+
+GivenValue given_value(const Plan::State& plan, std::size_t i, const Array& given) {
+  const auto& port = plan.inputs[i];
+  const Slot& slot = plan.slot(port.slot);
+  const bool real =
+      given.dtype() == DType::kFloat32 && slot.dtype != DType::kFloat32 && !port.quant->empty();
+  if ((given.dtype() != slot.dtype && !real) || given.elements() != shape_elements(slot.shape)) {
+    fail("{}: input {} ({}) is {} {}, expected {} {}", plan.model->path, i,
+         input_name(*plan.model, i), dtype_name(given.dtype()), shape_text(given.shape()),
+         dtype_name(slot.dtype), shape_text(slot.shape));
+  }
+  if (!real) return {given, std::nullopt};
+  const Array codes = quantize(given, *port.quant, slot.dtype);
+  return {codes, port.fake ? dequantize(codes, *port.quant) : given};
+}
+
+void expect_count(const Plan::State& plan, std::size_t given) {
+  if (given != plan.inputs.size()) {
+    fail("{}: {} inputs given, expected {}", plan.model->path, given, plan.inputs.size());
+  }
+}
+
 void place_inputs(const Plan::State& plan, Workspace::Buffers& b, std::span<const Array> inputs) {
-  const Model& model = *plan.model;
-  if (inputs.size() != plan.inputs.size())
-    fail("{}: {} inputs given, expected {}", model.path, inputs.size(), plan.inputs.size());
+  expect_count(plan, inputs.size());
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const auto& port = plan.inputs[i];
-    const Slot& slot = plan.slot(port.slot);
-    const Array& given = inputs[i];
-    const DType file_type = slot.dtype;
-    const bool real =
-        given.dtype() == DType::kFloat32 && file_type != DType::kFloat32 && !port.quant->empty();
-    if ((given.dtype() != file_type && !real) || given.elements() != shape_elements(slot.shape)) {
-      fail("{}: input {} ({}) is {} {}, expected {} {}", model.path, i, input_name(model, i),
-           dtype_name(given.dtype()), shape_text(given.shape()), dtype_name(file_type),
-           shape_text(slot.shape));
-    }
-    void* file_at = b.slot[static_cast<std::size_t>(port.slot)];
-    if (!real) {
-      std::memcpy(file_at, given.data(), given.byte_size());
-      if (port.real_slot >= 0) {
-        const Array value = dequantize(given, *port.quant);
-        std::memcpy(b.slot[static_cast<std::size_t>(port.real_slot)], value.data(),
-                    value.byte_size());
-      }
-      continue;
-    }
-    const Array codes = quantize(given, *port.quant, file_type);
-    std::memcpy(file_at, codes.data(), codes.byte_size());
+    const GivenValue given = given_value(plan, i, inputs[i]);
+    std::memcpy(b.slot[static_cast<std::size_t>(port.slot)], given.file.data(),
+                given.file.byte_size());
     if (port.real_slot < 0) continue;
-    const Array value = port.fake ? dequantize(codes, *port.quant) : given;
+    const Array value = given.real ? *given.real : dequantize(given.file, *port.quant);
     std::memcpy(b.slot[static_cast<std::size_t>(port.real_slot)], value.data(), value.byte_size());
   }
+}
+
+void walk(const Plan::State& plan, Workspace::Buffers& b, std::span<const Array> inputs,
+          Observer* observer) {
+  expect_count(plan, inputs.size());
+  std::vector<WalkInput> given;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    GivenValue v = given_value(plan, i, inputs[i]);
+    given.push_back({v.file.reshaped(plan.slot(plan.inputs[i].slot).shape), std::move(v.real)});
+    if (given[i].real) given[i].real = given[i].real->reshaped(given[i].file.shape());
+  }
+  b.results = b.walker->run(given, observer);
 }
 
 }  // namespace
@@ -83,6 +104,11 @@ Workspace::Workspace(const Plan& plan) : buffers(std::make_shared<Buffers>()) {
   Buffers& b = *buffers;
   b.plan = plan.state;
   const Plan::State& state = *plan.state;
+  if (state.walked) {
+    b.walker.emplace(state, *state.walked);
+    b.results.resize(state.outputs.size());
+    return;
+  }
   b.arena = Array::zeros(DType::kInt64, {static_cast<std::int32_t>((state.arena_bytes + 7) / 8)});
   b.scratch =
       Array::zeros(DType::kInt64, {static_cast<std::int32_t>((state.scratch_bytes + 7) / 8)});
@@ -104,6 +130,7 @@ Workspace::Workspace(const Plan& plan) : buffers(std::make_shared<Buffers>()) {
 }
 
 void Workspace::reset() {
+  if (buffers->walker) return buffers->walker->reset();
   const Plan::State& state = *buffers->plan;
   for (std::size_t s = 0; s < state.slots.size(); ++s) {
     if (state.slots[s].variable) fill_code(state.slots[s], buffers->slot[s]);
@@ -113,6 +140,7 @@ void Workspace::reset() {
 const Array& Workspace::output(std::size_t i) const { return buffers->results.at(i); }
 
 Array Workspace::tensor(int index) const {
+  if (buffers->walker) return buffers->walker->tensor(index);
   const Plan::State& state = *buffers->plan;
   for (std::size_t s = 0; s < state.slots.size(); ++s) {
     if (state.slots[s].tensor == index) return buffers->look(static_cast<int>(s));
@@ -124,6 +152,7 @@ void run(const Plan& plan, Workspace& workspace, std::span<const Array> inputs,
          Observer* observer) {
   const Plan::State& state = *plan.state;
   Workspace::Buffers& b = *workspace.buffers;
+  if (b.walker) return walk(state, b, inputs, observer);
   place_inputs(state, b, inputs);
   if (observer != nullptr) {
     for (const auto& port : state.inputs)

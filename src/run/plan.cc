@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/needs_values.h"
 #include "run/plan_state.h"
+#include "run/prepare.h"
+#include "run/walk.h"
 
 namespace litegap {
 
@@ -26,18 +29,6 @@ using Slot = Plan::State::Slot;
 using Step = Plan::State::Step;
 
 constexpr std::size_t kFoldLimit = std::size_t{1} << 26;  // bytes of a constant made while planning
-
-// QUANTIZE and DEQUANTIZE in real arithmetic.
-class CopyKernel final : public Kernel {
- public:
-  explicit CopyKernel(std::size_t bytes) : bytes_(bytes) {}
-  void run(const Io& io) const noexcept override {
-    std::memcpy(io.outputs[0], io.inputs[0], bytes_);
-  }
-
- private:
-  std::size_t bytes_;
-};
 
 // Between two arithmetics: codes to real values or back.
 class ConvertKernel final : public Kernel {
@@ -75,6 +66,7 @@ class Planner {
     file_slot_.assign(graph.tensors.size(), -1);
     real_slot_.assign(graph.tensors.size(), -1);
     check_ids(graph);
+    if (needs_walking(model)) throw NeedsValues(model.path + ": has operators that are graphs");
     add_inputs(graph);
     for (std::size_t i = 0; i < graph.ops.size(); ++i) add_op(graph, i);
     for (std::size_t i = 0; i < graph.outputs.size(); ++i) add_output(graph, i);
@@ -244,28 +236,11 @@ class Planner {
     return dequantize(*info.constant, bias == bias_quant_.end() ? info.quant : bias->second);
   }
 
-  // Remembers s_input * s_weights for the bias of operator `op`, and lets a bias without scales of
-  // its own take part in real arithmetic.
+  // Lets a bias without scales of its own take part in real arithmetic.
   void note_bias(const Op& op) {
-    const bool transpose = op.code == OpCode::kTransposeConv;
-    if (op.code != OpCode::kConv2d && op.code != OpCode::kDepthwiseConv2d &&
-        op.code != OpCode::kFullyConnected && !transpose)
-      return;
-    const int x = op.input(transpose ? 2 : 0), w = op.input(1), b = op.input(transpose ? 3 : 2);
-    if (x < 0 || w < 0 || b < 0) return;
-    const Tensor& bias = tensor(b);
-    if (!bias.constant || (bias.dtype != DType::kInt32 && bias.dtype != DType::kInt64)) return;
-    const Quant &qx = tensor(x).quant, &qw = tensor(w).quant;
-    if (qx.empty() || qw.empty()) return;
-    Quant q;
-    for (const float s : qw.scale) {
-      q.scale.push_back(qx.scale[0] * s);
-      q.zero_point.push_back(0);
+    if (auto bias = bias_scale(state_->model->main(), op)) {
+      bias_quant_[bias->first] = std::move(bias->second);
     }
-    if (q.per_channel() &&
-        (bias.shape.size() != 1 || static_cast<std::size_t>(bias.shape[0]) != q.scale.size()))
-      return;
-    bias_quant_[b] = q;
   }
 
   Arith arith_of(std::size_t op) const {
@@ -340,7 +315,7 @@ class Planner {
       }
       spec.intermediates.push_back(o);
     }
-    step.kernel = prepare(row, spec);
+    step.kernel = prepare_kernel(row, spec);
     finish_op(op, spec, form, arith, std::move(step));
   }
 
@@ -361,18 +336,6 @@ class Planner {
             info.shape, real ? &kNoQuant : &info.quant,
             nullptr,    false,
             false,      info.name};
-  }
-
-  static std::unique_ptr<Kernel> prepare(const KernelRow& row, OpSpec& spec) {
-    const bool conversion =
-        spec.op->code == OpCode::kQuantize || spec.op->code == OpCode::kDequantize;
-    if (conversion && spec.inputs.size() == 1 && spec.outputs.size() == 1 &&
-        spec.inputs[0].present && spec.inputs[0].dtype == DType::kFloat32 &&
-        spec.outputs[0].dtype == DType::kFloat32) {
-      spec.outputs[0].shape = spec.inputs[0].shape;
-      return std::make_unique<CopyKernel>(4 * shape_elements(spec.inputs[0].shape));
-    }
-    return row.prepare(spec);
   }
 
   void finish_op(const Op& op, const OpSpec& spec, Form form, Arith arith, Step step) {
@@ -515,12 +478,60 @@ class Planner {
 
 }  // namespace
 
+namespace {
+
+// Only the ports: everything else is decided while it runs (run/walk.h).
+std::shared_ptr<const Plan::State> walked_state(ModelPtr model, const Numerics& numerics,
+                                                const PlanOptions& options) {
+  auto state = std::make_shared<Plan::State>();
+  state->model = std::move(model);
+  state->numerics = numerics;
+  state->walked = options;
+  check_walk(*state->model);
+  const Graph& graph = state->model->main();
+  const auto port = [&](int t, const Shape& shape) {
+    const Tensor& info = graph.tensors[static_cast<std::size_t>(t)];
+    Slot slot;
+    slot.tensor = t;
+    slot.dtype = info.dtype;
+    slot.shape = shape;
+    state->slots.push_back(std::move(slot));
+    Plan::State::Port p;
+    p.tensor = t;
+    p.slot = static_cast<int>(state->slots.size()) - 1;
+    p.quant = &info.quant;
+    p.fake = numerics.arith == Arith::kFake && !numerics.unquantized.contains(t);
+    return p;
+  };
+  const auto& shapes = options.input_shapes;
+  for (std::size_t i = 0; i < graph.inputs.size(); ++i) {
+    const int t = graph.inputs[i];
+    const Tensor& info = graph.tensors[static_cast<std::size_t>(t)];
+    if (dtype_bits(info.dtype) == 0) {
+      fail("{}: input {} ({}) is of type {}: not supported", state->model->path, i, info.name,
+           dtype_name(info.dtype));
+    }
+    state->inputs.push_back(port(t, shapes.empty() ? info.shape : shapes[i]));
+  }
+  for (const int t : graph.outputs) {
+    state->outputs.push_back(port(t, graph.tensors[static_cast<std::size_t>(t)].shape));
+  }
+  return state;
+}
+
+}  // namespace
+
 Plan make_plan(ModelPtr model, const Numerics& numerics, const PlanOptions& options) {
   Plan plan;
-  plan.state = Planner(std::move(model), numerics, options).make();
+  try {
+    plan.state = Planner(model, numerics, options).make();
+  } catch (const NeedsValues&) {
+    plan.state = walked_state(std::move(model), numerics, options);
+  }
   return plan;
 }
 
+bool Plan::walked() const { return state->walked.has_value(); }
 const Model& Plan::model() const { return *state->model; }
 const Numerics& Plan::numerics() const { return state->numerics; }
 std::size_t Plan::input_count() const { return state->inputs.size(); }

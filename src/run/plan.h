@@ -78,6 +78,9 @@ class Plan {
   const Quant& input_quant(std::size_t i) const;
   const Quant& output_quant(std::size_t i) const;
   std::uint64_t activation_bytes() const;
+  // True where shapes or control flow depend on the data (run/walk.h): outputs may have other
+  // shapes than output_shape() says, and run() may throw Error for what only the values show.
+  bool walked() const;
 
   struct State;  // plan.cc
   std::shared_ptr<const State> state;
@@ -102,7 +105,7 @@ class Workspace {
 
 // `inputs[i]` has the plan's input type and shape; for a quantized input a float32 array of the
 // same shape is accepted too and taken as the real value. Throws Error only for inputs of the wrong
-// type or shape.
+// type or shape, and for a walked plan.
 void run(const Plan& plan, Workspace& workspace, std::span<const Array> inputs,
          Observer* observer = nullptr);
 

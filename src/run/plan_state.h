@@ -45,6 +45,9 @@ struct Plan::State {
   std::vector<Step> steps;
   std::vector<Port> inputs, outputs;
   std::size_t arena_bytes = 0, scratch_bytes = 0;
+  // Set where shapes or control flow depend on the data: there are no steps, only ports, and the
+  // graph is walked (run/walk.h).
+  std::optional<PlanOptions> walked;
 
   const Slot& slot(int i) const { return slots[static_cast<std::size_t>(i)]; }
 };

@@ -151,6 +151,19 @@ struct Sweep {
   }
 };
 
+// The outputs' shapes: the plan's, or, where the data decide them, those of the first row.
+std::vector<Shape> output_shapes(const Sweep& sweep) {
+  std::vector<Shape> shapes;
+  for (std::size_t j = 0; j < sweep.plan.output_count(); ++j) {
+    shapes.push_back(sweep.plan.output_shape(j));
+  }
+  if (!sweep.plan.walked() || rows_asked(sweep.data, sweep.options) == 0) return shapes;
+  Workspace space(sweep.plan);
+  run(sweep.plan, space, sweep.inputs(sweep.row(0)));
+  for (std::size_t j = 0; j < shapes.size(); ++j) shapes[j] = space.output(j).shape();
+  return shapes;
+}
+
 }  // namespace
 
 Array feed_input(const Setup& setup, const Plan& plan, const Dataset& data, std::size_t input,
@@ -180,8 +193,9 @@ Predictions predict(const Setup& setup, const Dataset& data, const PredictOption
   for (std::size_t j = 0; j < outputs; ++j)
     order[j] =
         setup.output_map.order.empty() ? j : static_cast<std::size_t>(setup.output_map.order.at(j));
+  const std::vector<Shape> shapes = output_shapes(sweep);
   for (const std::size_t j : order) {
-    Shape shape = sweep.plan.output_shape(j);
+    Shape shape = shapes[j];
     if (!shape.empty() && shape[0] == 1)
       shape[0] = static_cast<std::int32_t>(n);
     else
@@ -199,6 +213,11 @@ Predictions predict(const Setup& setup, const Dataset& data, const PredictOption
           run(sweep.plan, *space, inputs);
           for (std::size_t k = 0; k < order.size(); ++k) {
             const Array& value = space->output(order[k]);
+            if (value.elements() != shape_elements(shapes[order[k]])) {
+              fail("{}: output {} of sample {} has shape {}, that of the first sample {}",
+                   setup.model->path, order[k], sweep.row(p), shape_text(value.shape()),
+                   shape_text(shapes[order[k]]));
+            }
             store_output(
                 value, sweep.plan.output_quant(order[k]),
                 reinterpret_cast<float*>(result.outputs[k].mutable_data()) + p * value.elements());

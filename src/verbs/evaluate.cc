@@ -237,6 +237,10 @@ Predictions predict_carrying(Contestant& c, const std::vector<std::size_t>& rows
     run(plan, *c.workspace, inputs);
     for (std::size_t j = 0; j < plan.output_count(); ++j) {
       const Array& out = c.workspace->output(j);
+      if (out.elements() * rows.size() != p.outputs[j].elements()) {
+        fail("{}: output {} of sample {} has shape {}, expected {}", plan.model().path, j, rows[r],
+             shape_text(out.shape()), shape_text(plan.output_shape(j)));
+      }
       const bool codes = out.dtype() != DType::kFloat32 && !plan.output_quant(j).empty();
       const Array real = codes ? dequantize(out, plan.output_quant(j)) : as_float(out);
       std::memcpy(p.outputs[j].mutable_data() + r * real.byte_size(), real.data(),

@@ -1,0 +1,48 @@
+#include "run/prepare.h"
+
+#include <cstring>
+
+namespace litegap {
+
+std::optional<std::pair<int, Quant>> bias_scale(const Graph& graph, const Op& op) {
+  const bool transpose = op.code == OpCode::kTransposeConv;
+  if (op.code != OpCode::kConv2d && op.code != OpCode::kDepthwiseConv2d &&
+      op.code != OpCode::kFullyConnected && !transpose) {
+    return std::nullopt;
+  }
+  const int x = op.input(transpose ? 2 : 0), w = op.input(1), b = op.input(transpose ? 3 : 2);
+  if (x < 0 || w < 0 || b < 0) return std::nullopt;
+  const auto tensor = [&](int t) -> const Tensor& {
+    return graph.tensors[static_cast<std::size_t>(t)];
+  };
+  const Tensor& bias = tensor(b);
+  if (!bias.constant || (bias.dtype != DType::kInt32 && bias.dtype != DType::kInt64)) {
+    return std::nullopt;
+  }
+  const Quant &qx = tensor(x).quant, &qw = tensor(w).quant;
+  if (qx.empty() || qw.empty()) return std::nullopt;
+  Quant q;
+  for (const float s : qw.scale) {
+    q.scale.push_back(qx.scale[0] * s);
+    q.zero_point.push_back(0);
+  }
+  if (q.per_channel() &&
+      (bias.shape.size() != 1 || static_cast<std::size_t>(bias.shape[0]) != q.scale.size())) {
+    return std::nullopt;
+  }
+  return std::pair{b, std::move(q)};
+}
+
+std::unique_ptr<Kernel> prepare_kernel(const KernelRow& row, OpSpec& spec) {
+  const bool conversion =
+      spec.op->code == OpCode::kQuantize || spec.op->code == OpCode::kDequantize;
+  if (conversion && spec.inputs.size() == 1 && spec.outputs.size() == 1 && spec.inputs[0].present &&
+      spec.inputs[0].dtype == DType::kFloat32 && spec.outputs[0].dtype == DType::kFloat32) {
+    spec.outputs[0].shape = spec.inputs[0].shape;
+    const std::size_t bytes = 4 * shape_elements(spec.inputs[0].shape);
+    return make_kernel([bytes](const Io& io) { std::memcpy(io.outputs[0], io.inputs[0], bytes); });
+  }
+  return row.prepare(spec);
+}
+
+}  // namespace litegap
