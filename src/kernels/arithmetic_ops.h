@@ -20,4 +20,12 @@ std::span<const KernelRow> l2norm_kernel_rows();        // L2_NORMALIZATION
 std::span<const KernelRow> arg_kernel_rows();           // ARG_MAX, ARG_MIN
 std::span<const KernelRow> batch_matmul_kernel_rows();  // BATCH_MATMUL
 
+std::span<const KernelRow> plain_kernel_rows();      // SIGN, BITWISE_XOR, STABLEHLO_ADD, …
+std::span<const KernelRow> index_kernel_rows();      // GATHER_ND, SCATTER_ND, ONE_HOT, …
+std::span<const KernelRow> order_kernel_rows();      // CUMSUM, TOPK_V2, REVERSE_V2, …
+std::span<const KernelRow> spread_kernel_rows();     // DILATE, STABLEHLO_PAD, REDUCE_WINDOW
+std::span<const KernelRow> conv3d_kernel_rows();     // CONV_3D, CONV_3D_TRANSPOSE
+std::span<const KernelRow> detection_kernel_rows();  // NON_MAX_SUPPRESSION, postprocessing
+std::span<const KernelRow> spectrum_kernel_rows();   // RFFT2D, spectrogram, MFCC
+
 }  // namespace litegap

@@ -74,10 +74,15 @@ using Prepare = std::unique_ptr<Kernel> (*)(OpSpec& spec);
 struct KernelRow {
   OpCode code;
   Prepare prepare;
+  // Types of the first operand, separated by spaces; "hybrid" stands for float32 with weights of
+  // 4 or 8 bits.  What `litegap ops` prints.
+  const char* types = "";
+  const char* custom = nullptr;  // the name of a CUSTOM operator
 };
 
 // null when the operator has no kernel at all.
 const KernelRow* kernel_row(OpCode code);
+const KernelRow* kernel_row(const Op& op);  // also finds CUSTOM operators, by their name
 std::span<const KernelRow> kernel_table();
 
 // ---- help for prepare()

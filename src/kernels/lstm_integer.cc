@@ -1,4 +1,4 @@
-// UNIDIRECTIONAL_SEQUENCE_LSTM with int8 inputs, int8 weights and an int16 cell
+// LSTM and UNIDIRECTIONAL_SEQUENCE_LSTM with int8 inputs, int8 weights and an int16 cell
 // (docs/numerics.md, sections 2.31, 3.7 and 3.8).
 #include <algorithm>
 #include <cmath>
@@ -166,16 +166,16 @@ class IntegerLstm final : public Kernel {
   std::size_t scratch_bytes() const override {
     const std::size_t used =
         static_cast<std::size_t>(s.rows()) * static_cast<std::size_t>(s.cell) * 9;
-    return (used + 63) / 64 * 64 + s.state_bytes(1, 2);
+    return (used + 63) / 64 * 64 + s.state_bytes();
   }
 
   void run(const Io& io) const noexcept override {
     const auto* x = static_cast<const std::int8_t*>(io.inputs[LstmInputs::kInput]);
-    std::byte* spare = io.scratch + scratch_bytes() - s.state_bytes(1, 2);
-    auto* c = static_cast<std::int16_t*>(s.state(io, LstmInputs::kCellState, 2, &spare));
-    auto* h = static_cast<std::int8_t*>(s.state(io, LstmInputs::kOutputState, 1, &spare));
+    std::byte* spare = io.scratch + scratch_bytes() - s.state_bytes();
+    auto* c = static_cast<std::int16_t*>(s.cell_state.at(io, &spare));
+    auto* h = static_cast<std::int8_t*>(s.output_state.at(io, &spare));
     auto* out = static_cast<std::int8_t*>(io.outputs[0]);
-    lstm_steps(s, [&](std::int32_t row, std::int64_t at) {
+    lstm_steps(s, false, [&](std::int32_t row, std::int64_t at) {
       std::int8_t* state = h + static_cast<std::int64_t>(row) * s.output;
       step(x + at * s.input, state, c + static_cast<std::int64_t>(row) * s.cell,
            reinterpret_cast<std::int16_t*>(io.scratch));
@@ -358,7 +358,7 @@ int exact_log2(const OpSpec& spec, float scale) {
 
 std::unique_ptr<Kernel> prepare_integer_lstm(OpSpec& spec, const LstmShape& s) {
   using I = LstmInputs;
-  const auto& attrs = attrs_of<SequenceLstmAttrs>(spec);
+  const LstmOptions attrs = lstm_options(spec);
   const Operand &h = spec.inputs[I::kOutputState], &c = spec.inputs[I::kCellState];
   if (h.dtype != DType::kInt8 || c.dtype != DType::kInt16 ||
       spec.outputs[0].dtype != DType::kInt8) {

@@ -67,6 +67,7 @@ std::span<const KernelRow> slice_kernel_rows();
 std::span<const KernelRow> space_kernel_rows();
 std::span<const KernelRow> resize_kernel_rows();
 std::span<const KernelRow> lstm_kernel_rows();
+std::span<const KernelRow> rnn_kernel_rows();
 std::span<const KernelRow> compare_kernel_rows();
 
 }  // namespace litegap

@@ -1,4 +1,5 @@
-// AVERAGE_POOL_2D and MAX_POOL_2D over NHWC (docs/numerics.md, sections 2.1 and 2.9).
+// AVERAGE_POOL_2D, MAX_POOL_2D, L2_POOL_2D, LOCAL_RESPONSE_NORMALIZATION over NHWC
+// (docs/numerics.md, sections 2.1 and 2.9).
 //
 // Cells outside of the image do not take part: an average divides by the number of cells inside.
 #include <limits>
@@ -170,8 +171,46 @@ std::unique_ptr<Kernel> prepare_max_pool(OpSpec& spec) {
   return max_codes<std::int16_t>(w, r);
 }
 
-constexpr KernelRow kRows[] = {{OpCode::kAveragePool2d, prepare_average_pool},
-                               {OpCode::kMaxPool2d, prepare_max_pool}};
+// The root of the mean of squares.
+std::unique_ptr<Kernel> prepare_l2_pool(OpSpec& spec) {
+  const Window w = prepare_window(spec);
+  if (spec.inputs[0].dtype != DType::kFloat32) refuse_type(spec);
+  const RealBounds<float> r = real_bounds<float>(fused_activation(spec.op->attrs));
+  return pool_kernel<float>(
+      w, 0.0f, [](float a, float v) { return a + v * v; },
+      [r](float s, std::int64_t n) { return bounded(std::sqrt(s / static_cast<float>(n)), r); });
+}
+
+// ---- LOCAL_RESPONSE_NORMALIZATION: x (bias + alpha * sum of the neighbours' squares)^-beta along
+// the channels.  The reference kernel leaves the last neighbour out.
+std::unique_ptr<Kernel> prepare_local_response(OpSpec& spec) {
+  const auto& a = attrs_of<LocalResponseNormAttrs>(spec);
+  if (prepare_same(spec) != DType::kFloat32) refuse_type(spec);
+  const Shape& x = spec.inputs[0].shape;
+  if (x.size() != 4) refuse(spec, "input of shape {}, expected 4 axes", shape_text(x));
+  if (a.radius < 0) refuse(spec, "a radius of {}", a.radius);
+  const std::int64_t channels = x[3], rows = std::int64_t{x[0]} * x[1] * x[2];
+  const std::int64_t after = spec.dialect == Dialect::kReference ? 0 : 1;
+  return make_kernel([=](const Io& io) {
+    const auto* in = static_cast<const float*>(io.inputs[0]);
+    auto* out = static_cast<float*>(io.outputs[0]);
+    for (std::int64_t row = 0; row < rows; ++row, in += channels, out += channels) {
+      for (std::int64_t c = 0; c < channels; ++c) {
+        const std::int64_t begin = std::max<std::int64_t>(0, c - a.radius),
+                           end = std::min(channels, c + a.radius + after);
+        float squares = 0;
+        for (std::int64_t k = begin; k < end; ++k) squares += in[k] * in[k];
+        out[c] = in[c] * std::pow(a.bias + a.alpha * squares, -a.beta);
+      }
+    }
+  });
+}
+
+constexpr KernelRow kRows[] = {
+    {OpCode::kAveragePool2d, prepare_average_pool, "float32 int8 uint8 int16"},
+    {OpCode::kMaxPool2d, prepare_max_pool, "float32 int8 uint8 int16"},
+    {OpCode::kL2Pool2d, prepare_l2_pool, "float32"},
+    {OpCode::kLocalResponseNormalization, prepare_local_response, "float32"}};
 
 }  // namespace
 

@@ -1,4 +1,5 @@
-// MEAN, SUM, REDUCE_MAX, REDUCE_MIN (docs/numerics.md, sections 2.10, 2.11, 2.30).
+// MEAN, SUM, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD, REDUCE_ANY, REDUCE_ALL (docs/numerics.md,
+// sections 2.10, 2.11, 2.30).
 #include "kernels/reduce.h"
 
 #include <bit>
@@ -193,14 +194,17 @@ std::unique_ptr<Kernel> reduce_plain(const OpSpec& spec, const Reduction& r) {
   }
 }
 
+void expect_output_of_input_type(const OpSpec& spec) {
+  if (spec.outputs[0].dtype == spec.inputs[0].dtype) return;
+  refuse(spec, "types {} and {}: expected one type", dtype_name(spec.inputs[0].dtype),
+         dtype_name(spec.outputs[0].dtype));
+}
+
 std::unique_ptr<Kernel> prepare_mean_sum(OpSpec& spec) {
   const Reduction r = prepare_reduction(spec);
   const bool mean = spec.op->code == OpCode::kMean;
   const DType t = spec.inputs[0].dtype;
-  if (spec.outputs[0].dtype != t) {
-    refuse(spec, "types {} and {}: expected one type", dtype_name(t),
-           dtype_name(spec.outputs[0].dtype));
-  }
+  expect_output_of_input_type(spec);
   if (r.count > 1u << 30) refuse(spec, "{} elements to one output", r.count);
   switch (t) {
     case DType::kFloat32:
@@ -237,10 +241,7 @@ std::unique_ptr<Kernel> prepare_extreme(OpSpec& spec) {
   const Reduction r = prepare_reduction(spec);
   const bool largest = spec.op->code == OpCode::kReduceMax;
   const DType t = spec.inputs[0].dtype;
-  if (spec.outputs[0].dtype != t) {
-    refuse(spec, "types {} and {}: expected one type", dtype_name(t),
-           dtype_name(spec.outputs[0].dtype));
-  }
+  expect_output_of_input_type(spec);
   switch (t) {
     case DType::kFloat32:
       return extreme<float>(r, largest);
@@ -259,10 +260,80 @@ std::unique_ptr<Kernel> prepare_extreme(OpSpec& spec) {
   }
 }
 
-constexpr KernelRow kRows[] = {{OpCode::kMean, prepare_mean_sum},
-                               {OpCode::kSum, prepare_mean_sum},
-                               {OpCode::kReduceMax, prepare_extreme},
-                               {OpCode::kReduceMin, prepare_extreme}};
+// ---- products
+// Codes: every factor but the first is brought down by sx / sy^(1/n), n the number of factors, so
+// that the product stays in a word; the last step brings the missing one.
+template <class T>
+std::unique_ptr<Kernel> product_codes(const OpSpec& spec, const Reduction& r) {
+  const CodeScales c = scales_of(spec, r);
+  if (r.outputs == 0 || r.inputs == 0) refuse(spec, "an empty input");
+  const double n = static_cast<double>(r.inputs / r.outputs);
+  const Multiplier m = make_multiplier(static_cast<double>(c.x.scale) /
+                                       std::pow(static_cast<double>(c.y.scale), 1.0 / n));
+  struct Partial {
+    std::int32_t value = 0;
+    bool started = false;
+  };
+  const std::int32_t zero = c.x.zero;
+  return reduce_kernel<T>(
+      r, Partial{},
+      [=](Partial p, T v) -> Partial {
+        if (!p.started) return {v - zero, true};
+        return {scale_16x8(std::int64_t{p.value} * (v - zero), m), true};
+      },
+      [=, y = c.y.zero, range = c.range](Partial p, std::size_t) {
+        return std::clamp(wrap_add(scale_16x8(p.value, m), y), range.low, range.high);
+      });
+}
+
+template <class T>
+std::unique_ptr<Kernel> product_plain(const Reduction& r) {
+  using Word = std::conditional_t<std::is_integral_v<T>, std::uint64_t, T>;
+  return reduce_kernel<T>(
+      r, Word(1), [](Word a, T v) { return a * static_cast<Word>(v); },
+      [](Word p, std::size_t) { return p; });
+}
+
+std::unique_ptr<Kernel> prepare_product(OpSpec& spec) {
+  const Reduction r = prepare_reduction(spec);
+  expect_output_of_input_type(spec);
+  switch (spec.inputs[0].dtype) {
+    case DType::kFloat32:
+      return product_plain<float>(r);
+    case DType::kInt32:
+      return product_plain<std::int32_t>(r);
+    case DType::kInt64:
+      return product_plain<std::int64_t>(r);
+    case DType::kInt8:
+      return product_codes<std::int8_t>(spec, r);
+    case DType::kInt16:
+      return product_codes<std::int16_t>(spec, r);
+    default:
+      refuse_type(spec);
+  }
+}
+
+std::unique_ptr<Kernel> prepare_any_all(OpSpec& spec) {
+  const Reduction r = prepare_reduction(spec);
+  expect_output_of_input_type(spec);
+  if (spec.inputs[0].dtype != DType::kBool) refuse_type(spec);
+  const auto same = [](bool b, std::size_t) { return b; };
+  if (spec.op->code == OpCode::kReduceAny)
+    return reduce_kernel<bool>(
+        r, false, [](bool a, bool v) { return a || v; }, same);
+  return reduce_kernel<bool>(
+      r, true, [](bool a, bool v) { return a && v; }, same);
+}
+
+constexpr const char* kNumbers = "float32 int8 uint8 int16 int32 int64";
+constexpr KernelRow kRows[] = {
+    {OpCode::kMean, prepare_mean_sum, kNumbers},
+    {OpCode::kSum, prepare_mean_sum, kNumbers},
+    {OpCode::kReduceMax, prepare_extreme, kNumbers},
+    {OpCode::kReduceMin, prepare_extreme, kNumbers},
+    {OpCode::kReduceProd, prepare_product, "float32 int8 int16 int32 int64"},
+    {OpCode::kReduceAny, prepare_any_all, "bool"},
+    {OpCode::kReduceAll, prepare_any_all, "bool"}};
 
 }  // namespace
 

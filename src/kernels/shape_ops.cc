@@ -203,7 +203,7 @@ std::span<const KernelRow> shape_kernel_rows() {
     std::vector<KernelRow> all(std::begin(kRows), std::end(kRows));
     for (const auto& family :
          {join_kernel_rows(), value_kernel_rows(), slice_kernel_rows(), space_kernel_rows(),
-          resize_kernel_rows(), lstm_kernel_rows(), compare_kernel_rows()}) {
+          resize_kernel_rows(), lstm_kernel_rows(), rnn_kernel_rows(), compare_kernel_rows()}) {
       all.insert(all.end(), family.begin(), family.end());
     }
     return all;

@@ -16,10 +16,13 @@ std::vector<KernelRow> build_table() {
       {OpCode::kTransposeConv, prepare_transpose_conv},
   };
   for (const std::span<const KernelRow> family :
-       {elementwise_kernel_rows(), divide_kernel_rows(), unary_kernel_rows(), curve_kernel_rows(),
-        math_kernel_rows(), softmax_kernel_rows(), log_softmax_kernel_rows(), pool_kernel_rows(),
-        reduce_kernel_rows(), quantize_kernel_rows(), l2norm_kernel_rows(), arg_kernel_rows(),
-        batch_matmul_kernel_rows(), shape_kernel_rows()}) {
+       {elementwise_kernel_rows(),  divide_kernel_rows(),   unary_kernel_rows(),
+        curve_kernel_rows(),        math_kernel_rows(),     softmax_kernel_rows(),
+        log_softmax_kernel_rows(),  pool_kernel_rows(),     reduce_kernel_rows(),
+        quantize_kernel_rows(),     l2norm_kernel_rows(),   arg_kernel_rows(),
+        batch_matmul_kernel_rows(), plain_kernel_rows(),    index_kernel_rows(),
+        order_kernel_rows(),        spread_kernel_rows(),   conv3d_kernel_rows(),
+        detection_kernel_rows(),    spectrum_kernel_rows(), shape_kernel_rows()}) {
     rows.insert(rows.end(), family.begin(), family.end());
   }
   std::stable_sort(rows.begin(), rows.end(),
@@ -35,10 +38,19 @@ std::span<const KernelRow> kernel_table() {
 }
 
 const KernelRow* kernel_row(OpCode code) {
+  if (code == OpCode::kCustom) return nullptr;  // has a row for each name
   const auto rows = kernel_table();
   const auto found = std::lower_bound(rows.begin(), rows.end(), code,
                                       [](const KernelRow& row, OpCode c) { return row.code < c; });
   return found == rows.end() || found->code != code ? nullptr : &*found;
+}
+
+const KernelRow* kernel_row(const Op& op) {
+  if (op.code != OpCode::kCustom) return kernel_row(op.code);
+  for (const KernelRow& row : kernel_table()) {
+    if (row.code == OpCode::kCustom && op.custom_code == row.custom) return &row;
+  }
+  return nullptr;
 }
 
 }  // namespace litegap

@@ -6,6 +6,7 @@
 // so that writing gives it back untouched.
 #pragma once
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <variant>
@@ -27,6 +28,7 @@ enum class OpCode : std::int32_t {
   kEmbeddingLookup = 7,
   kFloor = 8,
   kFullyConnected = 9,
+  kHashtableLookup = 10,
   kL2Normalization = 11,
   kL2Pool2d = 12,
   kLocalResponseNormalization = 13,
@@ -45,7 +47,9 @@ enum class OpCode : std::int32_t {
   kSvdf = 27,
   kTanh = 28,
   kCustom = 32,
+  kEmbeddingLookupSparse = 33,
   kPad = 34,
+  kUnidirectionalSequenceRnn = 35,
   kGather = 36,
   kBatchToSpaceNd = 37,
   kSpaceToBatchNd = 38,
@@ -56,6 +60,7 @@ enum class OpCode : std::int32_t {
   kSqueeze = 43,
   kUnidirectionalSequenceLstm = 44,
   kStridedSlice = 45,
+  kBidirectionalSequenceRnn = 46,
   kExp = 47,
   kTopkV2 = 48,
   kSplit = 49,
@@ -76,6 +81,7 @@ enum class OpCode : std::int32_t {
   kSlice = 65,
   kSin = 66,
   kTransposeConv = 67,
+  kSparseToDense = 68,
   kTile = 69,
   kExpandDims = 70,
   kEqual = 71,
@@ -100,6 +106,7 @@ enum class OpCode : std::int32_t {
   kFloorDiv = 90,
   kReduceAny = 91,
   kSquare = 92,
+  kZerosLike = 93,
   kFill = 94,
   kFloorMod = 95,
   kRange = 96,
@@ -109,30 +116,66 @@ enum class OpCode : std::int32_t {
   kMirrorPad = 100,
   kAbs = 101,
   kSplitV = 102,
+  kUnique = 103,
   kCeil = 104,
   kReverseV2 = 105,
   kAddN = 106,
   kGatherNd = 107,
   kCos = 108,
   kWhere = 109,
+  kRank = 110,
   kElu = 111,
+  kReverseSequence = 112,
+  kMatrixDiag = 113,
   kQuantize = 114,
+  kMatrixSetDiag = 115,
   kRound = 116,
   kHardSwish = 117,
   kIf = 118,
   kWhile = 119,
+  kNonMaxSuppressionV4 = 120,
+  kNonMaxSuppressionV5 = 121,
   kScatterNd = 122,
   kSelectV2 = 123,
+  kDensify = 124,
+  kSegmentSum = 125,
   kBatchMatmul = 126,
   kCumsum = 128,
   kCallOnce = 129,
   kBroadcastTo = 130,
+  kRfft2d = 131,
   kConv3d = 132,
+  kImag = 133,
+  kReal = 134,
+  kComplexAbs = 135,
+  kReduceAll = 140,
+  kConv3dTranspose = 141,
   kVarHandle = 142,
   kReadVariable = 143,
   kAssignVariable = 144,
+  kBroadcastArgs = 145,
+  kBucketize = 147,
   kGelu = 150,
+  kDynamicUpdateSlice = 151,
   kRelu0To1 = 152,
+  kUnsortedSegmentProd = 153,
+  kUnsortedSegmentMax = 154,
+  kUnsortedSegmentSum = 155,
+  kAtan2 = 156,
+  kUnsortedSegmentMin = 157,
+  kSign = 158,
+  kBitcast = 159,
+  kBitwiseXor = 160,
+  kRightShift = 161,
+  kStablehloAdd = 163,
+  kStablehloMultiply = 165,
+  kStablehloMaximum = 166,
+  kStablehloMinimum = 181,
+  kStablehloPad = 195,
+  kDilate = 203,
+  kReduceWindow = 205,
+  kStablehloComposite = 206,
+  kStablehloShiftLeft = 207,
   // Only in graphs that are being trained (keras/lower.h); no file has them, and no plan runs them.
   kTrainBatchNorm = 100001,
   kTrainDropout = 100002,
@@ -248,7 +291,7 @@ struct CastAttrs {
 struct OutputTypeAttrs {
   DType output_type = DType::kFloat32;
   bool operator==(const OutputTypeAttrs&) const = default;
-};  // ARG_MAX, ARG_MIN, SHAPE
+};  // ARG_MAX, ARG_MIN, SHAPE, UNIQUE
 struct ResizeAttrs {
   bool align_corners = false, half_pixel_centers = false;
   bool operator==(const ResizeAttrs&) const = default;
@@ -279,6 +322,113 @@ struct GeluAttrs {
   bool approximate = false;
   bool operator==(const GeluAttrs&) const = default;
 };
+struct LocalResponseNormAttrs {  // LOCAL_RESPONSE_NORMALIZATION
+  std::int32_t radius = 0;
+  float bias = 0, alpha = 0, beta = 0;
+  bool operator==(const LocalResponseNormAttrs&) const = default;
+};
+struct SvdfAttrs {
+  std::int32_t rank = 0;
+  Activation activation = Activation::kNone;
+  bool asymmetric_quantize_inputs = false;
+  bool operator==(const SvdfAttrs&) const = default;
+};
+struct RnnAttrs {
+  Activation activation = Activation::kNone;
+  bool asymmetric_quantize_inputs = false;
+  bool operator==(const RnnAttrs&) const = default;
+};
+struct SequenceRnnAttrs {  // UNIDIRECTIONAL_SEQUENCE_RNN, BIDIRECTIONAL_SEQUENCE_RNN
+  bool time_major = false;
+  Activation activation = Activation::kNone;
+  bool merge_outputs = false;  // of the bidirectional one
+  bool asymmetric_quantize_inputs = false;
+  bool operator==(const SequenceRnnAttrs&) const = default;
+};
+struct LstmAttrs {  // LSTM
+  Activation activation = Activation::kNone;
+  float cell_clip = 0, proj_clip = 0;
+  std::int8_t kernel_type = 0;  // 0 full, 1 basic
+  bool asymmetric_quantize_inputs = false;
+  bool operator==(const LstmAttrs&) const = default;
+};
+struct BidirectionalLstmAttrs {  // BIDIRECTIONAL_SEQUENCE_LSTM
+  Activation activation = Activation::kNone;
+  float cell_clip = 0, proj_clip = 0;
+  bool merge_outputs = false, time_major = false, asymmetric_quantize_inputs = false;
+  bool operator==(const BidirectionalLstmAttrs&) const = default;
+};
+struct CombinerAttrs {       // EMBEDDING_LOOKUP_SPARSE
+  std::int8_t combiner = 0;  // 0 sum, 1 mean, 2 sqrtn
+  bool operator==(const CombinerAttrs&) const = default;
+};
+struct FakeQuantAttrs {
+  float min = 0, max = 0;
+  std::int32_t num_bits = 0;
+  bool narrow_range = false;
+  bool operator==(const FakeQuantAttrs&) const = default;
+};
+struct OneHotAttrs {
+  std::int32_t axis = 0;
+  bool operator==(const OneHotAttrs&) const = default;
+};
+struct SparseToDenseAttrs {
+  bool validate_indices = false;
+  bool operator==(const SparseToDenseAttrs&) const = default;
+};
+struct ReverseSequenceAttrs {
+  std::int32_t seq_dim = 0, batch_dim = 0;
+  bool operator==(const ReverseSequenceAttrs&) const = default;
+};
+struct CumsumAttrs {
+  bool exclusive = false, reverse = false;
+  bool operator==(const CumsumAttrs&) const = default;
+};
+struct Conv3dAttrs {  // CONV_3D, CONV_3D_TRANSPOSE
+  Padding padding = Padding::kSame;
+  std::int32_t stride_d = 1, stride_w = 1, stride_h = 1;
+  Activation activation = Activation::kNone;
+  std::int32_t dilation_d = 1, dilation_w = 1, dilation_h = 1;
+  bool operator==(const Conv3dAttrs&) const = default;
+};
+struct BucketizeAttrs {
+  std::vector<float> boundaries;
+  bool operator==(const BucketizeAttrs&) const = default;
+};
+struct IfAttrs {
+  std::int32_t then_graph = 0, else_graph = 0;
+  bool operator==(const IfAttrs&) const = default;
+};
+struct WhileAttrs {
+  std::int32_t cond_graph = 0, body_graph = 0;
+  bool operator==(const WhileAttrs&) const = default;
+};
+struct CallOnceAttrs {
+  std::int32_t init_graph = 0;
+  bool operator==(const CallOnceAttrs&) const = default;
+};
+struct VarHandleAttrs {
+  std::string container, shared_name;
+  bool operator==(const VarHandleAttrs&) const = default;
+};
+struct CompositeAttrs {  // STABLEHLO_COMPOSITE: its other options are kept in `foreign`
+  std::int32_t graph = 0;
+  bool operator==(const CompositeAttrs&) const = default;
+};
+struct StablehloPadAttrs {
+  std::vector<std::int64_t> low, high, interior;
+  bool operator==(const StablehloPadAttrs&) const = default;
+};
+struct ReduceWindowAttrs {
+  // 1 add, 2 multiply, 3 minimum, 4 maximum, 5 all, 6 any
+  std::int32_t function = 0;
+  bool operator==(const ReduceWindowAttrs&) const = default;
+};
+// CUSTOM: the numbers of its options by name, where they are a map; `foreign` keeps the bytes.
+struct CustomAttrs {
+  std::map<std::string, double> numbers;
+  bool operator==(const CustomAttrs&) const = default;
+};
 // kTrainBatchNorm: inputs x, gamma, beta, moving mean, moving variance (gamma and beta may be
 // absent), each of the last axis of x.
 struct BatchNormAttrs {
@@ -299,13 +449,16 @@ struct TrainFakeAttrs {
   bool operator==(const TrainFakeAttrs&) const = default;
 };
 
-using Attrs =
-    std::variant<NoAttrs, ConvAttrs, DepthwiseAttrs, FullyConnectedAttrs, TransposeConvAttrs,
-                 PoolAttrs, AddAttrs, ActivationAttrs, ConcatAttrs, ReshapeAttrs, SoftmaxAttrs,
-                 GatherAttrs, ReducerAttrs, SqueezeAttrs, StridedSliceAttrs, SplitAttrs, PackAttrs,
-                 UnpackAttrs, CastAttrs, OutputTypeAttrs, ResizeAttrs, LeakyReluAttrs,
-                 BlockSizeAttrs, SequenceLstmAttrs, BatchMatmulAttrs, MirrorPadAttrs, GeluAttrs,
-                 BatchNormAttrs, DropoutAttrs, TrainFakeAttrs>;
+using Attrs = std::variant<
+    NoAttrs, ConvAttrs, DepthwiseAttrs, FullyConnectedAttrs, TransposeConvAttrs, PoolAttrs,
+    AddAttrs, ActivationAttrs, ConcatAttrs, ReshapeAttrs, SoftmaxAttrs, GatherAttrs, ReducerAttrs,
+    SqueezeAttrs, StridedSliceAttrs, SplitAttrs, PackAttrs, UnpackAttrs, CastAttrs, OutputTypeAttrs,
+    ResizeAttrs, LeakyReluAttrs, BlockSizeAttrs, SequenceLstmAttrs, BatchMatmulAttrs,
+    MirrorPadAttrs, GeluAttrs, LocalResponseNormAttrs, SvdfAttrs, RnnAttrs, SequenceRnnAttrs,
+    LstmAttrs, BidirectionalLstmAttrs, CombinerAttrs, FakeQuantAttrs, OneHotAttrs,
+    SparseToDenseAttrs, ReverseSequenceAttrs, CumsumAttrs, Conv3dAttrs, BucketizeAttrs, IfAttrs,
+    WhileAttrs, CallOnceAttrs, VarHandleAttrs, CompositeAttrs, StablehloPadAttrs, ReduceWindowAttrs,
+    CustomAttrs, BatchNormAttrs, DropoutAttrs, TrainFakeAttrs>;
 
 struct Op {
   OpCode code = OpCode::kCustom;

@@ -184,7 +184,7 @@ class Planner {
 
   int file_constant(int t, std::size_t op) {
     const Tensor& info = tensor(t);
-    if (info.sparse)
+    if (info.sparse && !info.constant)
       fail("{}: tensor {} ({}) is stored sparse: not supported yet", label(op), t, info.name);
     return constant_slot(t, Form::kFile, *info.constant);
   }
@@ -268,6 +268,7 @@ class Planner {
     o.quant = slot.form == Form::kReal ? &kNoQuant : quant;
     o.constant = slot.constant ? &*slot.constant : nullptr;
     o.is_variable = slot.variable;
+    o.sparse = tensor(slot.tensor).sparse;
     o.name = tensor(slot.tensor).name;
     return o;
   }
@@ -281,7 +282,7 @@ class Planner {
         fail("{}: compiled by Vela for Ethos-U; give the .tflite that Vela was given",
              label(index));
     }
-    const KernelRow* row = kernel_row(op.code);
+    const KernelRow* row = kernel_row(op);
     if (row == nullptr) fail("{}: operator {} is not supported yet", label(index), op.name());
     return *row;
   }
@@ -339,7 +340,7 @@ class Planner {
   }
 
   void finish_op(const Op& op, const OpSpec& spec, Form form, Arith arith, Step step) {
-    bool known = op.code == OpCode::kShape;
+    bool known = op.code == OpCode::kShape || op.code == OpCode::kRank;
     if (!known) {
       known = true;
       for (const int s : step.inputs) {

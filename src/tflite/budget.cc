@@ -39,7 +39,7 @@ std::uint64_t unpacked_bytes(const fb::SparsityParameters& s) {
   return n;
 }
 
-// Of the option tables outside Attrs, these hold vectors or strings.
+// Of the option tables, these hold vectors or strings.
 std::uint64_t unpacked_bytes(const fb::Operator& op) {
   std::uint64_t n = 64;
   if (const auto* b = op.builtin_options_as_BucketizeOptions()) n += 4 * size_of(b->boundaries());
@@ -52,6 +52,10 @@ std::uint64_t unpacked_bytes(const fb::Operator& op) {
   }
   if (const auto* r = op.builtin_options_as_ReshapeOptions()) n += 4 * size_of(r->new_shape());
   if (const auto* s = op.builtin_options_as_SqueezeOptions()) n += 4 * size_of(s->squeeze_dims());
+  if (const auto* p = op.builtin_options_2_as_StablehloPadOptions()) {
+    n += 8 * (size_of(p->edge_padding_low()) + size_of(p->edge_padding_high()) +
+              size_of(p->interior_padding()));
+  }
   return n;
 }
 

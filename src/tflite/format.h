@@ -37,6 +37,7 @@ struct TensorForeign {
   std::vector<std::shared_ptr<const fb::VariantSubTypeT>> variants;
   std::uint32_t external_buffer = 0;
   std::optional<Array> raw;  // data without a dense layout: sparse, strings; uint8
+  Array dense;               // the values that sparse data were read as
 };
 
 struct OpForeign {
@@ -64,12 +65,14 @@ const T* foreign_of(const std::shared_ptr<const void>& handle) {
 // The metadata entry whose buffer is a Carried blob, so that reading a written file finds it again.
 inline constexpr const char* kCarriedName = "litegap.carried";
 
-// Options <-> Attrs (options.cc).  `where` is for messages.
+// Options <-> Attrs (options.cc, options_write.cc).  `where` is for messages.
 Attrs read_attrs(OpCode code, const fb::Operator& op, const std::string& where);
 bool has_attrs(OpCode code);  // Attrs models the options of this operator
 struct WrittenOptions {
   fb::BuiltinOptions type = fb::BuiltinOptions::NONE;
   flatbuffers::Offset<void> offset = 0;
+  fb::BuiltinOptions2 type_2 = fb::BuiltinOptions2::NONE;
+  flatbuffers::Offset<void> offset_2 = 0;
 };
 WrittenOptions write_attrs(flatbuffers::FlatBufferBuilder& fbb, const Op& op);
 // The tag of an operator whose option table has no fields, 0 for all others.
@@ -79,6 +82,10 @@ bool is_empty_options(int tag);
 // What a sparse layout, or an operator's options, will cost in memory once unpacked (budget.cc).
 std::uint64_t unpacked_bytes(const fb::SparsityParameters& sparsity);
 std::uint64_t unpacked_bytes(const fb::Operator& op);
+
+// The values of a constant in sparse storage, zeros where it stores none (sparse.cc).
+Array dense_values(const fb::SparsityParameters& sparsity, DType dtype, const Shape& shape,
+                   std::span<const std::byte> values, const std::string& where);
 
 // Whether a (verified) table and its vtable lie in the blob.
 bool holds_table(std::span<const std::byte> blob, const std::byte* table);

@@ -1,14 +1,14 @@
-// Operator options: the file's option tables <-> Attrs.
+// Operator options: the file's option tables -> Attrs (writing: options_write.cc).
 //
 // A table of another operator, or none at all, counts as absent, as the stock runtime sees it: the
 // fields are then zero.
+#include <flatbuffers/flexbuffers.h>
+
 #include "base/error.h"
 #include "tflite/format.h"
 
 namespace litegap {
 namespace {
-
-using flatbuffers::FlatBufferBuilder;
 
 Activation activation_of(std::int8_t value, const std::string& where) {
   if (value < 0 || value > 5) fail("{}: fused activation {}, expected 0 to 5", where, value);
@@ -108,6 +108,104 @@ StridedSliceAttrs read_strided_slice(const fb::Operator& op) {
   return a;
 }
 
+LstmAttrs read_cell(const fb::Operator& op, const std::string& where) {
+  LstmAttrs a;
+  if (const auto* o = op.builtin_options_as_LSTMOptions()) {
+    a = {activation_of(o->fused_activation_function(), where), o->cell_clip(), o->proj_clip(),
+         o->kernel_type(), o->asymmetric_quantize_inputs()};
+  }
+  return a;
+}
+
+BidirectionalLstmAttrs read_bidirectional_lstm(const fb::Operator& op, const std::string& where) {
+  BidirectionalLstmAttrs a;
+  if (const auto* o = op.builtin_options_as_BidirectionalSequenceLSTMOptions()) {
+    a = {activation_of(o->fused_activation_function(), where),
+         o->cell_clip(),
+         o->proj_clip(),
+         o->merge_outputs(),
+         o->time_major(),
+         o->asymmetric_quantize_inputs()};
+  }
+  return a;
+}
+
+SequenceRnnAttrs read_sequence_rnn(OpCode code, const fb::Operator& op, const std::string& where) {
+  SequenceRnnAttrs a;
+  if (code == OpCode::kUnidirectionalSequenceRnn) {
+    if (const auto* o = op.builtin_options_as_SequenceRNNOptions()) {
+      a = {o->time_major(), activation_of(o->fused_activation_function(), where), false,
+           o->asymmetric_quantize_inputs()};
+    }
+  } else if (const auto* o = op.builtin_options_as_BidirectionalSequenceRNNOptions()) {
+    a = {o->time_major(), activation_of(o->fused_activation_function(), where), o->merge_outputs(),
+         o->asymmetric_quantize_inputs()};
+  }
+  return a;
+}
+
+Conv3dAttrs read_conv_3d(const fb::Operator& op, const std::string& where) {
+  Conv3dAttrs a;
+  if (const auto* o = op.builtin_options_as_Conv3DOptions()) {
+    a = {padding_of(o->padding(), where),
+         o->stride_d(),
+         o->stride_w(),
+         o->stride_h(),
+         activation_of(o->fused_activation_function(), where),
+         o->dilation_d_factor(),
+         o->dilation_w_factor(),
+         o->dilation_h_factor()};
+  }
+  return a;
+}
+
+std::vector<std::int64_t> longs(const flatbuffers::Vector<std::int64_t>* v,
+                                const std::string& where) {
+  if (v == nullptr) return {};
+  if (v->size() > 64)
+    fail("{}: {} dimensions in its options, expected at most 64", where, v->size());
+  return {v->begin(), v->end()};
+}
+
+StablehloPadAttrs read_stablehlo_pad(const fb::Operator& op, const std::string& where) {
+  StablehloPadAttrs a;
+  if (const auto* o = op.builtin_options_2_as_StablehloPadOptions()) {
+    a = {longs(o->edge_padding_low(), where), longs(o->edge_padding_high(), where),
+         longs(o->interior_padding(), where)};
+  }
+  return a;
+}
+
+VarHandleAttrs read_var_handle(const fb::Operator& op) {
+  VarHandleAttrs a;
+  if (const auto* o = op.builtin_options_as_VarHandleOptions()) {
+    if (o->container() != nullptr) a.container = o->container()->str();
+    if (o->shared_name() != nullptr) a.shared_name = o->shared_name()->str();
+  }
+  return a;
+}
+
+// The options of a custom operator are a map in FlexBuffers, by convention.  Other bytes, and
+// entries that are not numbers, are left to the writer.
+CustomAttrs read_custom(const fb::Operator& op) {
+  CustomAttrs a;
+  const auto* bytes = op.custom_options();
+  if (bytes == nullptr || bytes->size() < 3) return a;
+  if (!flexbuffers::VerifyBuffer(bytes->data(), bytes->size())) return a;
+  const flexbuffers::Reference root = flexbuffers::GetRoot(bytes->data(), bytes->size());
+  if (!root.IsMap()) return a;
+  const flexbuffers::Map map = root.AsMap();
+  const flexbuffers::TypedVector keys = map.Keys();
+  const flexbuffers::Vector values = map.Values();
+  for (std::size_t i = 0; i < keys.size() && i < 256; ++i) {
+    const flexbuffers::Reference value = values[i];
+    if (value.IsNumeric() || value.IsBool()) {
+      a.numbers[keys[i].AsKey()] = value.IsBool() ? (value.AsBool() ? 1 : 0) : value.AsDouble();
+    }
+  }
+  return a;
+}
+
 SequenceLstmAttrs read_lstm(const fb::Operator& op, const std::string& where) {
   SequenceLstmAttrs a;
   if (const auto* o = op.builtin_options_as_UnidirectionalSequenceLSTMOptions()) {
@@ -119,6 +217,107 @@ SequenceLstmAttrs read_lstm(const fb::Operator& op, const std::string& where) {
          o->diagonal_recurrent_tensors()};
   }
   return a;
+}
+
+}  // namespace
+
+namespace {
+
+// The operators that few models have.
+Attrs read_rare(OpCode code, const fb::Operator& op, const std::string& where) {
+  const auto act = [&](std::int8_t v) { return activation_of(v, where); };
+  switch (code) {
+    case OpCode::kLocalResponseNormalization: {
+      const auto* o = op.builtin_options_as_LocalResponseNormalizationOptions();
+      return o ? LocalResponseNormAttrs{o->radius(), o->bias(), o->alpha(), o->beta()}
+               : LocalResponseNormAttrs{};
+    }
+    case OpCode::kSvdf: {
+      const auto* o = op.builtin_options_as_SVDFOptions();
+      return o ? SvdfAttrs{o->rank(), act(o->fused_activation_function()),
+                           o->asymmetric_quantize_inputs()}
+               : SvdfAttrs{};
+    }
+    case OpCode::kRnn: {
+      const auto* o = op.builtin_options_as_RNNOptions();
+      return o ? RnnAttrs{act(o->fused_activation_function()), o->asymmetric_quantize_inputs()}
+               : RnnAttrs{};
+    }
+    case OpCode::kUnidirectionalSequenceRnn:
+    case OpCode::kBidirectionalSequenceRnn:
+      return read_sequence_rnn(code, op, where);
+    case OpCode::kLstm:
+      return read_cell(op, where);
+    case OpCode::kBidirectionalSequenceLstm:
+      return read_bidirectional_lstm(op, where);
+    case OpCode::kEmbeddingLookupSparse: {
+      const auto* o = op.builtin_options_as_EmbeddingLookupSparseOptions();
+      return o ? CombinerAttrs{o->combiner()} : CombinerAttrs{};
+    }
+    case OpCode::kFakeQuant: {
+      const auto* o = op.builtin_options_as_FakeQuantOptions();
+      return o ? FakeQuantAttrs{o->min(), o->max(), o->num_bits(), o->narrow_range()}
+               : FakeQuantAttrs{};
+    }
+    case OpCode::kOneHot: {
+      const auto* o = op.builtin_options_as_OneHotOptions();
+      return o ? OneHotAttrs{o->axis()} : OneHotAttrs{};
+    }
+    case OpCode::kSparseToDense: {
+      const auto* o = op.builtin_options_as_SparseToDenseOptions();
+      return o ? SparseToDenseAttrs{o->validate_indices()} : SparseToDenseAttrs{};
+    }
+    case OpCode::kUnique: {
+      const auto* o = op.builtin_options_as_UniqueOptions();
+      return o ? OutputTypeAttrs{type_of(o->idx_out_type(), where)} : OutputTypeAttrs{};
+    }
+    case OpCode::kReverseSequence: {
+      const auto* o = op.builtin_options_as_ReverseSequenceOptions();
+      return o ? ReverseSequenceAttrs{o->seq_dim(), o->batch_dim()} : ReverseSequenceAttrs{};
+    }
+    case OpCode::kCumsum: {
+      const auto* o = op.builtin_options_as_CumsumOptions();
+      return o ? CumsumAttrs{o->exclusive(), o->reverse()} : CumsumAttrs{};
+    }
+    case OpCode::kConv3d:
+    case OpCode::kConv3dTranspose:
+      return read_conv_3d(op, where);
+    case OpCode::kBucketize: {
+      BucketizeAttrs a;
+      const auto* o = op.builtin_options_as_BucketizeOptions();
+      if (o != nullptr && o->boundaries() != nullptr)
+        a.boundaries.assign(o->boundaries()->begin(), o->boundaries()->end());
+      return a;
+    }
+    case OpCode::kIf: {
+      const auto* o = op.builtin_options_as_IfOptions();
+      return o ? IfAttrs{o->then_subgraph_index(), o->else_subgraph_index()} : IfAttrs{};
+    }
+    case OpCode::kWhile: {
+      const auto* o = op.builtin_options_as_WhileOptions();
+      return o ? WhileAttrs{o->cond_subgraph_index(), o->body_subgraph_index()} : WhileAttrs{};
+    }
+    case OpCode::kCallOnce: {
+      const auto* o = op.builtin_options_as_CallOnceOptions();
+      return o ? CallOnceAttrs{o->init_subgraph_index()} : CallOnceAttrs{};
+    }
+    case OpCode::kVarHandle:
+      return read_var_handle(op);
+    case OpCode::kStablehloComposite: {
+      const auto* o = op.builtin_options_2_as_StableHLOCompositeOptions();
+      return o ? CompositeAttrs{o->decomposition_subgraph_index()} : CompositeAttrs{};
+    }
+    case OpCode::kStablehloPad:
+      return read_stablehlo_pad(op, where);
+    case OpCode::kReduceWindow: {
+      const auto* o = op.builtin_options_2_as_ReduceWindowOptions();
+      return o ? ReduceWindowAttrs{o->reduce_function()} : ReduceWindowAttrs{};
+    }
+    case OpCode::kCustom:
+      return read_custom(op);
+    default:
+      return NoAttrs{};
+  }
 }
 
 }  // namespace
@@ -186,7 +385,8 @@ Attrs read_attrs(OpCode code, const fb::Operator& op, const std::string& where) 
     case OpCode::kReduceProd:
     case OpCode::kReduceMax:
     case OpCode::kReduceMin:
-    case OpCode::kReduceAny: {
+    case OpCode::kReduceAny:
+    case OpCode::kReduceAll: {
       const auto* o = op.builtin_options_as_ReducerOptions();
       return o ? ReducerAttrs{o->keep_dims()} : ReducerAttrs{};
     }
@@ -260,178 +460,9 @@ Attrs read_attrs(OpCode code, const fb::Operator& op, const std::string& where) 
       return o ? GeluAttrs{o->approximate()} : GeluAttrs{};
     }
     default:
-      return NoAttrs{};
+      return read_rare(code, op, where);
   }
 }
-
-namespace {
-
-// One overload an Attrs; the operator's code chooses among tables that share one struct.
-struct OptionsWriter {
-  FlatBufferBuilder& fbb;
-  OpCode code;
-
-  template <class T>
-  WrittenOptions as(fb::BuiltinOptions type, flatbuffers::Offset<T> offset) const {
-    return {type, offset.Union()};
-  }
-  static std::int8_t raw(Activation a) { return static_cast<std::int8_t>(a); }
-  static std::int8_t raw(Padding p) { return static_cast<std::int8_t>(p); }
-  static std::int8_t raw(DType t) { return static_cast<std::int8_t>(t); }
-
-  WrittenOptions operator()(const NoAttrs&) const { return {}; }
-  WrittenOptions operator()(const ConvAttrs& a) const {
-    return as(
-        fb::BuiltinOptions::Conv2DOptions,
-        fb::CreateConv2DOptions(fbb, raw(a.padding), a.stride_w, a.stride_h, raw(a.activation),
-                                a.dilation_w, a.dilation_h, raw(a.quantized_bias_type)));
-  }
-  WrittenOptions operator()(const DepthwiseAttrs& a) const {
-    return as(fb::BuiltinOptions::DepthwiseConv2DOptions,
-              fb::CreateDepthwiseConv2DOptions(fbb, raw(a.padding), a.stride_w, a.stride_h,
-                                               a.depth_multiplier, raw(a.activation), a.dilation_w,
-                                               a.dilation_h));
-  }
-  WrittenOptions operator()(const FullyConnectedAttrs& a) const {
-    return as(
-        fb::BuiltinOptions::FullyConnectedOptions,
-        fb::CreateFullyConnectedOptions(fbb, raw(a.activation), a.weights_format, a.keep_num_dims,
-                                        a.asymmetric_quantize_inputs, raw(a.quantized_bias_type)));
-  }
-  WrittenOptions operator()(const TransposeConvAttrs& a) const {
-    return as(fb::BuiltinOptions::TransposeConvOptions,
-              fb::CreateTransposeConvOptions(fbb, raw(a.padding), a.stride_w, a.stride_h,
-                                             raw(a.activation), raw(a.quantized_bias_type)));
-  }
-  WrittenOptions operator()(const PoolAttrs& a) const {
-    return as(fb::BuiltinOptions::Pool2DOptions,
-              fb::CreatePool2DOptions(fbb, raw(a.padding), a.stride_w, a.stride_h, a.filter_w,
-                                      a.filter_h, raw(a.activation)));
-  }
-  WrittenOptions operator()(const AddAttrs& a) const {
-    if (code == OpCode::kSub) {
-      return as(fb::BuiltinOptions::SubOptions,
-                fb::CreateSubOptions(fbb, raw(a.activation), a.pot_scale_int16));
-    }
-    return as(fb::BuiltinOptions::AddOptions,
-              fb::CreateAddOptions(fbb, raw(a.activation), a.pot_scale_int16));
-  }
-  WrittenOptions operator()(const ActivationAttrs& a) const {
-    if (code == OpCode::kDiv)
-      return as(fb::BuiltinOptions::DivOptions, fb::CreateDivOptions(fbb, raw(a.activation)));
-    if (code == OpCode::kL2Normalization) {
-      return as(fb::BuiltinOptions::L2NormOptions, fb::CreateL2NormOptions(fbb, raw(a.activation)));
-    }
-    return as(fb::BuiltinOptions::MulOptions, fb::CreateMulOptions(fbb, raw(a.activation)));
-  }
-  WrittenOptions operator()(const ConcatAttrs& a) const {
-    return as(fb::BuiltinOptions::ConcatenationOptions,
-              fb::CreateConcatenationOptions(fbb, a.axis, raw(a.activation)));
-  }
-  WrittenOptions operator()(const ReshapeAttrs& a) const {
-    const auto shape = a.new_shape.empty() ? 0 : fbb.CreateVector(a.new_shape);
-    return as(fb::BuiltinOptions::ReshapeOptions, fb::CreateReshapeOptions(fbb, shape));
-  }
-  WrittenOptions operator()(const SoftmaxAttrs& a) const {
-    return as(fb::BuiltinOptions::SoftmaxOptions, fb::CreateSoftmaxOptions(fbb, a.beta));
-  }
-  WrittenOptions operator()(const GatherAttrs& a) const {
-    return as(fb::BuiltinOptions::GatherOptions,
-              fb::CreateGatherOptions(fbb, a.axis, a.batch_dims));
-  }
-  WrittenOptions operator()(const ReducerAttrs& a) const {
-    return as(fb::BuiltinOptions::ReducerOptions, fb::CreateReducerOptions(fbb, a.keep_dims));
-  }
-  WrittenOptions operator()(const SqueezeAttrs& a) const {
-    const auto dims = a.squeeze_dims.empty() ? 0 : fbb.CreateVector(a.squeeze_dims);
-    return as(fb::BuiltinOptions::SqueezeOptions, fb::CreateSqueezeOptions(fbb, dims));
-  }
-  WrittenOptions operator()(const StridedSliceAttrs& a) const {
-    return as(fb::BuiltinOptions::StridedSliceOptions,
-              fb::CreateStridedSliceOptions(fbb, a.begin_mask, a.end_mask, a.ellipsis_mask,
-                                            a.new_axis_mask, a.shrink_axis_mask, a.offset));
-  }
-  WrittenOptions operator()(const SplitAttrs& a) const {
-    if (code == OpCode::kSplitV)
-      return as(fb::BuiltinOptions::SplitVOptions, fb::CreateSplitVOptions(fbb, a.num_splits));
-    return as(fb::BuiltinOptions::SplitOptions, fb::CreateSplitOptions(fbb, a.num_splits));
-  }
-  WrittenOptions operator()(const PackAttrs& a) const {
-    return as(fb::BuiltinOptions::PackOptions, fb::CreatePackOptions(fbb, a.values_count, a.axis));
-  }
-  WrittenOptions operator()(const UnpackAttrs& a) const {
-    return as(fb::BuiltinOptions::UnpackOptions, fb::CreateUnpackOptions(fbb, a.num, a.axis));
-  }
-  WrittenOptions operator()(const CastAttrs& a) const {
-    return as(fb::BuiltinOptions::CastOptions,
-              fb::CreateCastOptions(fbb, raw(a.in_type), raw(a.out_type)));
-  }
-  WrittenOptions operator()(const OutputTypeAttrs& a) const {
-    const std::int8_t type = raw(a.output_type);
-    if (code == OpCode::kShape)
-      return as(fb::BuiltinOptions::ShapeOptions, fb::CreateShapeOptions(fbb, type));
-    if (code == OpCode::kArgMin)
-      return as(fb::BuiltinOptions::ArgMinOptions, fb::CreateArgMinOptions(fbb, type));
-    return as(fb::BuiltinOptions::ArgMaxOptions, fb::CreateArgMaxOptions(fbb, type));
-  }
-  WrittenOptions operator()(const ResizeAttrs& a) const {
-    if (code == OpCode::kResizeNearestNeighbor) {
-      return as(fb::BuiltinOptions::ResizeNearestNeighborOptions,
-                fb::CreateResizeNearestNeighborOptions(fbb, a.align_corners, a.half_pixel_centers));
-    }
-    return as(fb::BuiltinOptions::ResizeBilinearOptions,
-              fb::CreateResizeBilinearOptions(fbb, a.align_corners, a.half_pixel_centers));
-  }
-  WrittenOptions operator()(const LeakyReluAttrs& a) const {
-    return as(fb::BuiltinOptions::LeakyReluOptions, fb::CreateLeakyReluOptions(fbb, a.alpha));
-  }
-  WrittenOptions operator()(const BlockSizeAttrs& a) const {
-    if (code == OpCode::kSpaceToDepth) {
-      return as(fb::BuiltinOptions::SpaceToDepthOptions,
-                fb::CreateSpaceToDepthOptions(fbb, a.block_size));
-    }
-    return as(fb::BuiltinOptions::DepthToSpaceOptions,
-              fb::CreateDepthToSpaceOptions(fbb, a.block_size));
-  }
-  WrittenOptions operator()(const SequenceLstmAttrs& a) const {
-    return as(fb::BuiltinOptions::UnidirectionalSequenceLSTMOptions,
-              fb::CreateUnidirectionalSequenceLSTMOptions(
-                  fbb, raw(a.activation), a.cell_clip, a.proj_clip, a.time_major,
-                  a.asymmetric_quantize_inputs, a.diagonal_recurrent_tensors));
-  }
-  WrittenOptions operator()(const BatchMatmulAttrs& a) const {
-    return as(fb::BuiltinOptions::BatchMatMulOptions,
-              fb::CreateBatchMatMulOptions(fbb, a.adj_x, a.adj_y, a.asymmetric_quantize_inputs));
-  }
-  WrittenOptions operator()(const MirrorPadAttrs& a) const {
-    return as(fb::BuiltinOptions::MirrorPadOptions, fb::CreateMirrorPadOptions(fbb, a.mode));
-  }
-  WrittenOptions operator()(const GeluAttrs& a) const {
-    return as(fb::BuiltinOptions::GeluOptions, fb::CreateGeluOptions(fbb, a.approximate));
-  }
-  WrittenOptions operator()(const BatchNormAttrs&) const { training_only(); }
-  WrittenOptions operator()(const DropoutAttrs&) const { training_only(); }
-  WrittenOptions operator()(const TrainFakeAttrs&) const { training_only(); }
-  [[noreturn]] void training_only() const {
-    throw Error(op_name(code) + ": exists only while training; no file can hold it");
-  }
-};
-
-struct EmptyOptions {
-  int code, tag;
-};
-constexpr EmptyOptions kEmpty[] = {
-    {6, 38},    {34, 22},   {37, 24},   {38, 25},   {39, 26},   {47, 33},   {48, 34},   {50, 36},
-    {55, 39},   {57, 39},   {58, 41},   {59, 42},   {60, 43},   {61, 44},   {62, 45},   {63, 46},
-    {64, 47},   {65, 48},   {69, 51},   {70, 52},   {71, 53},   {72, 54},   {78, 56},   {84, 60},
-    {86, 62},   {87, 63},   {90, 65},   {92, 66},   {93, 67},   {94, 68},   {95, 72},   {96, 73},
-    {99, 76},   {101, 78},  {105, 81},  {106, 82},  {107, 83},  {108, 84},  {109, 85},  {110, 86},
-    {113, 88},  {114, 89},  {115, 90},  {117, 91},  {120, 95},  {121, 96},  {122, 97},  {123, 98},
-    {124, 99},  {125, 100}, {130, 104}, {131, 105}, {137, 108}, {138, 109}, {139, 110}, {143, 112},
-    {144, 113}, {151, 117}, {153, 118}, {154, 119}, {155, 121}, {156, 122}, {157, 120}, {158, 123},
-    {159, 124}, {160, 125}, {161, 126}};
-
-}  // namespace
 
 bool has_attrs(OpCode code) {
   // An operator has Attrs when reading it without a table still gives a struct.
@@ -448,24 +479,6 @@ bool has_attrs(OpCode code) {
   }();
   const auto c = static_cast<std::size_t>(code);
   return c < known.size() && known[c];
-}
-
-WrittenOptions write_attrs(FlatBufferBuilder& fbb, const Op& op) {
-  return std::visit(OptionsWriter{fbb, op.code}, op.attrs);
-}
-
-int empty_options_tag(OpCode code) {
-  for (const EmptyOptions& e : kEmpty) {
-    if (e.code == static_cast<int>(code)) return e.tag;
-  }
-  return 0;
-}
-
-bool is_empty_options(int tag) {
-  for (const EmptyOptions& e : kEmpty) {
-    if (e.tag == tag) return true;
-  }
-  return false;
 }
 
 }  // namespace litegap

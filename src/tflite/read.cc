@@ -330,6 +330,12 @@ class Reader {
               ? std::make_shared<TensorForeign>(*foreign_of<TensorForeign>(tensor.foreign))
               : std::make_shared<TensorForeign>();
       foreign->raw = raw_array(data.bytes);
+      if (tensor.sparse && dtype_bits(tensor.dtype) >= 8) {
+        charge(dtype_bytes(tensor.dtype, elements));
+        tensor.constant = foreign->dense =
+            dense_values(*from.sparsity(), tensor.dtype, tensor.shape, data.bytes,
+                         fmt::format("{}: {}", path_, where));
+      }
       tensor.foreign = std::move(foreign);
       return;
     }
@@ -451,6 +457,7 @@ class Reader {
     }
     check_overlap(op, where);
     check_graph_references(from, where);
+    charge(unpacked_bytes(from));
     op.attrs = read_attrs(op.code, from, where);
     read_op_foreign(from, op, where);
     model_->graphs[g].ops.push_back(std::move(op));
@@ -529,7 +536,10 @@ class Reader {
       foreign->options_2.value =
           fb::BuiltinOptions2Union::UnPack(options_2, from.builtin_options_2_type(), nullptr);
       needed = true;
-    } else if (tag_2 != 0 && options_2 != nullptr) {
+    } else if (op.code == OpCode::kStablehloPad || op.code == OpCode::kReduceWindow ||
+               options_2 == nullptr) {
+      // In Attrs, or nothing there.
+    } else if (tag_2 != 0) {
       foreign->carried_2 = carry(options_2, tag_2);
       needed = true;
     }

@@ -137,10 +137,14 @@ class Writer {
     }
   }
 
+  // Sparse, and no edit has put other values in the place of what was read.
+  static bool as_stored(const Tensor& t, const TensorForeign& f) {
+    return t.sparse && (!t.constant || t.constant->data() == f.dense.data());
+  }
+
   std::uint32_t buffer_of(const Tensor& t) {
-    // An edit may have put dense data in the place of sparse.
     const auto* f = foreign_of<TensorForeign>(t.foreign);
-    if (f != nullptr && f->raw && (t.sparse || dtype_bits(t.dtype) == 0))
+    if (f != nullptr && f->raw && (as_stored(t, *f) || dtype_bits(t.dtype) == 0))
       return pool_.add(f->raw->bytes());
     return t.constant ? pool_.add(t.constant->bytes()) : 0;
   }
@@ -293,7 +297,7 @@ class Writer {
     const auto* f = foreign_of<TensorForeign>(t.foreign);
     Offset<fb::SparsityParameters> sparsity = 0;
     Offset<flatbuffers::Vector<Offset<fb::VariantSubType>>> variants = 0;
-    if (t.sparse && f != nullptr && f->sparsity)
+    if (f != nullptr && f->sparsity && as_stored(t, *f))
       sparsity = fb::SparsityParameters::Pack(fbb, f->sparsity.get());
     if (f != nullptr && !f->variants.empty()) {
       std::vector<Offset<fb::VariantSubType>> list;
@@ -350,8 +354,8 @@ class Writer {
   Offset<fb::Operator> write_op(FlatBufferBuilder& fbb, const Op& op) {
     const auto* f = foreign_of<OpForeign>(op.foreign);
     WrittenOptions options = write_attrs(fbb, op);
-    fb::BuiltinOptions2 type_2 = fb::BuiltinOptions2::NONE;
-    Offset<void> options_2 = 0;
+    fb::BuiltinOptions2 type_2 = options.type_2;
+    Offset<void> options_2 = options.offset_2;
     if (f != nullptr && options.type == fb::BuiltinOptions::NONE) {
       if (f->carried)
         options = {static_cast<fb::BuiltinOptions>(f->carried->tag), into(*f->carried)};

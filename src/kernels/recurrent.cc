@@ -1,0 +1,119 @@
+#include "kernels/recurrent.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace litegap {
+
+WeightMatrix weight_matrix(const OpSpec& spec, std::size_t i, bool* codes) {
+  if (!spec.has(i) || spec.inputs[i].shape.size() != 2)
+    refuse(spec, "its weights (input {}) need 2 dimensions", i);
+  const Operand& o = spec.inputs[i];
+  WeightMatrix m{i, o.shape[0], o.shape[1], o.dtype == DType::kInt8, 1.0f};
+  if (o.dtype != DType::kFloat32 && !m.codes)
+    refuse(spec, "weights {} of type {}", o.name, dtype_name(o.dtype));
+  if (m.codes) {
+    if (o.quant->scale.size() != 1)
+      refuse(spec, "weights {} have {} scales, expected 1", o.name, o.quant->scale.size());
+    m.scale = o.quant->scale[0];
+    *codes = true;
+  }
+  return m;
+}
+
+ActivationRows quantized_rows(HybridCode how, const float* values, std::int32_t rows,
+                              std::int32_t width, std::int16_t* to, float* scales) noexcept {
+  const GemmKernels& kernels = gemm_best();
+  for (std::int32_t b = 0; b < rows; ++b) {
+    const float* row = values + std::int64_t{b} * width;
+    const RowCode code = hybrid_code(how, kernels, row, static_cast<std::size_t>(width));
+    kernels.quantize(row, static_cast<std::size_t>(width), code, to + std::int64_t{b} * width);
+    scales[b] = code.scale;
+  }
+  return {values, to, scales};
+}
+
+namespace {
+
+// Four partial sums, as the runtime's vector code.
+float dot(const float* a, const float* b, std::int32_t n) noexcept {
+  float part[4] = {0, 0, 0, 0};
+  std::int32_t k = 0;
+  for (; k + 4 <= n; k += 4) {
+    for (int j = 0; j < 4; ++j) part[j] += a[k + j] * b[k + j];
+  }
+  float sum = (part[0] + part[1]) + (part[2] + part[3]);
+  for (; k < n; ++k) sum += a[k] * b[k];
+  return sum;
+}
+
+}  // namespace
+
+void add_product(const Io& io, const WeightMatrix& m, const ActivationRows& rows,
+                 std::int32_t count, float* out) noexcept {
+  for (std::int32_t b = 0; b < count; ++b, out += m.rows) {
+    const std::int64_t at = std::int64_t{b} * m.columns;
+    if (m.codes) {
+      const auto* w = static_cast<const std::int8_t*>(io.inputs[m.input]);
+      const float scale = m.scale * rows.scales[b];
+      for (std::int32_t r = 0; r < m.rows; ++r, w += m.columns) {
+        std::int32_t sum = 0;
+        for (std::int32_t k = 0; k < m.columns; ++k) sum += std::int32_t{w[k]} * rows.codes[at + k];
+        out[r] += static_cast<float>(sum) * scale;
+      }
+      continue;
+    }
+    const auto* w = static_cast<const float*>(io.inputs[m.input]);
+    for (std::int32_t r = 0; r < m.rows; ++r, w += m.columns)
+      out[r] += dot(w, rows.values + at, m.columns);
+  }
+}
+
+void activate_row(Activation a, float* v, std::int64_t n) noexcept {
+  for (std::int64_t i = 0; i < n; ++i) {
+    switch (a) {
+      case Activation::kRelu:
+        v[i] = std::max(v[i], 0.0f);
+        break;
+      case Activation::kReluN1To1:
+        v[i] = std::min(std::max(v[i], -1.0f), 1.0f);
+        break;
+      case Activation::kRelu6:
+        v[i] = std::min(std::max(v[i], 0.0f), 6.0f);
+        break;
+      case Activation::kTanh:
+        v[i] = std::tanh(v[i]);
+        break;
+      case Activation::kSignBit:
+        v[i] = std::signbit(v[i]) ? 1.0f : 0.0f;
+        break;
+      case Activation::kNone:
+        break;
+    }
+  }
+}
+
+State state_of(const OpSpec& spec, std::size_t i, std::int64_t elements) {
+  if (!spec.has(i)) refuse(spec, "its state (input {}) is missing", i);
+  const Operand& o = spec.inputs[i];
+  if (static_cast<std::int64_t>(shape_elements(o.shape)) != elements)
+    refuse(spec, "state {} has shape {}, expected {} elements", i, shape_text(o.shape), elements);
+  return {i, dtype_bytes(o.dtype, shape_elements(o.shape)), !o.is_variable};
+}
+
+void expect_operand(const OpSpec& spec, std::size_t i, const Shape& want) {
+  if (!spec.has(i)) refuse(spec, "input {} is missing", i);
+  if (spec.inputs[i].shape != want) {
+    refuse(spec, "input {} ({}) has shape {}, expected {}", i, spec.inputs[i].name,
+           shape_text(spec.inputs[i].shape), shape_text(want));
+  }
+}
+
+void expect_float(const OpSpec& spec, std::size_t i) {
+  if (spec.has(i) && spec.inputs[i].dtype != DType::kFloat32) {
+    refuse(spec, "input {} ({}) is {}, expected float32", i, spec.inputs[i].name,
+           dtype_name(spec.inputs[i].dtype));
+  }
+}
+
+}  // namespace litegap
