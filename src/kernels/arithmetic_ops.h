@@ -26,6 +26,7 @@ std::span<const KernelRow> order_kernel_rows();      // CUMSUM, TOPK_V2, REVERSE
 std::span<const KernelRow> spread_kernel_rows();     // DILATE, STABLEHLO_PAD, REDUCE_WINDOW
 std::span<const KernelRow> conv3d_kernel_rows();     // CONV_3D, CONV_3D_TRANSPOSE
 std::span<const KernelRow> detection_kernel_rows();  // NON_MAX_SUPPRESSION, postprocessing
+std::span<const KernelRow> data_kernel_rows();       // WHERE, UNIQUE
 std::span<const KernelRow> spectrum_kernel_rows();   // RFFT2D, spectrogram, MFCC
 
 }  // namespace litegap

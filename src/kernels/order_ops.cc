@@ -11,6 +11,7 @@
 #include <numeric>
 
 #include "kernels/move.h"
+#include "kernels/needs_values.h"
 #include "kernels/value_quant.h"
 
 namespace litegap {
@@ -143,7 +144,7 @@ std::unique_ptr<Kernel> range_kernel(OpSpec& spec) {
   T v[3];
   for (std::size_t i = 0; i < 3; ++i) {
     const Array* c = spec.inputs[i].constant;
-    if (c == nullptr) refuse(spec, "its length (input {}) depends on data: not supported yet", i);
+    if (c == nullptr) needs_values(spec, i);
     v[i] = c->span<T>()[0];
   }
   const T start = v[0], limit = v[1], delta = v[2];

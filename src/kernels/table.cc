@@ -22,7 +22,8 @@ std::vector<KernelRow> build_table() {
         quantize_kernel_rows(),     l2norm_kernel_rows(),   arg_kernel_rows(),
         batch_matmul_kernel_rows(), plain_kernel_rows(),    index_kernel_rows(),
         order_kernel_rows(),        spread_kernel_rows(),   conv3d_kernel_rows(),
-        detection_kernel_rows(),    spectrum_kernel_rows(), shape_kernel_rows()}) {
+        detection_kernel_rows(),    spectrum_kernel_rows(), data_kernel_rows(),
+        shape_kernel_rows()}) {
     rows.insert(rows.end(), family.begin(), family.end());
   }
   std::stable_sort(rows.begin(), rows.end(),
