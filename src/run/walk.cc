@@ -5,7 +5,6 @@
 
 #include "base/hash.h"
 #include "kernels/needs_values.h"
-#include "run/plan_state.h"
 #include "run/prepare.h"
 
 namespace litegap {
@@ -16,21 +15,6 @@ constexpr std::size_t kMostRounds = 200000;  // of one WHILE
 const Quant kNoQuant{};
 
 std::size_t z(int i) { return static_cast<std::size_t>(i); }
-
-bool is_control(OpCode code) {
-  switch (code) {
-    case OpCode::kIf:
-    case OpCode::kWhile:
-    case OpCode::kCallOnce:
-    case OpCode::kStablehloComposite:
-    case OpCode::kVarHandle:
-    case OpCode::kReadVariable:
-    case OpCode::kAssignVariable:
-      return true;
-    default:
-      return false;
-  }
-}
 
 std::vector<int> called_graphs(const Op& op) {
   if (const auto* a = std::get_if<IfAttrs>(&op.attrs)) return {a->then_graph, a->else_graph};
@@ -92,6 +76,21 @@ void check_graph(const Model& model, int g) {
 }
 
 }  // namespace
+
+bool is_control(OpCode code) {
+  switch (code) {
+    case OpCode::kIf:
+    case OpCode::kWhile:
+    case OpCode::kCallOnce:
+    case OpCode::kStablehloComposite:
+    case OpCode::kVarHandle:
+    case OpCode::kReadVariable:
+    case OpCode::kAssignVariable:
+      return true;
+    default:
+      return false;
+  }
+}
 
 bool needs_walking(const Model& model) {
   return std::ranges::any_of(model.main().ops, [](const Op& op) { return is_control(op.code); });

@@ -21,9 +21,13 @@
 #include <string>
 #include <vector>
 
-#include "run/plan.h"
+#include "run/plan_state.h"
 
 namespace litegap {
+
+// IF, WHILE, CALL_ONCE, STABLEHLO_COMPOSITE and the operators of resource variables: run here, not
+// by kernels.
+bool is_control(OpCode code);
 
 // Whether graph 0 has an operator that a fixed plan never runs.
 bool needs_walking(const Model& model);
