@@ -90,7 +90,8 @@ std::unique_ptr<Kernel> prepare_arg(OpSpec& spec) {
   }
 }
 
-constexpr KernelRow kRows[] = {{OpCode::kArgMax, prepare_arg}, {OpCode::kArgMin, prepare_arg}};
+constexpr KernelRow kRows[] = {{OpCode::kArgMax, prepare_arg, "float32 int8 uint8 int32 bool"},
+                               {OpCode::kArgMin, prepare_arg, "float32 int8 uint8 int32 bool"}};
 
 }  // namespace
 

@@ -287,7 +287,8 @@ std::unique_ptr<Kernel> prepare_batch_matmul(OpSpec& spec) {
          dtype_name(y));
 }
 
-constexpr KernelRow kRows[] = {{OpCode::kBatchMatmul, prepare_batch_matmul}};
+constexpr KernelRow kRows[] = {
+    {OpCode::kBatchMatmul, prepare_batch_matmul, "float32 int8 int16 hybrid"}};
 
 }  // namespace
 

@@ -271,18 +271,24 @@ std::unique_ptr<Kernel> prepare_select(OpSpec& spec) {
   return kernel;
 }
 
+constexpr const char* kChoices = "float32 int8 uint8 int16 int32 uint32 int64 bool";
 constexpr KernelRow kRows[] = {
-    {OpCode::kEqual, prepare_compare<std::equal_to<>, true>},
-    {OpCode::kNotEqual, prepare_compare<std::not_equal_to<>, true>},
-    {OpCode::kGreater, prepare_compare<std::greater<>, false>},
-    {OpCode::kGreaterEqual, prepare_compare<std::greater_equal<>, false>},
-    {OpCode::kLess, prepare_compare<std::less<>, false>},
-    {OpCode::kLessEqual, prepare_compare<std::less_equal<>, false>},
-    {OpCode::kLogicalAnd, prepare_logical<std::logical_and<>>},
-    {OpCode::kLogicalOr, prepare_logical<std::logical_or<>>},
-    {OpCode::kLogicalNot, prepare_logical_not},
-    {OpCode::kSelect, prepare_select},
-    {OpCode::kSelectV2, prepare_select_v2},
+    {OpCode::kEqual, prepare_compare<std::equal_to<>, true>,
+     "float32 int8 uint8 int16 int32 int64 bool"},
+    {OpCode::kNotEqual, prepare_compare<std::not_equal_to<>, true>,
+     "float32 int8 uint8 int16 int32 int64 bool"},
+    {OpCode::kGreater, prepare_compare<std::greater<>, false>,
+     "float32 int8 uint8 int16 int32 int64"},
+    {OpCode::kGreaterEqual, prepare_compare<std::greater_equal<>, false>,
+     "float32 int8 uint8 int16 int32 int64"},
+    {OpCode::kLess, prepare_compare<std::less<>, false>, "float32 int8 uint8 int16 int32 int64"},
+    {OpCode::kLessEqual, prepare_compare<std::less_equal<>, false>,
+     "float32 int8 uint8 int16 int32 int64"},
+    {OpCode::kLogicalAnd, prepare_logical<std::logical_and<>>, "bool"},
+    {OpCode::kLogicalOr, prepare_logical<std::logical_or<>>, "bool"},
+    {OpCode::kLogicalNot, prepare_logical_not, "bool"},
+    {OpCode::kSelect, prepare_select, kChoices},
+    {OpCode::kSelectV2, prepare_select_v2, kChoices},
 };
 
 }  // namespace

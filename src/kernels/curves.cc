@@ -240,9 +240,12 @@ std::unique_ptr<Kernel> prepare_log(OpSpec& spec) {
 }
 
 constexpr KernelRow kRows[] = {
-    {OpCode::kLogistic, prepare_logistic}, {OpCode::kTanh, prepare_tanh},
-    {OpCode::kElu, prepare_elu},           {OpCode::kGelu, prepare_gelu},
-    {OpCode::kExp, prepare_exp},           {OpCode::kLog, prepare_log},
+    {OpCode::kLogistic, prepare_logistic, "float32 int8 uint8 int16"},
+    {OpCode::kTanh, prepare_tanh, "float32 int8 uint8 int16"},
+    {OpCode::kElu, prepare_elu, "float32 int8"},
+    {OpCode::kGelu, prepare_gelu, "float32 int8 uint8 int16"},
+    {OpCode::kExp, prepare_exp, "float32 int8 int16"},
+    {OpCode::kLog, prepare_log, "float32 int8 int16"},
 };
 
 }  // namespace

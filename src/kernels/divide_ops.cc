@@ -205,10 +205,10 @@ std::unique_ptr<Kernel> prepare_pow(OpSpec& spec) {
 }
 
 constexpr KernelRow kRows[] = {
-    {OpCode::kDiv, prepare_div},
-    {OpCode::kFloorDiv, prepare_floor_div},
-    {OpCode::kFloorMod, prepare_floor_mod},
-    {OpCode::kPow, prepare_pow},
+    {OpCode::kDiv, prepare_div, "float32 int8 uint8 int16 int32"},
+    {OpCode::kFloorDiv, prepare_floor_div, "float32 int8 int16 int32"},
+    {OpCode::kFloorMod, prepare_floor_mod, "float32 int8 int16 int32 int64"},
+    {OpCode::kPow, prepare_pow, "float32 int32"},
 };
 
 }  // namespace

@@ -407,9 +407,12 @@ std::unique_ptr<Kernel> prepare_squared_difference(OpSpec& spec) {
 }
 
 constexpr KernelRow kRows[] = {
-    {OpCode::kAdd, prepare_add_sub},     {OpCode::kSub, prepare_add_sub},
-    {OpCode::kMul, prepare_mul},         {OpCode::kMaximum, prepare_max_min},
-    {OpCode::kMinimum, prepare_max_min}, {OpCode::kSquaredDifference, prepare_squared_difference},
+    {OpCode::kAdd, prepare_add_sub, "float32 int8 uint8 int16 int32 int64"},
+    {OpCode::kSub, prepare_add_sub, "float32 int8 uint8 int16 int32 int64"},
+    {OpCode::kMul, prepare_mul, "float32 int8 uint8 int16 int32 int64"},
+    {OpCode::kMaximum, prepare_max_min, "float32 int8 uint8 int16 int32 int64"},
+    {OpCode::kMinimum, prepare_max_min, "float32 int8 uint8 int16 int32 int64"},
+    {OpCode::kSquaredDifference, prepare_squared_difference, "float32 int8 int32"},
 };
 
 }  // namespace

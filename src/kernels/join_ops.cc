@@ -361,9 +361,12 @@ std::unique_ptr<Kernel> prepare_gather(OpSpec& spec) {
 }
 
 constexpr KernelRow kRows[] = {
-    {OpCode::kPack, prepare_pack},     {OpCode::kUnpack, prepare_unpack},
-    {OpCode::kSplit, prepare_split},   {OpCode::kSplitV, prepare_split_v},
-    {OpCode::kGather, prepare_gather}, {OpCode::kConcatenation, prepare_concatenation},
+    {OpCode::kPack, prepare_pack, "any"},
+    {OpCode::kUnpack, prepare_unpack, "any"},
+    {OpCode::kSplit, prepare_split, "any"},
+    {OpCode::kSplitV, prepare_split_v, "any"},
+    {OpCode::kGather, prepare_gather, "any"},
+    {OpCode::kConcatenation, prepare_concatenation, "any"},
 };
 
 }  // namespace

@@ -74,7 +74,7 @@ using Prepare = std::unique_ptr<Kernel> (*)(OpSpec& spec);
 struct KernelRow {
   OpCode code;
   Prepare prepare;
-  // Types of the first operand, separated by spaces; "hybrid" stands for float32 with weights of
+  // Types of the values it works on, with spaces between; "hybrid" is float32 with weights of
   // 4 or 8 bits.  What `litegap ops` prints.
   const char* types = "";
   const char* custom = nullptr;  // the name of a CUSTOM operator

@@ -64,7 +64,8 @@ std::unique_ptr<Kernel> prepare_l2_normalization(OpSpec& spec) {
   return normalize_codes<std::uint8_t>(rows, x.zero);
 }
 
-constexpr KernelRow kRows[] = {{OpCode::kL2Normalization, prepare_l2_normalization}};
+constexpr KernelRow kRows[] = {
+    {OpCode::kL2Normalization, prepare_l2_normalization, "float32 int8 uint8"}};
 
 }  // namespace
 

@@ -97,7 +97,7 @@ std::unique_ptr<Kernel> prepare_log_softmax(OpSpec& spec) {
   }
 }
 
-constexpr KernelRow kRows[] = {{OpCode::kLogSoftmax, prepare_log_softmax}};
+constexpr KernelRow kRows[] = {{OpCode::kLogSoftmax, prepare_log_softmax, "float32 int8 uint8"}};
 
 }  // namespace
 

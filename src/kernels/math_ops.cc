@@ -158,11 +158,16 @@ std::unique_ptr<Kernel> prepare_cos(OpSpec& spec) {
 }
 
 constexpr KernelRow kRows[] = {
-    {OpCode::kAbs, prepare_abs},       {OpCode::kNeg, prepare_neg},
-    {OpCode::kSqrt, prepare_sqrt},     {OpCode::kRsqrt, prepare_rsqrt},
-    {OpCode::kSquare, prepare_square}, {OpCode::kFloor, prepare_floor},
-    {OpCode::kCeil, prepare_ceil},     {OpCode::kRound, prepare_round},
-    {OpCode::kSin, prepare_sin},       {OpCode::kCos, prepare_cos},
+    {OpCode::kAbs, prepare_abs, "float32 int8 int16 int32"},
+    {OpCode::kNeg, prepare_neg, "float32 int8 int16 int32 int64"},
+    {OpCode::kSqrt, prepare_sqrt, "float32 int8"},
+    {OpCode::kRsqrt, prepare_rsqrt, "float32 int8 int16"},
+    {OpCode::kSquare, prepare_square, "float32"},
+    {OpCode::kFloor, prepare_floor, "float32"},
+    {OpCode::kCeil, prepare_ceil, "float32"},
+    {OpCode::kRound, prepare_round, "float32"},
+    {OpCode::kSin, prepare_sin, "float32"},
+    {OpCode::kCos, prepare_cos, "float32"},
 };
 
 }  // namespace

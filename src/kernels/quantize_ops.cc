@@ -256,8 +256,9 @@ std::unique_ptr<Kernel> prepare_dequantize(OpSpec& spec) {
   return to_float<std::int16_t>(spec.dialect, x, n);
 }
 
-constexpr KernelRow kRows[] = {{OpCode::kQuantize, prepare_quantize},
-                               {OpCode::kDequantize, prepare_dequantize}};
+constexpr KernelRow kRows[] = {
+    {OpCode::kQuantize, prepare_quantize, "float32 int8 uint8 int16 int32"},
+    {OpCode::kDequantize, prepare_dequantize, "float16 int8 uint8 int16"}};
 
 }  // namespace
 

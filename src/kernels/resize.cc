@@ -305,8 +305,9 @@ std::unique_ptr<Kernel> prepare_nearest(OpSpec& spec) {
   });
 }
 
-constexpr KernelRow kRows[] = {{OpCode::kResizeBilinear, prepare_bilinear},
-                               {OpCode::kResizeNearestNeighbor, prepare_nearest}};
+constexpr KernelRow kRows[] = {
+    {OpCode::kResizeBilinear, prepare_bilinear, "float32 int8 uint8 int16"},
+    {OpCode::kResizeNearestNeighbor, prepare_nearest, "float32 int8 uint8 int16"}};
 
 }  // namespace
 

@@ -190,10 +190,10 @@ std::unique_ptr<Kernel> prepare_broadcast_to(OpSpec& spec) {
 }
 
 constexpr KernelRow kRows[] = {
-    {OpCode::kReshape, prepare_reshape},          {OpCode::kSqueeze, prepare_squeeze},
-    {OpCode::kExpandDims, prepare_expand_dims},   {OpCode::kShape, prepare_shape},
-    {OpCode::kTranspose, prepare_transpose},      {OpCode::kTile, prepare_tile},
-    {OpCode::kBroadcastTo, prepare_broadcast_to},
+    {OpCode::kReshape, prepare_reshape, "any"},          {OpCode::kSqueeze, prepare_squeeze, "any"},
+    {OpCode::kExpandDims, prepare_expand_dims, "any"},   {OpCode::kShape, prepare_shape, "any"},
+    {OpCode::kTranspose, prepare_transpose, "any"},      {OpCode::kTile, prepare_tile, "any"},
+    {OpCode::kBroadcastTo, prepare_broadcast_to, "any"},
 };
 
 }  // namespace

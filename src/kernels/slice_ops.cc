@@ -327,11 +327,11 @@ std::unique_ptr<Kernel> prepare_mirror_pad(OpSpec& spec) {
 }
 
 constexpr KernelRow kRows[] = {
-    {OpCode::kSlice, prepare_slice},
-    {OpCode::kStridedSlice, prepare_strided_slice},
-    {OpCode::kPad, prepare_pad},
-    {OpCode::kPadV2, prepare_padv2},
-    {OpCode::kMirrorPad, prepare_mirror_pad},
+    {OpCode::kSlice, prepare_slice, "any"},
+    {OpCode::kStridedSlice, prepare_strided_slice, "any"},
+    {OpCode::kPad, prepare_pad, "any"},
+    {OpCode::kPadV2, prepare_padv2, "any"},
+    {OpCode::kMirrorPad, prepare_mirror_pad, "any"},
 };
 
 }  // namespace

@@ -185,7 +185,7 @@ std::unique_ptr<Kernel> prepare_softmax(OpSpec& spec) {
   refuse(spec, "types {} and {} are not supported", dtype_name(t), dtype_name(to));
 }
 
-constexpr KernelRow kRows[] = {{OpCode::kSoftmax, prepare_softmax}};
+constexpr KernelRow kRows[] = {{OpCode::kSoftmax, prepare_softmax, "float32 int8 uint8 int16"}};
 
 }  // namespace
 

@@ -225,10 +225,10 @@ std::unique_ptr<Kernel> prepare_space_to_batch(OpSpec& spec) {
 }
 
 constexpr KernelRow kRows[] = {
-    {OpCode::kDepthToSpace, prepare_depth_to_space},
-    {OpCode::kSpaceToDepth, prepare_space_to_depth},
-    {OpCode::kBatchToSpaceNd, prepare_batch_to_space},
-    {OpCode::kSpaceToBatchNd, prepare_space_to_batch},
+    {OpCode::kDepthToSpace, prepare_depth_to_space, "any"},
+    {OpCode::kSpaceToDepth, prepare_space_to_depth, "any"},
+    {OpCode::kBatchToSpaceNd, prepare_batch_to_space, "any"},
+    {OpCode::kSpaceToBatchNd, prepare_space_to_batch, "any"},
 };
 
 }  // namespace

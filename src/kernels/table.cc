@@ -10,10 +10,10 @@ namespace {
 
 std::vector<KernelRow> build_table() {
   std::vector<KernelRow> rows = {
-      {OpCode::kConv2d, prepare_conv_2d},
-      {OpCode::kDepthwiseConv2d, prepare_depthwise_conv_2d},
-      {OpCode::kFullyConnected, prepare_fully_connected},
-      {OpCode::kTransposeConv, prepare_transpose_conv},
+      {OpCode::kConv2d, prepare_conv_2d, "float32 int8 uint8 int16 hybrid"},
+      {OpCode::kDepthwiseConv2d, prepare_depthwise_conv_2d, "float32 int8 uint8 int16 hybrid"},
+      {OpCode::kFullyConnected, prepare_fully_connected, "float32 int8 uint8 int16 hybrid"},
+      {OpCode::kTransposeConv, prepare_transpose_conv, "float32 int8 uint8 int16 hybrid"},
   };
   for (const std::span<const KernelRow> family :
        {elementwise_kernel_rows(),  divide_kernel_rows(),   unary_kernel_rows(),

@@ -224,13 +224,13 @@ std::unique_ptr<Kernel> prepare_hard_swish(OpSpec& spec) {
 }
 
 constexpr KernelRow kRows[] = {
-    {OpCode::kRelu, prepare_relu},
-    {OpCode::kRelu6, prepare_relu},
-    {OpCode::kReluN1To1, prepare_relu},
-    {OpCode::kRelu0To1, prepare_relu},
-    {OpCode::kLeakyRelu, prepare_leaky_relu},
-    {OpCode::kPrelu, prepare_prelu},
-    {OpCode::kHardSwish, prepare_hard_swish},
+    {OpCode::kRelu, prepare_relu, "float32 int8 uint8 int16"},
+    {OpCode::kRelu6, prepare_relu, "float32 int8 uint8 int16"},
+    {OpCode::kReluN1To1, prepare_relu, "float32 int8 uint8"},
+    {OpCode::kRelu0To1, prepare_relu, "float32 int8 uint8"},
+    {OpCode::kLeakyRelu, prepare_leaky_relu, "float32 int8 uint8 int16"},
+    {OpCode::kPrelu, prepare_prelu, "float32 int8 uint8 int16"},
+    {OpCode::kHardSwish, prepare_hard_swish, "float32 int8 uint8"},
 };
 
 }  // namespace

@@ -144,7 +144,8 @@ std::unique_ptr<Kernel> prepare_cast(OpSpec& spec) {
   }
 }
 
-constexpr KernelRow kRows[] = {{OpCode::kFill, prepare_fill}, {OpCode::kCast, prepare_cast}};
+constexpr KernelRow kRows[] = {{OpCode::kFill, prepare_fill, "any"},
+                               {OpCode::kCast, prepare_cast, "any"}};
 
 }  // namespace
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "kernels/kernel.h"
 #include "model/model.h"
 
 namespace litegap {
@@ -34,6 +35,12 @@ inline double as_double(const Array& a, std::size_t i) {
       return a.span<float>()[i];
     case DType::kFloat64:
       return a.span<double>()[i];
+    case DType::kComplex64:  // the parts in turn
+      return reinterpret_cast<const float*>(a.data())[i];
+    case DType::kUint16:
+      return a.span<std::uint16_t>()[i];
+    case DType::kUint32:
+      return a.span<std::uint32_t>()[i];
     case DType::kFloat16:
       return float_from_half(reinterpret_cast<const std::uint16_t*>(a.data())[i]);
     case DType::kInt8:
@@ -68,11 +75,12 @@ inline std::string difference(const Array& got, const Array& want, double rel) {
     return fmt::format("shape {}, expected {}", shape_text(got.shape()), shape_text(want.shape()));
   if (got.byte_size() == 0 || std::memcmp(got.data(), want.data(), got.byte_size()) == 0) return "";
   const DType t = want.dtype();
-  if (t == DType::kComplex64) return "complex numbers differ";
-  const bool real = t == DType::kFloat32 || t == DType::kFloat64 || t == DType::kFloat16;
+  const bool complex = t == DType::kComplex64;  // compared part by part
+  const bool real = complex || t == DType::kFloat32 || t == DType::kFloat64 || t == DType::kFloat16;
   double peak = 0;
+  const std::size_t n = want.elements() * (complex ? 2 : 1);
   if (real) {
-    for (std::size_t i = 0; i < want.elements(); ++i) {
+    for (std::size_t i = 0; i < n; ++i) {
       const double v = std::abs(detail::as_double(want, i));
       if (std::isfinite(v)) peak = std::max(peak, v);
     }
@@ -80,7 +88,7 @@ inline std::string difference(const Array& got, const Array& want, double rel) {
   const double tolerance = real ? peak * (t == DType::kFloat16 ? 1e-3 : rel) : 0;
   std::size_t bad = 0, first = 0;
   double largest = 0;
-  for (std::size_t i = 0; i < want.elements(); ++i) {
+  for (std::size_t i = 0; i < n; ++i) {
     const double g = detail::as_double(got, i), w = detail::as_double(want, i);
     if (detail::same_value(g, w, tolerance)) continue;
     if (bad++ == 0) first = i;
@@ -133,64 +141,10 @@ class Tally {
   std::map<std::tuple<std::string, std::string, std::string>, Count> counts_;
 };
 
-// The operators that the product promises; others are skipped by name when it refuses them.
-inline const std::set<std::string>& promised_operators() {
-  static const std::set<std::string> names = {"CONV_2D",
-                                              "DEPTHWISE_CONV_2D",
-                                              "FULLY_CONNECTED",
-                                              "TRANSPOSE_CONV",
-                                              "ADD",
-                                              "SUB",
-                                              "MUL",
-                                              "DIV",
-                                              "AVERAGE_POOL_2D",
-                                              "MAX_POOL_2D",
-                                              "MEAN",
-                                              "SUM",
-                                              "SOFTMAX",
-                                              "LOGISTIC",
-                                              "TANH",
-                                              "RELU",
-                                              "RELU6",
-                                              "LEAKY_RELU",
-                                              "PRELU",
-                                              "HARD_SWISH",
-                                              "PAD",
-                                              "PADV2",
-                                              "CONCATENATION",
-                                              "RESHAPE",
-                                              "TRANSPOSE",
-                                              "SQUEEZE",
-                                              "EXPAND_DIMS",
-                                              "SLICE",
-                                              "STRIDED_SLICE",
-                                              "SPLIT",
-                                              "PACK",
-                                              "UNPACK",
-                                              "GATHER",
-                                              "RESIZE_BILINEAR",
-                                              "RESIZE_NEAREST_NEIGHBOR",
-                                              "QUANTIZE",
-                                              "DEQUANTIZE",
-                                              "ARG_MAX",
-                                              "SHAPE",
-                                              "CAST",
-                                              "MAXIMUM",
-                                              "MINIMUM",
-                                              "SQUARED_DIFFERENCE",
-                                              "RSQRT",
-                                              "UNIDIRECTIONAL_SEQUENCE_LSTM",
-                                              "DEPTH_TO_SPACE",
-                                              "SPACE_TO_BATCH_ND",
-                                              "BATCH_TO_SPACE_ND",
-                                              "L2_NORMALIZATION"};
-  return names;
-}
-
-// The first operator of the model that is not promised, or "".
+// The first operator of the model that has no kernel, or "".
 inline std::string foreign_operator(const Model& model) {
   for (const Op& op : model.main().ops) {
-    if (!promised_operators().contains(op.name())) return op.name();
+    if (kernel_row(op) == nullptr) return op.name();
   }
   return "";
 }

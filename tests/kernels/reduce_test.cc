@@ -71,6 +71,26 @@ TEST(Reduce, SumEqualsTheJudge) {
   }
 }
 
+TEST(Reduce, ProductEqualsTheJudge) {
+  for (int seed = 0; seed < rounds(2000); ++seed) {
+    Draw draw(static_cast<unsigned>(seed));
+    const ReduceCase r = random_reduce(draw, draw.one_in(2) ? DType::kInt8 : DType::kInt16);
+    OpCase c = case_of(OpCode::kReduceProd, r);
+    ASSERT_NO_FATAL_FAILURE(expect_codes(c, r.y, draw.dialect(), product(r.x, r.y, r.axes)))
+        << seed;
+  }
+}
+
+TEST(Reduce, AnyAndAll) {
+  const Array x = Array::of<bool>({2, 3}, {false, true, false, true, true, true});
+  OpCase any(OpCode::kReduceAny, ReducerAttrs{false}), all(OpCode::kReduceAll, ReducerAttrs{false});
+  any.add(x).constant(Array::of<std::int32_t>({1}, {1}));
+  all.add(x).constant(Array::of<std::int32_t>({1}, {1}));
+  const Array a = any.run(Dialect::kBuiltin)[0], b = all.run(Dialect::kBuiltin)[0];
+  EXPECT_TRUE(a.span<bool>()[0] && a.span<bool>()[1]);
+  EXPECT_TRUE(!b.span<bool>()[0] && b.span<bool>()[1]);
+}
+
 TEST(Reduce, ReferenceSumOfInt16IsRefused) {
   Draw draw(3);
   const ReduceCase r = random_reduce(draw, DType::kInt16);

@@ -35,6 +35,15 @@ OpCase& OpCase::output(DType type, Quant quant) {
   return *this;
 }
 
+OpCase& OpCase::types(std::vector<DType> types) {
+  types_ = std::move(types);
+  return *this;
+}
+OpCase& OpCase::custom(std::string name) {
+  op_.custom_code = std::move(name);
+  return *this;
+}
+
 std::vector<Array> OpCase::run(Dialect dialect) {
   OpSpec spec;
   spec.op = &op_;
@@ -62,12 +71,12 @@ std::vector<Array> OpCase::run(Dialect dialect) {
   for (std::size_t i = 0; i < outputs_; ++i) {
     Operand o;
     o.present = true;
-    o.dtype = type;
+    o.dtype = i < types_.size() ? types_[i] : type;
     o.quant = type_ ? &quant_ : &inputs_[0].quant;
     o.name = "output";
     spec.outputs.push_back(o);
   }
-  const KernelRow* row = kernel_row(op_.code);
+  const KernelRow* row = kernel_row(op_);
   if (row == nullptr) fail("{}: no kernel", spec.label);
   const auto kernel = row->prepare(spec);
   std::vector<Array> results;

@@ -21,6 +21,8 @@ class OpCase {
   OpCase& absent();
   OpCase& intermediate(Quant quant);
   OpCase& output(DType type, Quant quant = {});  // of every output; default: input 0's
+  OpCase& types(std::vector<DType> types);       // of the outputs, one by one
+  OpCase& custom(std::string name);              // of a CUSTOM operator
   std::vector<Array> run(Dialect dialect);       // throws Error when refused
   const Array& value(std::size_t input) const { return inputs_[input].value; }
 
@@ -35,6 +37,7 @@ class OpCase {
   std::vector<Input> inputs_;
   std::vector<Quant> intermediates_;
   std::optional<DType> type_;
+  std::vector<DType> types_;
   Quant quant_;
 };
 

@@ -366,6 +366,41 @@ Result sum(const Codes& x, const Codes& y, const std::vector<bool>& axes, Dialec
   return r;
 }
 
+using Wide = __int128_t;
+
+// Each factor after the first, and the product at the end, is multiplied by sx / sy^(1/n).
+Result product(const Codes& x, const Codes& y, const std::vector<bool>& axes) {
+  const Sums shape = sums_of(x, axes);
+  const Factor f =
+      factor(static_cast<double>(x.scale) /
+             std::pow(static_cast<double>(y.scale), 1.0 / static_cast<double>(shape.count)));
+  const Wide m = f.m < 0x7FFF0000 ? (f.m + 32768) / 65536 : 0x7FFF;
+  const auto scaled = [&](Wide v) -> std::int64_t {  // one rounding, ties up
+    const int right = 15 - f.e;
+    if (right <= 0) return wrap(static_cast<std::int64_t>(v * m * (Wide{1} << -right)));
+    const Wide unit = Wide{1} << right, sum = v * m + unit / 2;
+    return wrap(static_cast<std::int64_t>(sum / unit - (sum % unit < 0 ? 1 : 0)));
+  };
+  Result r;
+  for (std::size_t o = 0; o < shape.of.size(); ++o) {
+    std::int64_t p = 0;
+    bool first = true;
+    for (std::size_t i = 0; i < x.at.size(); ++i) {
+      Shape kept, index = unflat(x.shape, i);
+      for (std::size_t d = 0; d < axes.size(); ++d) {
+        kept.push_back(axes[d] ? 1 : x.shape[d]);
+        if (axes[d]) index[d] = 0;
+      }
+      if (flat(kept, index) != o) continue;
+      const std::int64_t v = x.at[i] - x.zero;
+      p = first ? v : scaled(static_cast<Wide>(p) * v);
+      first = false;
+    }
+    r.push_back(bound(y.type, wrap(scaled(p) + y.zero)));
+  }
+  return r;
+}
+
 Result softmax_table(const Codes& x, const Codes& y, float beta) {
   const auto depth = static_cast<std::size_t>(x.shape.back());
   Result r;

@@ -62,6 +62,7 @@ Result pool(const Codes& x, const Codes& y, const PoolAttrs& a, bool average);
 // `axes[d]`: axis d is reduced.
 Result mean(const Codes& x, const Codes& y, const std::vector<bool>& axes, bool keep, Dialect d);
 Result sum(const Codes& x, const Codes& y, const std::vector<bool>& axes, Dialect d);
+Result product(const Codes& x, const Codes& y, const std::vector<bool>& axes);
 Result softmax_table(const Codes& x, const Codes& y, float beta);  // built-in, 8 bits
 Result quantize(const std::vector<float>& x, const Codes& y, Dialect d);
 Result requantize(const Codes& x, const Codes& y, Dialect d);
