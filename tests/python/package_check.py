@@ -7,6 +7,7 @@ Needs numpy and ai-edge-litert.  Prints "N passed, N failed".
 import importlib
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -105,7 +106,10 @@ def check_errors(folder, example, litegap):
 
 
 def main():
-    install = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", str(ROOT)], capture_output=True, text=True)
+    # The compiler by the name that CMake finds by itself: what a compiler cache knows is used again.
+    environment = {"CXX": "c++", **os.environ} if shutil.which("c++") else None
+    install = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", str(ROOT)], capture_output=True, text=True,
+                             env=environment)
     check(install.returncode == 0, "pip install ." + (": " + install.stderr[-2000:] if install.returncode else ""))
     if install.returncode == 0:
         import litegap
