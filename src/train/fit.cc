@@ -179,16 +179,21 @@ bool epoch_pass(Trainer& trainer, const Samples& samples, std::size_t n, int epo
 
 }  // namespace
 
+// Keras: the split point is int(count * (1 - split)).
+std::size_t training_rows(const Samples& samples, const FitOptions& o) {
+  return static_cast<std::size_t>(
+      std::floor(static_cast<double>(samples.count) * (1 - o.validation_split)));
+}
+
 FitResult fit(Trainer& trainer, const Samples& samples, const FitOptions& o) {
   if (o.batch_size == 0) fail("batch size 0: expected at least 1");
   if (!(o.validation_split >= 0 && o.validation_split < 1))
     fail("validation split {}: expected 0 to less than 1", o.validation_split);
-  // Keras: the split point is int(count * (1 - split)).
-  const auto n = static_cast<std::size_t>(
-      std::floor(static_cast<double>(samples.count) * (1 - o.validation_split)));
+  const std::size_t n = training_rows(samples, o);
   if (n == 0) fail("{}: {} samples leave none to train on", samples.path, samples.count);
   Checkpoint c;
   if (o.resume && !o.checkpoint.empty()) c = read_checkpoint(o.checkpoint, trainer);
+  if (o.load && !c.own.empty()) o.load(c.own);
   FitResult r;
   r.epochs = c.epochs;
   int waited = c.waited;
@@ -218,10 +223,13 @@ FitResult fit(Trainer& trainer, const Samples& samples, const FitOptions& o) {
       waited = 0;
       r.best_epoch = epoch;
       if (o.keep_best) best_weights = trainer.weights().value;
+      if (o.after_best) o.after_best();
     }
     if (o.after_epoch) o.after_epoch(epoch);
-    if (!o.checkpoint.empty())
-      write_checkpoint(o.checkpoint, trainer, {r.epochs, best, r.best_epoch, waited, best_weights});
+    if (o.checkpoint.empty()) continue;
+    Checkpoint now{r.epochs, best, r.best_epoch, waited, best_weights, {}};
+    if (o.save) now.own = o.save();
+    write_checkpoint(o.checkpoint, trainer, now);
   }
   Weights<float> last = trainer.weights();
   if (o.keep_best && !best_weights.empty()) last.value = best_weights;
