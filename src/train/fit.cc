@@ -131,6 +131,27 @@ double Trainer::evaluate(const Samples& samples, std::size_t begin, std::size_t 
   return sum / n;
 }
 
+Array Trainer::outputs(const Samples& samples) {
+  mode_.training = false;
+  const int output = graph_.model.main().outputs[0];
+  std::vector<float> all;
+  std::vector<std::size_t> rows;
+  Shape shape;
+  for (std::size_t i = 0; i < samples.count; i += options_.batch_size) {
+    rows.resize(std::min(options_.batch_size, samples.count - i));
+    std::iota(rows.begin(), rows.end(), i);
+    Tape<float>& t = tape(rows.size());
+    fill(t, samples, rows.data());
+    t.forward();
+    all.insert(all.end(), t.value(output), t.value(output) + t.count(output));
+    shape = t.shape(output);
+  }
+  mode_.training = true;
+  const auto per_batch = static_cast<std::size_t>(shape.at(0));
+  shape[0] = static_cast<std::int32_t>(samples.count * per_batch / rows.size());
+  return Array::of<float>(shape, all);
+}
+
 namespace {
 
 bool classifies(LossKind kind) {

@@ -85,6 +85,9 @@ class Trainer {
   // Loss (without dropout, moving statistics) over rows [begin, end); counts right answers.
   double evaluate(const Samples& samples, std::size_t begin, std::size_t end, double* accuracy);
 
+  // The graph's first output for all samples, in inference.
+  Array outputs(const Samples& samples);
+
   const TrainGraph& graph() const { return graph_; }
   Weights<float>& weights() { return weights_; }
   Optimizer& optimizer() { return optimizer_; }

@@ -64,13 +64,16 @@ class QatRun {
     QatResult r;
     r.fit = fit(trainer_, samples_, fit_options());
     r.unsettled = observer_.unsettled();
-    if (options_.fit.keep_best && r.fit.best_epoch >= 0) observer_.set_ranges(best_);
-    r.ranges = observer_.ranges();
     r.float_model = folded_file(folded_, r.fit.parameters);
+    const bool best = options_.fit.keep_best && r.fit.best_epoch >= 0;
+    const Ranges ranges = best ? best_ : observer_.ranges();
+    observer_.set_ranges(ranges, r.float_model);
+    r.ranges = observer_.ranges();
     for (std::size_t i = 0; i < r.fit.parameters.size(); ++i)
       trainer_.weights().value[i].assign(r.fit.parameters[i].span<float>().begin(),
                                          r.fit.parameters[i].span<float>().end());
     r.fake_loss = trainer_.evaluate(samples_, 0, samples_.count, &r.fake_accuracy);
+    if (options_.keep_outputs) r.fake_outputs = trainer_.outputs(samples_);
     r.model = quantize_static(r.float_model, r.ranges, options_.quantization).model;
     decide(r);
     return r;

@@ -33,6 +33,7 @@ struct QatOptions {
   bool learned_steps = false;    // after the first epoch, step sizes follow their gradient (LSQ)
   double step_rate = 0.01;       // its learning rate
   double freeze_after = 0.75;    // share of the steps with batch statistics; 0 = none, 1 = all
+  bool keep_outputs = false;     // QatResult::fake_outputs is wanted
 };
 
 struct QatResult {
@@ -41,6 +42,7 @@ struct QatResult {
   Model model;                               // the int8 file
   Ranges ranges;                             // by tensor of the float model
   double fake_loss = 0, fake_accuracy = -1;  // of the fake-quantized graph on all samples
+  Array fake_outputs;                        // its outputs there, when asked for
   std::vector<std::string> unsettled;        // tensors whose range moved over 2 % in the last epoch
 };
 

@@ -30,10 +30,9 @@ std::vector<T> values(const NamedArrays& all, const std::string& name, DType typ
 
 }  // namespace
 
-RangeObserver::RangeObserver(const Model& file, std::vector<FakeSlot>& slots,
-                             const RangeOptions& options)
-    : file_(file), slots_(slots), options_(options) {
-  const std::size_t n = file.main().tensors.size();
+RangeObserver::RangeObserver(Model file, std::vector<FakeSlot>& slots, const RangeOptions& options)
+    : file_(std::move(file)), slots_(slots), options_(options) {
+  const std::size_t n = file_.main().tensors.size();
   const float none = std::numeric_limits<float>::quiet_NaN();
   ranges_.min.assign(n, none);
   ranges_.max.assign(n, none);
@@ -42,7 +41,7 @@ RangeObserver::RangeObserver(const Model& file, std::vector<FakeSlot>& slots,
   ranges_.samples = 1;
   full_.assign(slots.size(), 0);
   for (std::size_t t = 0; t < n; ++t) {
-    const auto& c = file.main().tensors[t].constant;
+    const auto& c = file_.main().tensors[t].constant;
     if (!c || c->dtype() != DType::kFloat32 || c->empty()) continue;
     const auto [low, high] = std::minmax_element(c->span<float>().begin(), c->span<float>().end());
     ranges_.min[t] = *low;
@@ -65,8 +64,7 @@ void RangeObserver::follow() {
     float &low = ranges_.min[z(s.tensor)], &high = ranges_.max[z(s.tensor)];
     const bool first = std::isnan(low);
     if (file_.main().tensors[z(s.tensor)].constant) {  // as it is now, not as it was
-      low = s.batch_min;
-      high = s.batch_max;
+      see_constant(z(s.tensor), s.batch_min, s.batch_max);
     } else if (s.learn && !s.quant.empty()) {
       learn(s, low, high);
     } else {
@@ -104,8 +102,20 @@ void RangeObserver::place() {
   }
 }
 
-void RangeObserver::set_ranges(const Ranges& ranges) {
+void RangeObserver::see_constant(std::size_t tensor, float low, float high) {
+  ranges_.min[tensor] = low;
+  ranges_.max[tensor] = high;
+  file_.main().tensors[tensor].constant = Array::of<float>({2}, {low, high});
+}
+
+void RangeObserver::set_ranges(const Ranges& ranges, const Model& file) {
   ranges_ = ranges;
+  for (const FakeSlot& s : slots_) {
+    const auto& c = file.main().tensors[z(s.tensor)].constant;
+    if (s.kind != FakeKind::kActivation || !c) continue;
+    const auto [low, high] = std::minmax_element(c->span<float>().begin(), c->span<float>().end());
+    see_constant(z(s.tensor), *low, *high);
+  }
   place();
 }
 

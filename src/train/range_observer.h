@@ -23,8 +23,8 @@ struct RangeOptions {
 
 class RangeObserver {
  public:
-  // `file`: the float model whose tensors the slots name.  Both are referred to.
-  RangeObserver(const Model& file, std::vector<FakeSlot>& slots, const RangeOptions& options);
+  // `file`: the float model whose tensors the slots name.  The slots are referred to.
+  RangeObserver(Model file, std::vector<FakeSlot>& slots, const RangeOptions& options);
 
   void follow();
   void learn_from_now_on();  // step sizes follow their gradient
@@ -33,7 +33,8 @@ class RangeObserver {
   std::vector<std::string> settle();
 
   const Ranges& ranges() const { return ranges_; }
-  void set_ranges(const Ranges& ranges);
+  // Of activations, and constants as `file` has them.
+  void set_ranges(const Ranges& ranges, const Model& file);
 
   // All there is to go on from.
   NamedArrays save() const;
@@ -44,7 +45,9 @@ class RangeObserver {
   void learn(FakeSlot& s, float& low, float& high) const;
   void place();
 
-  const Model& file_;
+  void see_constant(std::size_t tensor, float low, float high);
+
+  Model file_;  // constants that are rounded like activations hold just their two ends here
   std::vector<FakeSlot>& slots_;
   RangeOptions options_;
   Ranges ranges_, before_;
