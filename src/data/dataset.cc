@@ -32,7 +32,8 @@ Dataset make_dataset(const std::vector<Array>& x, const std::optional<Array>& y,
   for (std::size_t i = 0; i < x.size(); ++i) {
     const std::string name = x.size() == 1 ? "x" : fmt::format("x{}", i);
     Array a = sample_array(x[i]);
-    if (a.shape().empty()) fail("{}: {} is a single number, expected one row a sample", where, name);
+    if (a.shape().empty())
+      fail("{}: {} is a single number, expected one row a sample", where, name);
     const auto rows = static_cast<std::size_t>(a.shape()[0]);
     if (i > 0 && rows != d.count) {
       fail("{}: {} has {} samples, but x0 has {}", where, name, rows, d.count);

@@ -94,6 +94,9 @@ InputMap parse_input_map(
     const std::string& expression);        // throws Error with the place of the fault
 std::string to_text(const InputMap& map);  // parse_input_map(to_text(m)) == m
 
+// Every sample of a bound dataset as the float model takes it: mapped, float32, shape [count, ...].
+Dataset map_dataset(const Dataset& bound, const Model& model, const InputMap& map);
+
 // One sample (any numeric type, as many elements as `shape`) to a float32 array of `shape`, whose
 // last axes are H, W, C for chw.  Computed in double and rounded once.
 Array apply_input_map(const InputMap& map, const Array& sample, const Shape& shape);

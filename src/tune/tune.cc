@@ -19,7 +19,8 @@ namespace litegap {
 namespace {
 
 constexpr std::size_t kMostCalibration = 200;
-constexpr double kLatencyNoise = 0.05;  // two latencies this close are equal
+constexpr std::ptrdiff_t kBeforeTraining = 5;  // float and four quantized ones
+constexpr double kLatencyNoise = 0.05;         // two latencies this close are equal
 
 struct BudgetOver {};  // thrown by the search's own progress calls, caught by the search
 
@@ -103,6 +104,7 @@ class Search {
     check_model(*model_);
     check_data(data);
     if (calibration != nullptr) check_samples(*calibration);
+    if (r.train != nullptr) check_samples(*r.train);
     split_ = split(data, calibration, r.seed, result_.decisions);
     result_.samples = split_.measure.count;
     result_.calibration_samples = split_.calibration.count;
@@ -123,6 +125,11 @@ class Search {
     std::vector<CandidateMove> moves{{"float", {}, [this] { return *model_; }}};
     for (CandidateMove& m : quantization_moves(model_, &split_.calibration, base)) {
       moves.push_back(std::move(m));
+    }
+    if (r_.train != nullptr) {  // behind the cheap ones: it takes longest
+      moves.insert(moves.begin() + kBeforeTraining,
+                   training_move(model_, *r_.train, r_.input_map, r_.train_epochs, r_.seed,
+                                 [this](std::string_view, double done) { say(done); }));
     }
     result_.planned = moves.size();
     result_.stopped_by = "complete";
@@ -173,7 +180,7 @@ class Search {
   // False when an earlier search had measured it.
   bool take(const CandidateMove& move) {
     for (const Candidate& c : known_) {
-      if (c.name != move.name) continue;
+      if (c.name != move.name || c.edits != move.edits) continue;
       result_.candidates.push_back(c);
       ++result_.resumed;
       return false;

@@ -10,6 +10,7 @@
 #include "run/setup.h"
 #include "tflite/tflite.h"
 #include "train/qat.h"
+#include "train/usual_loss.h"
 #include "verbs/load.h"
 
 namespace litegap {
@@ -25,7 +26,6 @@ struct Subject {
 
 Subject subject_of(const TrainRequest& a) {
   Subject s;
-  if (a.qat && a.resume) fail("--qat cannot be resumed: ranges are not part of a checkpoint");
   if (a.model.empty() && a.architecture.empty()) {
     fail("train: expected an architecture or a model, found neither");
   }
@@ -41,9 +41,8 @@ Subject subject_of(const TrainRequest& a) {
       a.model.empty() ? read_keras_json(a.architecture, path, options) : read_keras(path, options);
   s.plain = lower(*s.keras).model;
   s.plain.path = path;
-  if (a.qat) {  // batch normalization folded: the graph that the file will hold
-    s.keras.reset();
-    s.graph = train_graph(s.plain);
+  if (a.qat) {
+    s.graph = qat_graph(*s.keras);
     return s;
   }
   s.lowered = lower(*s.keras, {.training = true, .batch = static_cast<int>(a.batch_size)});
@@ -56,35 +55,6 @@ Model trained_model(const Subject& s, const std::vector<Array>& parameters) {
   const Model trained = with_parameters(s.graph, parameters);
   if (!s.keras) return trained;
   return lower(with_trained(*s.keras, s.lowered, trained)).model;
-}
-
-// Samples as the model reads them.
-Dataset mapped(const Dataset& data, const Model& model, const std::string& expression) {
-  InputMap map;
-  if (!expression.empty()) map = parse_input_map(expression);
-  Dataset d = bind_dataset(data, model, map);
-  if (map.identity()) return d;
-  for (std::size_t i = 0; i < d.inputs.size(); ++i) {
-    Shape shape = model.main().tensors[static_cast<std::size_t>(model.main().inputs[i])].shape;
-    Shape all = shape;
-    all[0] = static_cast<std::int32_t>(d.count);
-    Array to = Array::zeros(DType::kFloat32, all);
-    const std::size_t size = shape_elements(shape);
-    for (std::size_t r = 0; r < d.count; ++r) {
-      const Array one = apply_input_map(map, d.inputs[i].slice0(r, r + 1), shape);
-      std::copy(one.span<float>().begin(), one.span<float>().end(),
-                to.mutable_span<float>().begin() + static_cast<std::ptrdiff_t>(r * size));
-    }
-    d.inputs[i] = to;
-  }
-  return d;
-}
-
-bool ends_in(const Model& model, OpCode code) {
-  const Graph& g = model.main();
-  return std::any_of(g.ops.begin(), g.ops.end(), [&](const Op& op) {
-    return op.code == code && op.outputs[0] == g.outputs[0];
-  });
 }
 
 void softmax_rows(Array& logits) {
@@ -101,11 +71,9 @@ void softmax_rows(Array& logits) {
 }
 
 // The teacher's probabilities take the place of the labels.
-void ask_teacher(const TrainRequest& a, const Dataset& data, Dataset& to) {
+void ask_teacher(const TrainRequest& a, const Dataset& data, const InputMap& map, Dataset& to) {
   Setup setup;
   setup.model = load_model(a.teacher);
-  InputMap map;
-  if (!a.input_map.empty()) map = parse_input_map(a.input_map);
   setup.input_map = map;
   PredictOptions options;
   options.progress = a.progress;
@@ -122,22 +90,17 @@ LossOptions loss_of_request(const TrainRequest& a, const Subject& s, const Datas
   if (a.loss == "huber") o.kind = LossKind::kHuber;
   if (a.loss == "kl") o.kind = LossKind::kKlDivergence;
   if (a.loss == "distill") o.kind = LossKind::kDistill;
-  const Model& m = s.graph.model;
   if (a.loss == "binary-crossentropy") {
     o.kind = LossKind::kBinaryCrossEntropy;
-    o.from_logits = !ends_in(m, OpCode::kLogistic);
+    o.from_logits = !ends_in(s.plain, OpCode::kLogistic);
   }
   if (a.loss == "crossentropy") {
-    o.kind = LossKind::kSparseCrossEntropy;
-    o.from_logits = !ends_in(m, OpCode::kSoftmax);
-    const Shape& out = m.main().tensors[static_cast<std::size_t>(m.main().outputs[0])].shape;
-    const bool numbers =
-        data.labels && data.labels->elements() == data.count * targets_per_sample(o, out);
-    if (!numbers) o.kind = LossKind::kCrossEntropy;
-    decisions.push_back({"crossentropy",
-                         numbers ? "of class numbers" : "of distributions",
-                         "that is the shape of y",
-                         {}});
+    o = class_loss(s.plain, data);
+    decisions.push_back(
+        {"crossentropy",
+         o.kind == LossKind::kSparseCrossEntropy ? "of class numbers" : "of distributions",
+         "that is the shape of y",
+         {}});
   }
   if (o.from_logits) {
     decisions.push_back(
@@ -198,14 +161,15 @@ TrainResult train_file(const Dataset& raw, const TrainRequest& a) {
   if (a.loss == "distill" && a.teacher.empty()) fail("--loss distill needs --teacher MODEL");
   if (a.epochs < 1) fail("epochs {}: expected at least 1", a.epochs);
   const Subject s = subject_of(a);
-  Dataset data = mapped(raw, s.plain, a.input_map);
+  const InputMap map = a.input_map.empty() ? InputMap{} : parse_input_map(a.input_map);
+  Dataset data = map_dataset(bind_dataset(raw, s.plain, map), s.plain, map);
   TrainResult r{.out = a.out,
                 .loss = a.loss,
                 .optimizer = a.optimizer,
                 .samples = data.count,
                 .epochs = a.epochs};
   r.decisions = data.decisions;
-  if (!a.teacher.empty()) ask_teacher(a, raw, data);
+  if (!a.teacher.empty()) ask_teacher(a, raw, map, data);
   FitOptions o = fit_options(a);
   o.loss = loss_of_request(a, s, data, r.decisions);
   Model model;
@@ -213,7 +177,7 @@ TrainResult train_file(const Dataset& raw, const TrainRequest& a) {
     QatOptions options;
     options.fit = o;
     options.learned_steps = a.learned_steps;
-    QatResult q = qat(s.plain, data, options);
+    QatResult q = qat(s.graph, data, options);
     r.fit = std::move(q.fit);
     r.quantized = TrainResult::Rounded{q.fake_loss, q.fake_accuracy, q.unsettled};
     r.decisions.insert(r.decisions.end(), r.fit.decisions.begin(), r.fit.decisions.end());

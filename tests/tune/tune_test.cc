@@ -204,6 +204,18 @@ TEST_F(Tune, FinishedSearchIsNotRepeated) {
   }
 }
 
+TEST_F(Tune, TrainsWhereSamplesToTrainOnAreGiven) {
+  const Dataset train = samples(150, 21), others = samples(150, 22);
+  request_.train = &train;
+  const TuneResult first = search();
+  const Candidate& c = named(first, "qat");
+  EXPECT_EQ(c.refused, "");
+  EXPECT_GT(c.measured.value, 0.8);  // the float model has 90 %
+  EXPECT_EQ(search().resumed, first.planned);
+  request_.train = &others;  // only this candidate is another one then
+  EXPECT_EQ(search().resumed, first.planned - 1);
+}
+
 TEST_F(Tune, OtherLimitsChooseAmongWhatIsKnown) {
   const TuneResult first = search();
   request_.max_bytes = named(first, "weight-only-int4").bytes;

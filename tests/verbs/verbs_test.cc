@@ -78,6 +78,45 @@ TEST_F(Verbs, TheSizeRuleLeavesSmallWeightsInFloat) {
   EXPECT_EQ(stored("forced.tflite"), 1u);
 }
 
+// What is counted is what two plain predictions say.
+TEST_F(Verbs, DialectsAreComparedBitForBit) {
+  const Dataset data = picture_data(60, 5);
+  TrainRequest t{.architecture =
+                     sequential_json({16, 16, 1}, {conv2d_json(6, 3, "relu"), global_average_json(),
+                                                   dense_json(kPictureClasses, "softmax")}),
+                 .out = at("float.tflite"),
+                 .loss = "crossentropy"};
+  train_file(data, t);
+  quantize_file(&data,
+                {.model = at("float.tflite"), .technique = "static", .out = at("int8.tflite")});
+  for (const std::string name : {"float.tflite", "int8.tflite"}) {
+    const EvalResult e =
+        evaluate(data, {.models = {at(name)},
+                        .metric = "top1",
+                        .dialects = {Dialect::kReference, Dialect::kBuiltin, Dialect::kXnnpack},
+                        .latency = false});
+    ASSERT_EQ(e.models.size(), 3u);
+    ASSERT_EQ(e.dialects.size(), 2u);
+    EXPECT_EQ(e.pairs.size(), 2u);
+    for (const DialectDifference& d : e.dialects) {
+      EXPECT_EQ(d.samples, 60u);
+      std::vector<Predictions> p;
+      for (const Dialect dialect : {d.a, d.b}) {
+        Setup setup;
+        setup.model = read_model(at(name));
+        setup.numerics.dialect = dialect;
+        p.push_back(predict(setup, data));
+      }
+      std::size_t differ = 0;
+      const auto x = p[0].outputs[0].span<float>(), y = p[1].outputs[0].span<float>();
+      for (std::size_t i = 0; i < x.size(); ++i) differ += x[i] != y[i];
+      EXPECT_EQ(d.outputs_differ, differ) << name << " " << dialect_name(d.b);
+      EXPECT_EQ(d.output_elements, x.size());
+      if (differ > 0) EXPECT_FALSE(d.rows.empty());
+    }
+  }
+}
+
 TEST_F(Verbs, UnknownWordsAreNamedWithTheKnownOnes) {
   const Dataset data = line_data(20, 1);
   TrainRequest t = line("x.tflite");
