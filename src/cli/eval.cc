@@ -13,6 +13,7 @@ struct EvalArguments {
   std::vector<std::string> models;
   bool no_latency = false;
   bool reset_state = false;
+  std::vector<std::string> dialects;
 };
 
 EvalRequest request_of(const EvalArguments& a, Context& context) {
@@ -32,6 +33,7 @@ EvalRequest request_of(const EvalArguments& a, Context& context) {
   r.fail_above = o.fail_above;
   r.latency = !a.no_latency;
   r.reset_state = a.reset_state;
+  for (const std::string& name : a.dialects) r.dialects.push_back(dialect_of(name));
   r.progress = context.progress();
   return r;
 }
@@ -72,6 +74,12 @@ void add_eval(CLI::App& app, Context& context) {
                    kDataFlags | kMetricFlags | kRuntimeFlags | kBudgetFlags | kMemoryFlags |
                        kOutputFlags | kLimitFlags);
   verb->add_flag("--no-latency", a->no_latency, "do not measure the latency");
+  verb->add_option("--dialects", a->dialects,
+                   "one model in several dialects, compared bit for bit and by the metric with the "
+                   "first: reference,xnnpack")
+      ->type_name("NAME,NAME...")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"reference", "builtin", "xnnpack"}));
   verb->add_flag("--reset-state", a->reset_state,
                  "recurrent models: state back to zero before every sample");
   on_run(*verb, context, [a](Context& c) { return run_eval(*a, c); });

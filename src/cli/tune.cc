@@ -12,7 +12,8 @@ struct TuneArguments {
   CommonOptions common;
   std::string model, out;
   std::optional<double> max_drop, max_latency;
-  std::string max_bytes;
+  std::string max_bytes, train;
+  int train_epochs = 3;
 };
 
 int run_tune(const TuneArguments& a, Context& context) {
@@ -32,15 +33,16 @@ int run_tune(const TuneArguments& a, Context& context) {
   r.seed = o.seed;
   r.budget = o.budget;
   r.progress = context.progress();
-  Dataset data = bind_dataset(load_data(o), *model, r.input_map);
-  if (o.limit > 0 && o.limit < data.count) {
-    std::vector<std::size_t> rows(data.paired_labels() ? o.limit / 2 * 2 : o.limit);
-    for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = i;
-    data = data.subset(rows);
-  }
+  const Dataset data = bind_dataset(limited_data(o), *model, r.input_map);
   std::optional<Dataset> calibration;
   if (!o.calibration.empty()) {
     calibration = bind_dataset(read_dataset(o.calibration), *model, r.input_map);
+  }
+  std::optional<Dataset> train;
+  if (!a.train.empty()) {
+    train = bind_dataset(read_dataset(a.train), *model, r.input_map);
+    r.train = &*train;
+    r.train_epochs = a.train_epochs;
   }
   TuneResult result = tune(model, data, calibration ? &*calibration : nullptr, r);
   context.clear_progress();
@@ -75,6 +77,14 @@ void add_tune(CLI::App& app, Context& context) {
   verb->add_option("--max-latency", a->max_latency,
                    "largest accepted milliseconds a sample, one thread, on this machine")
       ->type_name("MS");
+  verb->add_option("--train", a->train,
+                   "samples with labels, other ones than --data: quantization-aware training is "
+                   "tried too")
+      ->type_name("PATH");
+  verb->add_option("--train-epochs", a->train_epochs, "of that training")
+      ->type_name("N")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
   verb->add_option("-o,--out", a->out,
                    "folder for all candidates and best.tflite; a second search "
                    "with the same data goes on from what it finds there")

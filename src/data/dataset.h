@@ -39,6 +39,11 @@ struct Dataset {
   std::size_t distinct_rows() const;  // by content hash of the inputs
 };
 
+// From arrays with one row a sample: one of `x` for each input of the model, in its order, and
+// labels or targets.  `name` stands in messages.  Throws Error when rows do not match.
+Dataset make_dataset(const std::vector<Array>& x, const std::optional<Array>& y = {},
+                     const std::string& name = "arrays");
+
 // Arrays as a Dataset holds them: float64 and float16 become float32; labels of any whole type
 // become int64.
 Array sample_array(const Array& a);
@@ -88,6 +93,9 @@ struct InputMap {
 InputMap parse_input_map(
     const std::string& expression);        // throws Error with the place of the fault
 std::string to_text(const InputMap& map);  // parse_input_map(to_text(m)) == m
+
+// Every sample of a bound dataset as the float model takes it: mapped, float32, shape [count, ...].
+Dataset map_dataset(const Dataset& bound, const Model& model, const InputMap& map);
 
 // One sample (any numeric type, as many elements as `shape`) to a float32 array of `shape`, whose
 // last axes are H, W, C for chw.  Computed in double and rounded once.

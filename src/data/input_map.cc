@@ -310,4 +310,24 @@ Array apply_input_map(const InputMap& map, const Array& sample, const Shape& sha
   return out;
 }
 
+Dataset map_dataset(const Dataset& bound, const Model& model, const InputMap& map) {
+  Dataset d = bound;
+  if (map.identity()) return d;
+  for (std::size_t i = 0; i < d.inputs.size(); ++i) {
+    const int t = model.main().inputs[i];
+    const Shape& shape = model.main().tensors[static_cast<std::size_t>(t)].shape;
+    Shape all = shape;
+    all[0] = static_cast<std::int32_t>(d.count);
+    Array to = Array::zeros(DType::kFloat32, all);
+    const std::size_t size = shape_elements(shape);
+    for (std::size_t r = 0; r < d.count; ++r) {
+      const Array one = apply_input_map(map, d.inputs[i].slice0(r, r + 1), shape);
+      std::copy(one.span<float>().begin(), one.span<float>().end(),
+                to.mutable_span<float>().begin() + static_cast<std::ptrdiff_t>(r * size));
+    }
+    d.inputs[i] = to;
+  }
+  return d;
+}
+
 }  // namespace litegap

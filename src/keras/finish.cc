@@ -3,12 +3,13 @@
 //   CONV_2D, batch normalization, RELU   ->   CONV_2D with other weights, fused RELU
 //   batch normalization alone            ->   MUL, ADD
 //
-// Folding (float32):  k = gamma / sqrt(variance + epsilon),  W' = W k,  b' = b k + (beta - mean k):
-// the order in which the converter multiplies; (b - mean) k + beta is up to 20 ulp from its biases.
-// RESHAPEs between the two that keep the last axis are looked through: Conv1D is such a case.
+// The formulas of folding: keras/fold.h.  RESHAPEs between the two that keep the last axis are
+// looked through: Conv1D is such a case.  For quantization-aware training the normalization stays
+// an operator, moved to where it would have been folded, directly behind its CONV_2D.
 #include <algorithm>
 #include <cmath>
 
+#include "keras/fold.h"
 #include "keras/lower.h"
 
 namespace litegap {
@@ -60,8 +61,7 @@ Affine affine_of(const Graph& g, const Op& op) {
   a.beta = constant_or(g, op.inputs[2], n, 0);
   a.mean = constant_or(g, op.inputs[3], n, 0);
   const float epsilon = std::get<BatchNormAttrs>(op.attrs).epsilon;
-  for (std::size_t i = 0; i < n; ++i)
-    a.k.push_back(gamma[i] * (1 / std::sqrt(variance[i] + epsilon)));
+  for (std::size_t i = 0; i < n; ++i) a.k.push_back(fold_factor(gamma[i], variance[i], epsilon));
   return a;
 }
 
@@ -106,12 +106,17 @@ void fold_into(Graph& g, Op& op, const Affine& a) {
   op.inputs.resize(std::max(op.inputs.size(), at + 1), -1);
   const auto bias = constant_or(g, op.inputs[at], n, 0);
   std::vector<float> shifted(n);
-  for (std::size_t i = 0; i < n; ++i)
-    shifted[i] = bias[i] * a.k[i] + (a.beta[i] - a.mean[i] * a.k[i]);
+  for (std::size_t i = 0; i < n; ++i) shifted[i] = fold_bias(bias[i], a.k[i], a.beta[i], a.mean[i]);
   const std::string name = tensor(g, op.inputs[1]).name;
   op.inputs[1] = add_constant(g, std::move(w), name + "/folded");
   op.inputs[at] = add_constant(g, Array::of<float>({static_cast<std::int32_t>(n)}, shifted),
                                name + "/folded_bias");
+}
+
+// Readers of `from` read `to`.
+void redirect(Graph& g, int from, int to) {
+  for (Op& op : g.ops) std::replace(op.inputs.begin(), op.inputs.end(), from, to);
+  std::replace(g.outputs.begin(), g.outputs.end(), from, to);
 }
 
 void resolve_batch_norms(Graph& g) {
@@ -130,19 +135,12 @@ void resolve_batch_norms(Graph& g) {
       const auto n = static_cast<std::int32_t>(a.k.size());
       if (into >= 0) {
         fold_into(g, g.ops[static_cast<std::size_t>(into)], a);
-        for (Op& other : g.ops) {
-          for (int& t : other.inputs) {
-            if (t == norm.outputs[0]) t = norm.inputs[0];
-          }
-        }
-        for (int& t : g.outputs) {
-          if (t == norm.outputs[0]) t = norm.inputs[0];
-        }
+        redirect(g, norm.outputs[0], norm.inputs[0]);
         g.ops.erase(g.ops.begin() + static_cast<std::ptrdiff_t>(o));
       } else {
         std::vector<float> shift;
         for (std::size_t i = 0; i < a.k.size(); ++i)
-          shift.push_back(a.beta[i] - a.mean[i] * a.k[i]);
+          shift.push_back(fold_bias(0.0f, a.k[i], a.beta[i], a.mean[i]));
         std::string name = tensor(g, norm.outputs[0]).name;
         const std::string internal = op_name(OpCode::kTrainBatchNorm);
         if (const auto at = name.find(internal); at != std::string::npos) {
@@ -173,6 +171,30 @@ void resolve_batch_norms(Graph& g) {
   }
 }
 
+// Every normalization that could be folded stands directly behind the operator that would take it,
+// which keeps its weights as they are.
+void place_batch_norms(Graph& g) {
+  for (std::size_t o = 0; o < g.ops.size(); ++o) {
+    if (g.ops[o].code != OpCode::kTrainBatchNorm) continue;
+    const Uses uses(g);
+    Op norm = g.ops[o];
+    const auto channels =
+        static_cast<std::size_t>(g.tensors[static_cast<std::size_t>(norm.inputs[3])].shape[0]);
+    const int into = foldable(g, uses, norm.inputs[0], channels);
+    if (into < 0) continue;
+    redirect(g, norm.outputs[0], norm.inputs[0]);
+    Op& layer = g.ops[static_cast<std::size_t>(into)];
+    Tensor before = tensor(g, layer.outputs[0]);
+    before.name += "/unnormalized";
+    g.tensors.push_back(before);
+    norm.inputs[0] = static_cast<int>(g.tensors.size()) - 1;
+    norm.outputs[0] = layer.outputs[0];
+    layer.outputs[0] = norm.inputs[0];
+    g.ops.erase(g.ops.begin() + static_cast<std::ptrdiff_t>(o));
+    g.ops.insert(g.ops.begin() + into + 1, std::move(norm));
+  }
+}
+
 // ---- activations --------------------------------------------------------------------------------
 Activation* fused_place(Op& op) {
   switch (op.code) {
@@ -191,6 +213,8 @@ Activation* fused_place(Op& op) {
     case OpCode::kMaxPool2d:
     case OpCode::kAveragePool2d:
       return &std::get<PoolAttrs>(op.attrs).activation;
+    case OpCode::kTrainBatchNorm:
+      return &std::get<BatchNormAttrs>(op.attrs).activation;
     default:
       return nullptr;
   }
@@ -282,11 +306,10 @@ std::vector<int> compact(Graph& g) {
 
 }  // namespace
 
-std::vector<int> finish_graph(Graph& graph, bool training) {
-  if (!training) {
-    resolve_batch_norms(graph);
-    fuse_activations(graph);
-  }
+std::vector<int> finish_graph(Graph& graph, Finish finish) {
+  if (finish == Finish::kFile) resolve_batch_norms(graph);
+  if (finish == Finish::kKeepNorms) place_batch_norms(graph);
+  if (finish != Finish::kTraining) fuse_activations(graph);
   return compact(graph);
 }
 

@@ -50,6 +50,7 @@ bool is_keras_file(const std::string& path);
 struct LowerOptions {
   bool training = false;
   int batch = 1;
+  bool keep_norms = false;  // not with training
 };
 
 // How a constant of the lowered model and a Keras variable are one thing.
@@ -64,7 +65,7 @@ struct Parameter {
 
 struct Lowered {
   Model model;
-  std::vector<Parameter> parameters;  // training only
+  std::vector<Parameter> parameters;  // training and keep_norms only
 };
 
 // training = false: a float .tflite, structured as the converter's: batch normalization folded,
@@ -73,6 +74,11 @@ struct Lowered {
 // training = true: every variable is one constant (shared layers share it), batch normalization and
 // dropout stay as kTrainBatchNorm and kTrainDropout, recurrent layers are unrolled, nothing is
 // folded into weights.  Shapes carry options.batch as first axis; shape signatures have -1 there.
+//
+// keep_norms = true: the graph of the file for quantization-aware training (train/fold.h): its
+// operators and fused activations, but batch normalization and dropout stay.  A normalization that
+// the file folds is a kTrainBatchNorm directly behind its operator and carries the activation.
+// Parameters are the variables that stand in the graph as they are.
 //
 // Throws Error naming the layer by its path when it has no counterpart among the operators.
 Lowered lower(const KerasModel& model, const LowerOptions& options = {});

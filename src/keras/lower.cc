@@ -164,6 +164,7 @@ Lowerer::Lowerer(const KerasLayers& layers, const KerasModel* model, const Lower
                  const std::string& path)
     : training(options.training),
       keras3(layers.keras3),
+      keep_norms(options.keep_norms),
       layers_(layers),
       model_(model),
       options_(options),
@@ -258,7 +259,7 @@ int Lowerer::weight(const KerasLayer& layer, const LayerWeight& w) {
   }
   Array laid = declaring ? value : transposed(value, w.perm);
   if (!w.as.empty()) laid = laid.reshaped(w.as);
-  if (training && !declaring) {
+  if (fits() && !declaring) {
     if (w.perm.empty()) laid = laid.clone();  // trained in place: never the caller's own bytes
     if (!w.role.empty()) {
       p.l1 = regularizer(layer, w.role, "l1");
@@ -270,7 +271,7 @@ int Lowerer::weight(const KerasLayer& layer, const LayerWeight& w) {
   }
   const int t = b.constant(std::move(laid), full);
   constants_[full] = t;
-  if (training && !declaring) {
+  if (fits() && !declaring) {
     p.tensor = t;
     p.transpose = w.perm;
     parameters.push_back(std::move(p));
@@ -292,7 +293,7 @@ std::vector<LayerValue> Lowerer::call_layer(const KerasLayer& layer, const Keras
   if (++calls_ > kMostCalls) refuse(layer, "more than {} calls of layers", kMostCalls);
   const LayerRow* row = find_row(layer.class_name);
   if (row == nullptr) refuse(layer, "this class of layer is not supported");
-  if (training && !declaring && config_value(layer, "activity_regularizer") != nullptr) {
+  if (fits() && !declaring && config_value(layer, "activity_regularizer") != nullptr) {
     refuse(layer, "an activity regularizer is not supported in training");
   }
   const std::string outer = b.scope;
@@ -485,7 +486,9 @@ Lowered lower(const KerasModel& model, const LowerOptions& options) {
     Lowerer l(*model.layers, &model, options, model.path);
     l.run();
     Lowered out;
-    const std::vector<int> map = finish_graph(l.b.graph, options.training);
+    const std::vector<int> map = finish_graph(l.b.graph, options.training     ? Finish::kTraining
+                                                         : options.keep_norms ? Finish::kKeepNorms
+                                                                              : Finish::kFile);
     for (Parameter& p : l.parameters) {
       p.tensor = map[static_cast<std::size_t>(p.tensor)];
       if (p.tensor >= 0) out.parameters.push_back(std::move(p));

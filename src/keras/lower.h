@@ -51,6 +51,8 @@ class Lowerer {
 
   GraphBuilder b;
   bool training = false, declaring = false, keras3 = true;
+  bool keep_norms = false;                              // LowerOptions::keep_norms
+  bool fits() const { return training || keep_norms; }  // the graph will be trained
   std::vector<Declared> declared;
   std::vector<Parameter> parameters;
 
@@ -99,6 +101,7 @@ struct LayerCall {
     return {LayerValue{tensor, mask}};
   }
   bool training() const { return lower.training; }
+  bool fits() const { return lower.fits(); }
   int weight(const LayerWeight& w) { return lower.weight(layer, w); }
 };
 
@@ -126,9 +129,10 @@ int softplus(GraphBuilder& b, int x);
 // A part of a constant: a constant in inference, an operator on it in training.
 int constant_part(LayerCall& c, int tensor, int axis, int begin, int end);
 
-// After all operators: folds batch normalization, fuses activations, drops what nobody uses.
-// map[old tensor] = new tensor or -1.
-std::vector<int> finish_graph(Graph& graph, bool training);
+// After all operators: folds batch normalization, fuses activations (training: neither; kKeepNorms:
+// the latter), drops what nobody uses.  map[old tensor] = new tensor or -1.
+enum class Finish : std::uint8_t { kFile, kTraining, kKeepNorms };
+std::vector<int> finish_graph(Graph& graph, Finish finish);
 
 Array transposed(const Array& a, const std::vector<int>& perm);
 

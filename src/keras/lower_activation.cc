@@ -261,7 +261,7 @@ std::vector<LayerValue> lower_activity(LayerCall& c) {
 std::vector<LayerValue> dropout(LayerCall& c, std::vector<std::int32_t> shared) {
   const double rate =
       config_number(c.layer, config_value(c.layer, "rate") != nullptr ? "rate" : "p", 0);
-  if (!c.training() || rate == 0) return c.one(c.raw());
+  if (!c.fits() || rate == 0) return c.one(c.raw());
   if (!(rate >= 0 && rate < 1)) refuse(c.layer, "a rate of {}", rate);
   const int x = c.x();
   return c.one(c.b.emit(OpCode::kTrainDropout, {x}, c.b.shape(x),

@@ -23,19 +23,28 @@ std::vector<int> axes_of(LayerCall& c, int rank) {
 }
 
 // ---- BatchNormalization -------------------------------------------------------------------------
+// tf_keras hands inputs of 4 and 5 axes to a fused kernel where the layer does not forbid it.
+bool is_fused(LayerCall& c, int rank, int axis) {
+  return !c.lower.keras3 && (rank == 4 || rank == 5) && (axis == 1 || axis == rank - 1) &&
+         config_bool(c.layer, "fused", true) && !config_bool(c.layer, "renorm", false) &&
+         config_value(c.layer, "virtual_batch_size") == nullptr &&
+         c.layer.class_name != "SyncBatchNormalization";
+}
+
 std::vector<LayerValue> lower_batch_norm(LayerCall& c) {
   GraphBuilder& b = c.b;
   int x = c.x();
   const auto axes = axes_of(c, b.rank(x));
   if (axes.size() != 1 || axes[0] == 0) refuse(c.layer, "axis must be one axis, not the batch");
   const int axis = axes[0], last = b.rank(x) - 1, n = b.shape(x)[static_cast<std::size_t>(axis)];
-  if (config_bool(c.layer, "renorm", false) && c.training() && !c.lower.declaring) {
+  if (config_bool(c.layer, "renorm", false) && c.fits() && !c.lower.declaring) {
     refuse(c.layer, "renorm is not supported in training");
   }
   BatchNormAttrs a;
   a.epsilon = static_cast<float>(config_number(c.layer, "epsilon", 1e-3));
   a.momentum = static_cast<float>(config_number(c.layer, "momentum", 0.99));
   a.frozen = !c.layer.trainable;
+  a.unbiased = is_fused(c, b.rank(x), axis);
   const int gamma =
       config_bool(c.layer, "scale", true)
           ? c.weight({.name = "gamma", .shape = {n}, .role = "gamma", .initializer = "ones"})

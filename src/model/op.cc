@@ -67,6 +67,8 @@ std::string op_name(OpCode code) {
   if (code == OpCode::kTrainBatchNorm) return "BATCH_NORM (training)";
   if (code == OpCode::kTrainDropout) return "DROPOUT (training)";
   if (code == OpCode::kTrainFake) return "FAKE_QUANT (training)";
+  if (code == OpCode::kTrainFold) return "FOLD (training)";
+  if (code == OpCode::kTrainFoldedNorm) return "FOLDED_NORM (training)";
   return "operator " + std::to_string(static_cast<std::int32_t>(code));
 }
 

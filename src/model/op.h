@@ -180,6 +180,8 @@ enum class OpCode : std::int32_t {
   kTrainBatchNorm = 100001,
   kTrainDropout = 100002,
   kTrainFake = 100003,
+  kTrainFold = 100004,
+  kTrainFoldedNorm = 100005,
 };
 
 std::string op_name(OpCode code);  // "CONV_2D"; "operator 999" when the code is not known
@@ -430,10 +432,14 @@ struct CustomAttrs {
   bool operator==(const CustomAttrs&) const = default;
 };
 // kTrainBatchNorm: inputs x, gamma, beta, moving mean, moving variance (gamma and beta may be
-// absent), each of the last axis of x.
+// absent), each of the last axis of x.  kTrainFold and kTrainFoldedNorm: train/fold.h.
 struct BatchNormAttrs {
   float epsilon = 1e-3f, momentum = 0.99f;
   bool frozen = false;  // uses the moving statistics even while training
+  // The moving variance takes n / (n - 1) times the batch's, as the fused kernel behind tf_keras
+  // has it for images; Keras 3 takes the batch's.
+  bool unbiased = false;
+  Activation activation = Activation::kNone;
   bool operator==(const BatchNormAttrs&) const = default;
 };
 // kTrainDropout: y = x / (1 - rate) where kept, else 0.

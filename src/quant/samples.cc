@@ -9,16 +9,14 @@ namespace {
 constexpr std::size_t kFewSamples = 20;
 
 template <class T>
-void check_finite(const Dataset& data, std::size_t input) {
+void check_input(const Dataset& data, std::size_t input, const std::string& why) {
   const Array& all = data.inputs[input];
   const auto v = all.span<T>();
   const std::size_t each = data.count == 0 ? 0 : v.size() / data.count;
   for (std::size_t i = 0; i < v.size(); ++i) {
     if (std::isfinite(v[i])) continue;
-    fail(
-        "{}: sample {}, input {}: {} at element {}, expected finite values: one such value would "
-        "decide a whole range",
-        data.path, i / each, input, v[i], i % each);
+    fail("{}: sample {}, input {}: {} at element {}, expected finite values: {}", data.path,
+         i / each, input, v[i], i % each, why);
   }
 }
 
@@ -38,6 +36,13 @@ std::vector<std::size_t> constant_columns(const Array& table) {
 
 }  // namespace
 
+void check_finite(const Dataset& data, const std::string& why) {
+  for (std::size_t i = 0; i < data.inputs.size(); ++i) {
+    if (data.inputs[i].dtype() == DType::kFloat32) check_input<float>(data, i, why);
+    if (data.inputs[i].dtype() == DType::kFloat64) check_input<double>(data, i, why);
+  }
+}
+
 void check_samples(const Dataset& data) {
   if (data.count == 0) {
     fail(
@@ -45,10 +50,7 @@ void check_samples(const Dataset& data) {
         "dynamic-range is what can be made",
         data.path);
   }
-  for (std::size_t i = 0; i < data.inputs.size(); ++i) {
-    if (data.inputs[i].dtype() == DType::kFloat32) check_finite<float>(data, i);
-    if (data.inputs[i].dtype() == DType::kFloat64) check_finite<double>(data, i);
-  }
+  check_finite(data, "one such value would decide a whole range");
 }
 
 std::vector<std::string> sample_warnings(const Dataset& data) {

@@ -9,7 +9,7 @@
 namespace litegap {
 namespace {
 
-constexpr std::size_t kFlipsShown = 10, kClassesShown = 10;
+constexpr std::size_t kFlipsShown = 10, kClassesShown = 10, kTensorsShown = 10;
 
 Json interval_json(const Interval& i) {
   return Json::array({json_number(i.low), json_number(i.high)});
@@ -22,6 +22,7 @@ Json optional_json(const std::optional<double>& value) {
 Json model_json(const EvalModel& m) {
   return {{"path", m.path},
           {"technique", m.technique},
+          {"dialect", m.dialect.empty() ? Json(nullptr) : Json(m.dialect)},
           {"value", json_number(m.measured.value)},
           {"interval", interval_json(m.measured.interval)},
           {"trusted", m.measured.trusted},
@@ -51,6 +52,46 @@ Json pair_json(const EvalPair& p) {
           {"samples_needed", p.samples_needed ? Json(*p.samples_needed) : Json(nullptr)},
           {"flip_count", p.flips.size()},
           {"flips", flips}};
+}
+
+Json difference_json(const DialectDifference& d) {
+  Json rows = Json::array();
+  for (const DifferingTensor& t : d.rows) {
+    rows.push_back({{"op", t.op},
+                    {"tensor", t.tensor},
+                    {"label", t.label},
+                    {"elements", t.elements},
+                    {"differ", t.differ},
+                    {"largest", json_number(t.largest)}});
+  }
+  return {{"a", dialect_name(d.a)},
+          {"b", dialect_name(d.b)},
+          {"samples", d.samples},
+          {"tensors", d.tensors},
+          {"output_elements", d.output_elements},
+          {"outputs_differ", d.outputs_differ},
+          {"differing", rows}};
+}
+
+std::string dialect_text(const Json& d, bool color) {
+  const std::size_t differ = d["differing"].size();
+  std::string out = fmt::format(
+      "\nBits of {} against {}, {} samples: {} of {} tensors differ, {} of {} output values\n",
+      d["b"].get<std::string>(), d["a"].get<std::string>(), d["samples"].get<std::size_t>(), differ,
+      d["tensors"].get<std::size_t>(), d["outputs_differ"].get<std::size_t>(),
+      d["output_elements"].get<std::size_t>());
+  if (differ == 0) return out;
+  TextTable table({"operator", "values", "differ", "by up to"}, "lrrr");
+  for (std::size_t i = 0; i < std::min(kTensorsShown, differ); ++i) {
+    const Json& t = d["differing"][i];
+    table.row({t["label"], t["elements"].dump(), t["differ"].dump(),
+               t["largest"].is_number() ? fmt::format("{:.3g}", t["largest"].get<double>())
+                                        : t["largest"].get<std::string>()});
+  }
+  out += table.text(color, 2);
+  if (differ > kTensorsShown) out += fmt::format("  and {} more\n", differ - kTensorsShown);
+  return out +
+         "  (codes; of floats a share of the tensor's peak; the first row is where it begins)\n";
 }
 
 const char* limit_name(LimitState state) {
@@ -89,6 +130,13 @@ std::string verdict(const Json& pair) {
   return text;
 }
 
+std::string name_of(const Json& model) {
+  const std::string path = model["path"].get<std::string>();
+  return model["dialect"].is_null()
+             ? path
+             : fmt::format("{} [{}]", path, model["dialect"].get<std::string>());
+}
+
 std::string models_text(const Json& r, bool fraction, bool color) {
   TextTable table(
       {"", "model", "technique", r["metric"]["name"], "95 % interval", "size", "latency"},
@@ -96,7 +144,7 @@ std::string models_text(const Json& r, bool fraction, bool color) {
   std::size_t i = 0;
   for (const Json& m : r["models"]) {
     table.row(
-        {std::to_string(i++), m["path"], m["technique"], value_text(m["value"], fraction),
+        {std::to_string(i++), name_of(m), m["technique"], value_text(m["value"], fraction),
          range_text(m["interval"], fraction), bytes_text(number(m["bytes"])),
          m["latency_ms"].is_number() ? fmt::format("{:.3g} ms", number(m["latency_ms"])) : "-"});
   }
@@ -106,11 +154,11 @@ std::string models_text(const Json& r, bool fraction, bool color) {
 std::string pair_text(const Json& r, const Json& p, bool fraction, bool color) {
   const bool hits = p["only_a_right"].get<std::size_t>() + p["only_b_right"].get<std::size_t>() > 0;
   const std::size_t b = p["b"].get<std::size_t>();
-  std::string out = fmt::format(
-      "\n{} against 0: loss {} (95 % interval {} to {}, p = {:.2g}): {}\n",
-      paint(color, "1", fmt::format("{} {}", b, r["models"][b]["path"].get<std::string>())),
-      delta_text(p["delta"], fraction), delta_text(p["interval"][0], fraction),
-      delta_text(p["interval"][1], fraction), number(p["p_value"]), verdict(p));
+  std::string out =
+      fmt::format("\n{} against 0: loss {} (95 % interval {} to {}, p = {:.2g}): {}\n",
+                  paint(color, "1", fmt::format("{} {}", b, name_of(r["models"][b]))),
+                  delta_text(p["delta"], fraction), delta_text(p["interval"][0], fraction),
+                  delta_text(p["interval"][1], fraction), number(p["p_value"]), verdict(p));
   if (hits) {
     out +=
         fmt::format("  only 0 right: {}, only {} right: {}\n", p["only_a_right"].get<std::size_t>(),
@@ -193,6 +241,8 @@ Json eval_json(const EvalResult& r, const std::string& version, const Json& dial
   Json models = Json::array(), pairs = Json::array(), classes = Json::array();
   for (const EvalModel& m : r.models) models.push_back(model_json(m));
   for (const EvalPair& p : r.pairs) pairs.push_back(pair_json(p));
+  Json dialects = Json::array();
+  for (const DialectDifference& d : r.dialects) dialects.push_back(difference_json(d));
   for (const auto& c : r.classes) {
     classes.push_back(
         {{"label", c.label}, {"count", c.count}, {"right", c.right}, {"predicted", c.predicted}});
@@ -210,6 +260,7 @@ Json eval_json(const EvalResult& r, const std::string& version, const Json& dial
       {"claimed", optional_json(r.claimed)},
       {"models", models},
       {"pairs", pairs},
+      {"dialects", dialects},
       {"classes", classes},
       {"limit", {{"fail_above", optional_json(r.fail_above)}, {"state", limit_name(r.limit)}}},
       {"stopped_by", r.stopped_by.empty() ? Json(nullptr) : Json(r.stopped_by)},
@@ -229,6 +280,7 @@ std::string eval_text(const Json& r, bool color) {
   out += r["data"]["labels"].get<bool>() ? "\n\n" : ", no labels\n\n";
   out += models_text(r, fraction, color);
   for (const Json& p : r["pairs"]) out += pair_text(r, p, fraction, color);
+  for (const Json& d : r["dialects"]) out += dialect_text(d, color);
   out += classes_text(r, color);
   return out + notes_text(r, fraction);
 }

@@ -5,12 +5,14 @@
 #include <vector>
 
 #include "base/json.h"
+#include "run/dialects.h"
 #include "run/metrics.h"
 
 namespace litegap {
 
 struct EvalModel {
   std::string path, technique;
+  std::string dialect;  // "" = that of the whole evaluation
   Measurement measured;
   std::uint64_t bytes = 0;
   std::optional<double> latency_ms;  // per sample, one thread, median; none for recorded outputs
@@ -43,6 +45,7 @@ struct EvalResult {
     std::vector<std::size_t> predicted;
   };
   std::vector<ClassRow> classes;
+  std::vector<DialectDifference> dialects;  // of the first dialect and each other one
   std::optional<double> claimed, fail_above;
   LimitState limit = LimitState::kNone;
   std::string stopped_by;  // "" = complete, "limit", "time", "budget", "certain", "interrupt"

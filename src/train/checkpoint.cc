@@ -49,6 +49,7 @@ void write_checkpoint(const std::string& path, Trainer& trainer, const Checkpoin
       all.push_back({fmt::format("s{}_{}", s, i), row(trainer.optimizer().slots[s][i])});
   for (std::size_t i = 0; i < c.best_weights.size(); ++i)
     all.push_back({fmt::format("b{}", i), row(c.best_weights[i])});
+  all.insert(all.end(), c.own.begin(), c.own.end());
   write_npz(path, all);
 }
 
@@ -74,6 +75,7 @@ Checkpoint read_checkpoint(const std::string& path, Trainer& trainer) {
     for (std::size_t i = 0; i < weights.size(); ++i)
       take(all, fmt::format("b{}", i), c.best_weights[i], path);
   }
+  c.own = all;
   return c;
 }
 

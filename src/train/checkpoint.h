@@ -16,6 +16,7 @@ struct Checkpoint {
   double best = std::numeric_limits<double>::infinity();
   int best_epoch = -1, waited = 0;
   std::vector<std::vector<float>> best_weights;  // empty: not kept
+  NamedArrays own;  // FitOptions::save; on reading, all arrays of the file
 };
 
 void write_checkpoint(const std::string& path, Trainer& trainer, const Checkpoint& checkpoint);

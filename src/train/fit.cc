@@ -131,6 +131,27 @@ double Trainer::evaluate(const Samples& samples, std::size_t begin, std::size_t 
   return sum / n;
 }
 
+Array Trainer::outputs(const Samples& samples) {
+  mode_.training = false;
+  const int output = graph_.model.main().outputs[0];
+  std::vector<float> all;
+  std::vector<std::size_t> rows;
+  Shape shape;
+  for (std::size_t i = 0; i < samples.count; i += options_.batch_size) {
+    rows.resize(std::min(options_.batch_size, samples.count - i));
+    std::iota(rows.begin(), rows.end(), i);
+    Tape<float>& t = tape(rows.size());
+    fill(t, samples, rows.data());
+    t.forward();
+    all.insert(all.end(), t.value(output), t.value(output) + t.count(output));
+    shape = t.shape(output);
+  }
+  mode_.training = true;
+  const auto per_batch = static_cast<std::size_t>(shape.at(0));
+  shape[0] = static_cast<std::int32_t>(samples.count * per_batch / rows.size());
+  return Array::of<float>(shape, all);
+}
+
 namespace {
 
 bool classifies(LossKind kind) {
@@ -179,16 +200,21 @@ bool epoch_pass(Trainer& trainer, const Samples& samples, std::size_t n, int epo
 
 }  // namespace
 
+// Keras: the split point is int(count * (1 - split)).
+std::size_t training_rows(const Samples& samples, const FitOptions& o) {
+  return static_cast<std::size_t>(
+      std::floor(static_cast<double>(samples.count) * (1 - o.validation_split)));
+}
+
 FitResult fit(Trainer& trainer, const Samples& samples, const FitOptions& o) {
   if (o.batch_size == 0) fail("batch size 0: expected at least 1");
   if (!(o.validation_split >= 0 && o.validation_split < 1))
     fail("validation split {}: expected 0 to less than 1", o.validation_split);
-  // Keras: the split point is int(count * (1 - split)).
-  const auto n = static_cast<std::size_t>(
-      std::floor(static_cast<double>(samples.count) * (1 - o.validation_split)));
+  const std::size_t n = training_rows(samples, o);
   if (n == 0) fail("{}: {} samples leave none to train on", samples.path, samples.count);
   Checkpoint c;
   if (o.resume && !o.checkpoint.empty()) c = read_checkpoint(o.checkpoint, trainer);
+  if (o.load && !c.own.empty()) o.load(c.own);
   FitResult r;
   r.epochs = c.epochs;
   int waited = c.waited;
@@ -218,10 +244,13 @@ FitResult fit(Trainer& trainer, const Samples& samples, const FitOptions& o) {
       waited = 0;
       r.best_epoch = epoch;
       if (o.keep_best) best_weights = trainer.weights().value;
+      if (o.after_best) o.after_best();
     }
     if (o.after_epoch) o.after_epoch(epoch);
-    if (!o.checkpoint.empty())
-      write_checkpoint(o.checkpoint, trainer, {r.epochs, best, r.best_epoch, waited, best_weights});
+    if (o.checkpoint.empty()) continue;
+    Checkpoint now{r.epochs, best, r.best_epoch, waited, best_weights, {}};
+    if (o.save) now.own = o.save();
+    write_checkpoint(o.checkpoint, trainer, now);
   }
   Weights<float> last = trainer.weights();
   if (o.keep_best && !best_weights.empty()) last.value = best_weights;

@@ -15,6 +15,7 @@
 
 #include "base/progress.h"
 #include "data/dataset.h"
+#include "data/npy.h"
 #include "train/loss.h"
 #include "train/optimizer.h"
 
@@ -36,6 +37,10 @@ struct FitOptions {
   std::function<bool()> stop;  // asked after every batch; true ends with what there is
   std::function<void(int epoch)> after_epoch;
   std::function<void()> after_step;
+  std::function<void()> after_best;  // the epoch that ended is the best so far
+  // What a caller keeps of its own in the checkpoint, and gets back on resuming.
+  std::function<NamedArrays()> save;
+  std::function<void(const NamedArrays&)> load;
 };
 
 struct EpochReport {
@@ -80,6 +85,9 @@ class Trainer {
   // Loss (without dropout, moving statistics) over rows [begin, end); counts right answers.
   double evaluate(const Samples& samples, std::size_t begin, std::size_t end, double* accuracy);
 
+  // The graph's first output for all samples, in inference.
+  Array outputs(const Samples& samples);
+
   const TrainGraph& graph() const { return graph_; }
   Weights<float>& weights() { return weights_; }
   Optimizer& optimizer() { return optimizer_; }
@@ -104,6 +112,8 @@ class Trainer {
   std::size_t right_ = 0;
 };
 
+// Rows [0, n) are trained on, the rest validates.
+std::size_t training_rows(const Samples& samples, const FitOptions& options);
 FitResult fit(Trainer& trainer, const Samples& samples, const FitOptions& options);
 FitResult fit(const TrainGraph& graph, const Dataset& data, const FitOptions& options);
 

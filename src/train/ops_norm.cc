@@ -113,11 +113,13 @@ Step<T> make_batch_norm(const Node<T>& n) {
   for (auto* v : {&st->mean, &st->inverse, &st->a, &st->b}) v->resize(c);
   const TapeMode* mode = n.mode;
   const T unbiased =
-      y.shape.size() == 4 && rows > 1 ? static_cast<T>(rows) / static_cast<T>(rows - 1) : T(1);
-  const T inv = T(1) / static_cast<T>(rows), eps = a.epsilon, momentum = a.momentum;
+      a.unbiased && rows > 1 ? static_cast<T>(rows) / static_cast<T>(rows - 1) : T(1);
+  const T inv = T(1) / static_cast<T>(rows), eps = a.epsilon, own = a.momentum;
   Step<T> s;
   s.forward = [=] {
-    st->of_batch = mode->training && !a.frozen;
+    st->of_batch = mode->training && !mode->frozen_statistics && !a.frozen;
+    const T momentum =
+        mode->statistics_momentum >= 0 ? static_cast<T>(mode->statistics_momentum) : own;
     T *mean = st->mean.data(), *inverse = st->inverse.data();
     if (st->of_batch) {
       T* var = st->a.data();
@@ -136,8 +138,7 @@ Step<T> make_batch_norm(const Node<T>& n) {
         inverse[k] = T(1) / std::sqrt(var[k] + eps);
         if (mode->update_statistics) {
           mm.value[k] = mm.value[k] * momentum + mean[k] * (1 - momentum);
-          const T v = mode->unbiased_variance ? var[k] * unbiased : var[k];
-          mv.value[k] = mv.value[k] * momentum + v * (1 - momentum);
+          mv.value[k] = mv.value[k] * momentum + var[k] * unbiased * (1 - momentum);
         }
       }
     } else {
@@ -154,8 +155,10 @@ Step<T> make_batch_norm(const Node<T>& n) {
     for (std::size_t r = 0; r < rows; ++r)
       for (std::size_t k = 0; k < c; ++k)
         y.value[r * c + k] = x.value[r * c + k] * scale[k] + shift[k];
+    activate(a.activation, y.value, y.count);
   };
   s.backward = [=] {
+    activate_back(a.activation, y.value, y.grad, y.count);
     const T *mean = st->mean.data(), *inverse = st->inverse.data();
     T *sum = st->a.data(), *dot = st->b.data();  // of dy, and of dy xh
     std::fill(sum, sum + c, T(0));

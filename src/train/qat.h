@@ -1,6 +1,7 @@
 // Quantization-aware training: the model is trained while it already computes as its int8 file
 // will, so that it learns to live with the rounding.
 //
+//   QatResult r = qat(read_keras("model.keras"), data, {.fit = {.epochs = 5}});
 //   QatResult r = qat(*read_model("float.tflite"), data, {.fit = {.epochs = 5}});
 //   write_model(r.model, "int8.tflite");          // r.fake_accuracy is what the file will get
 //
@@ -10,7 +11,10 @@
 // is made from the same weights and the same ranges by quantize_static, so that what was trained
 // and what was written agree but for the rounding inside of integer kernels.
 //
-// The model is one with batch normalization folded: a float .tflite, or lower() of a Keras model.
+// Batch normalization of a Keras model is trained folded (train/fold.h), with the statistics of
+// each batch at first.  When freeze_after of the steps are done its moving statistics are measured
+// anew over up to 64 batches and stay: the rest of the training sees what the file computes.  In a
+// float .tflite batch normalization has been folded already.
 #pragma once
 #include <string>
 #include <vector>
@@ -18,6 +22,7 @@
 #include "quant/quantize.h"
 #include "train/fake.h"
 #include "train/fit.h"
+#include "train/fold.h"
 
 namespace litegap {
 
@@ -27,6 +32,8 @@ struct QatOptions {
   double range_momentum = 0.99;  // range <- momentum range + (1 - momentum) batch's range
   bool learned_steps = false;    // after the first epoch, step sizes follow their gradient (LSQ)
   double step_rate = 0.01;       // its learning rate
+  double freeze_after = 0.75;    // share of the steps with batch statistics; 0 = none, 1 = all
+  bool keep_outputs = false;     // QatResult::fake_outputs is wanted
 };
 
 struct QatResult {
@@ -35,13 +42,21 @@ struct QatResult {
   Model model;                               // the int8 file
   Ranges ranges;                             // by tensor of the float model
   double fake_loss = 0, fake_accuracy = -1;  // of the fake-quantized graph on all samples
+  Array fake_outputs;                        // its outputs there, when asked for
   std::vector<std::string> unsettled;        // tensors whose range moved over 2 % in the last epoch
 };
 
 QatResult qat(const Model& float_model, const Dataset& data, const QatOptions& options);
+QatResult qat(const KerasModel& model, const Dataset& data, const QatOptions& options);
+// What both are made of: `graph` is a float model, or lower() with keep_norms.
+QatResult qat(const TrainGraph& graph, const Dataset& data, const QatOptions& options);
 
-// The graph with kTrainFake behind every activation, weight and bias; its slots are added.
-TrainGraph fake_graph(const Model& float_model, const StaticOptions& quantization,
+// The graph of a Keras model that qat() trains.
+TrainGraph qat_graph(const KerasModel& model);
+
+// The file's graph with kTrainFake behind every activation, weight and bias, and normalizations
+// folded while it runs; its slots are added.  Parameters are those of folded.values.
+TrainGraph fake_graph(const FoldedModel& folded, const StaticOptions& quantization,
                       std::vector<FakeSlot>& slots);
 
 }  // namespace litegap

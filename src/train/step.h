@@ -27,11 +27,10 @@ struct FakeSlot;  // train/fake.h
 
 // What a running step may look at; the owner of a tape changes it between runs.
 struct TapeMode {
-  bool training = true;           // batch statistics and dropout
-  bool update_statistics = true;  // moving mean and variance follow
-  // The moving variance of images takes n / (n - 1) times the batch's, as the fused kernel behind
-  // tf_keras has it; Keras 3 takes the batch's.
-  bool unbiased_variance = false;
+  bool training = true;                    // batch statistics and dropout
+  bool update_statistics = true;           // moving mean and variance follow
+  bool frozen_statistics = false;          // they count even while training
+  double statistics_momentum = -1;         // their momentum; negative: the operator's own
   std::uint64_t seed = 1, step = 0;        // of dropout
   std::vector<FakeSlot>* fakes = nullptr;  // of quantization-aware training
 };
@@ -94,6 +93,7 @@ std::vector<StepRow> reduce_steps();
 std::vector<StepRow> norm_steps();   // softmax, batch normalization, dropout …
 std::vector<StepRow> move_steps();   // elements go elsewhere unchanged
 std::vector<StepRow> fake_steps();   // rounding to an integer file's grid
+std::vector<StepRow> fold_steps();   // batch normalization folded into a layer's weights
 std::vector<StepRow> still_steps();  // comparisons, casts …: values without gradients
 
 #define LITEGAP_STEP(CODE, MAKE) \

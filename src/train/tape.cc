@@ -13,7 +13,7 @@ const std::map<OpCode, StepRow>& table() {
     std::map<OpCode, StepRow> m;
     for (const auto& family :
          {conv_steps(), dense_steps(), pool_steps(), unary_steps(), binary_steps(), reduce_steps(),
-          norm_steps(), move_steps(), fake_steps(), still_steps()}) {
+          norm_steps(), move_steps(), fake_steps(), fold_steps(), still_steps()}) {
       for (const StepRow& row : family) m.emplace(row.code, row);
     }
     return m;
@@ -26,7 +26,7 @@ bool reshapes(OpCode code) {
 }
 bool keeps_shape(OpCode code) {
   return code == OpCode::kTrainBatchNorm || code == OpCode::kTrainDropout ||
-         code == OpCode::kTrainFake;
+         code == OpCode::kTrainFake || code == OpCode::kTrainFoldedNorm;
 }
 
 // Layers whose other axes do not depend on the batch: the input whose first axis it is; -1 = none.
@@ -153,6 +153,7 @@ std::vector<Shape> shapes_at_batch(const TrainGraph& graph, int batch) {
     if (!shapes[z(t)].empty()) shapes[z(t)][0] = batch;
   for (std::size_t i = 0; i < g.ops.size(); ++i) {
     const Op& op = g.ops[i];
+    if (op.code == OpCode::kTrainFold) continue;  // weights know no batch
     if (keeps_shape(op.code)) {
       shapes[z(op.outputs[0])] = shapes[z(op.inputs[0])];
       continue;

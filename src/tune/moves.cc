@@ -1,5 +1,9 @@
 #include "tune/moves.h"
 
+#include "base/hash.h"
+#include "train/qat.h"
+#include "train/usual_loss.h"
+
 namespace litegap {
 namespace {
 
@@ -64,6 +68,29 @@ std::vector<CandidateMove> quantization_moves(const ModelPtr& float_model,
                      }});
   }
   return moves;
+}
+
+CandidateMove training_move(const ModelPtr& float_model, const Dataset& train, const InputMap& map,
+                            int epochs, std::uint64_t seed, const Progress& progress) {
+  constexpr double kRate = 1e-4;
+  QatOptions o;
+  o.fit.loss = usual_loss(*float_model, train);
+  o.fit.optimizer.kind = OptimizerKind::kAdam;
+  o.fit.optimizer.learning_rate = kRate;
+  o.fit.epochs = epochs;
+  o.fit.seed = seed;
+  o.fit.progress = progress;
+  // The samples' own number: a search that goes on knows whether these are the ones it used.
+  std::uint64_t hash = kHashSeed;
+  for (const Array& a : train.inputs) hash = hash_bytes(a.bytes(), hash);
+  hash = hash_bytes(train.labels->bytes(), hash);
+  return {"qat",
+          {"train --qat", fmt::format("--data {}", train.path), fmt::format("--epochs {}", epochs),
+           "--optimizer adam", fmt::format("--learning-rate {}", kRate),
+           fmt::format("--seed {}", seed), fmt::format("samples {:016x}", hash)},
+          [float_model, &train, map, o] {
+            return qat(*float_model, map_dataset(train, *float_model, map), o).model;
+          }};
 }
 
 }  // namespace litegap

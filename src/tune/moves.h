@@ -10,7 +10,7 @@ namespace litegap {
 
 struct CandidateMove {
   std::string name;
-  std::vector<std::string> edits;  // flags of `litegap quantize` that make the same file
+  std::vector<std::string> edits;  // flags that make the same file
   std::function<Model()> build;    // throws Error when the technique cannot hold the model
 };
 
@@ -18,5 +18,10 @@ struct CandidateMove {
 std::vector<CandidateMove> quantization_moves(const ModelPtr& float_model,
                                               const Dataset* calibration,
                                               const QuantizeRequest& base);
+
+// Quantization-aware training on from the float model.  `train` is bound, with labels; `map` gives
+// what the model reads.  Few epochs at a small rate: the weights are good already.
+CandidateMove training_move(const ModelPtr& float_model, const Dataset& train, const InputMap& map,
+                            int epochs, std::uint64_t seed, const Progress& progress);
 
 }  // namespace litegap

@@ -2,25 +2,66 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <numeric>
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/hash.h"
-#include "base/json.h"
 #include "base/random.h"
+#include "quant/samples.h"
 #include "run/latency.h"
 #include "run/setup.h"
 #include "tflite/tflite.h"
 #include "tune/moves.h"
+#include "tune/state.h"
 
 namespace litegap {
 namespace {
 
 constexpr std::size_t kMostCalibration = 200;
-constexpr double kLatencyNoise = 0.05;  // two latencies this close are equal
+constexpr std::ptrdiff_t kBeforeTraining = 5;  // float and four quantized ones
+constexpr double kLatencyNoise = 0.05;         // two latencies this close are equal
 
 struct BudgetOver {};  // thrown by the search's own progress calls, caught by the search
+
+void check_request(const TuneRequest& r) {
+  if (r.out.empty()) fail("tune: no folder for the candidates was named");
+  if (r.max_drop && !std::isfinite(*r.max_drop)) {
+    fail("largest drop {}: expected a finite number", *r.max_drop);
+  }
+  if (r.max_bytes && *r.max_bytes == 0) fail("largest size 0: expected at least one byte");
+  if (r.max_latency_ms && !(*r.max_latency_ms > 0 && std::isfinite(*r.max_latency_ms))) {
+    fail("largest latency {} ms: expected a positive number", *r.max_latency_ms);
+  }
+}
+
+void check_model(const Model& model) {
+  for (const Tensor& t : model.main().tensors) {
+    if (!t.quant.empty()) {
+      fail("{}: is quantized already (tensor {}); expected the float model", model.path, t.name);
+    }
+  }
+}
+
+void check_data(const Dataset& data) {
+  if (data.count == 0) fail("{}: holds no samples to measure candidates on", data.path);
+  check_finite(data, "no candidate could answer it");
+}
+
+// A label that no output stands for is a mistake of the data that every candidate would pay for;
+// -1 is allowed for "none of the classes".
+void check_labels(const Model& model, const Dataset& data) {
+  const Graph& g = model.main();
+  const Shape& out = g.tensors[static_cast<std::size_t>(g.outputs.at(0))].shape;
+  const int classes = out.empty() ? 1 : std::max(2, out.back());
+  const std::vector<int> labels = label_classes(data, static_cast<std::size_t>(classes));
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i] < -1 || labels[i] >= classes) {
+      fail("{}: label of sample {} is {}, expected 0 to {}: {} has {} outputs", data.path, i,
+           labels[i], classes - 1, model.path, out.empty() ? 1 : out.back());
+    }
+  }
+}
 
 struct Split {
   Dataset measure, calibration;
@@ -55,81 +96,24 @@ Split split(const Dataset& data, const Dataset* calibration, std::uint64_t seed,
   return {data.subset(rest), data.subset(apart)};
 }
 
-// ---- what was already measured: best/tune-state.json
-Json to_state(const Candidate& c) {
-  return {{"name", c.name},
-          {"edits", c.edits},
-          {"path", c.path},
-          {"refused", c.refused},
-          {"value", json_number(c.measured.value)},
-          {"low", json_number(c.measured.interval.low)},
-          {"high", json_number(c.measured.interval.high)},
-          {"count", c.measured.count},
-          {"trusted", c.measured.trusted},
-          {"drop", json_number(c.drop.delta)},
-          {"drop_low", json_number(c.drop.interval.low)},
-          {"drop_high", json_number(c.drop.interval.high)},
-          {"p_value", json_number(c.drop.p_value)},
-          {"agreement", json_number(c.drop.agreement)},
-          {"bytes", c.bytes},
-          {"file_hash", c.file_hash},
-          {"latency_ms", json_number(c.latency_ms)}};
-}
-
-std::uint64_t hash_of(const std::string& path) {
-  return hash_bytes(MappedFile::open(path)->bytes());
-}
-
-// Empty when its file is no longer the one that was measured.
-std::optional<Candidate> from_state(const Json& j) {
-  Candidate c;
-  c.name = j.at("name");
-  c.edits = j.at("edits").get<std::vector<std::string>>();
-  c.path = j.at("path");
-  c.refused = j.at("refused");
-  c.file_hash = j.at("file_hash");
-  if (!c.path.empty() && (!file_exists(c.path) || hash_of(c.path) != c.file_hash)) {
-    return std::nullopt;
-  }
-  c.measured.value = json_value(j.at("value"));
-  c.measured.interval = {json_value(j.at("low")), json_value(j.at("high"))};
-  c.measured.count = j.at("count");
-  c.measured.trusted = j.at("trusted");
-  c.drop.delta = json_value(j.at("drop"));
-  c.drop.interval = {json_value(j.at("drop_low")), json_value(j.at("drop_high"))};
-  c.drop.p_value = json_value(j.at("p_value"));
-  c.drop.agreement = json_value(j.at("agreement"));
-  c.bytes = j.at("bytes");
-  c.latency_ms = json_value(j.at("latency_ms"));
-  return c;
-}
-
-std::uint64_t key_of(const Model& model, const Split& s, const TuneRequest& r) {
-  std::uint64_t h = hash_text(r.metric + "|" + r.task + "|" + to_text(r.input_map) + "|" +
-                              dialect_name(r.dialect) + fmt::format("|{}", r.seed));
-  for (const Tensor& t : model.main().tensors) {
-    h = hash_text(t.name, h);
-    if (t.constant) h = hash_bytes(t.constant->bytes(), h);
-  }
-  for (const Dataset* d : {&s.measure, &s.calibration}) {
-    for (const Array& a : d->inputs) h = hash_bytes(a.bytes(), h);
-    if (d->labels) h = hash_bytes(d->labels->bytes(), h);
-  }
-  return h;
-}
-
 class Search {
  public:
   Search(ModelPtr model, const Dataset& data, const Dataset* calibration, const TuneRequest& r)
       : model_(std::move(model)), r_(r), start_(seconds_now()) {
+    check_request(r);
+    check_model(*model_);
+    check_data(data);
+    if (calibration != nullptr) check_samples(*calibration);
+    if (r.train != nullptr) check_samples(*r.train);
     split_ = split(data, calibration, r.seed, result_.decisions);
     result_.samples = split_.measure.count;
     result_.calibration_samples = split_.calibration.count;
     result_.metric = choose_metric(r.metric, r.task, *model_, split_.measure, result_.decisions);
+    if (is_hit_metric(result_.metric)) check_labels(*model_, data);
     make_directories(r.out);
     state_path_ = r.out + "/tune-state.json";
-    key_ = key_of(*model_, split_, r);
-    load_state();
+    key_ = search_key(*model_, split_.measure, split_.calibration, r);
+    known_ = read_search(state_path_, key_);
   }
 
   TuneResult go() {
@@ -141,6 +125,11 @@ class Search {
     std::vector<CandidateMove> moves{{"float", {}, [this] { return *model_; }}};
     for (CandidateMove& m : quantization_moves(model_, &split_.calibration, base)) {
       moves.push_back(std::move(m));
+    }
+    if (r_.train != nullptr) {  // behind the cheap ones: it takes longest
+      moves.insert(moves.begin() + kBeforeTraining,
+                   training_move(model_, *r_.train, r_.input_map, r_.train_epochs, r_.seed,
+                                 [this](std::string_view, double done) { say(done); }));
     }
     result_.planned = moves.size();
     result_.stopped_by = "complete";
@@ -170,30 +159,16 @@ class Search {
                     (static_cast<double>(result_.candidates.size()) + within) / all);
   }
 
-  void load_state() {
-    if (!file_exists(state_path_)) return;
-    try {
-      const Json j = Json::parse(read_text(state_path_));
-      if (j.at("key").get<std::uint64_t>() != key_) return;  // another question
-      for (const Json& c : j.at("candidates")) {
-        if (auto known = from_state(c)) known_.push_back(std::move(*known));
-      }
-    } catch (const Json::exception&) {
-      known_.clear();  // damaged: measured again
-    }
-  }
-
   void save() {
-    Json list = Json::array();
-    for (const Candidate& c : result_.candidates) list.push_back(to_state(c));
+    std::vector<Candidate> all = result_.candidates;
     // Those of an earlier search that this one has not reached yet stay known.
     for (const Candidate& c : known_) {
-      if (std::none_of(result_.candidates.begin(), result_.candidates.end(),
+      if (std::none_of(all.begin(), all.end(),
                        [&](const Candidate& d) { return d.name == c.name; })) {
-        list.push_back(to_state(c));
+        all.push_back(c);
       }
     }
-    write_text(state_path_, Json{{"key", key_}, {"candidates", list}}.dump(1));
+    write_search(state_path_, key_, all);
     choose(result_, r_);
     if (result_.chosen >= 0 && result_.chosen != on_disk_) {
       on_disk_ = result_.chosen;
@@ -205,7 +180,7 @@ class Search {
   // False when an earlier search had measured it.
   bool take(const CandidateMove& move) {
     for (const Candidate& c : known_) {
-      if (c.name != move.name) continue;
+      if (c.name != move.name || c.edits != move.edits) continue;
       result_.candidates.push_back(c);
       ++result_.resumed;
       return false;
@@ -214,18 +189,26 @@ class Search {
     c.name = move.name;
     c.edits = move.edits;
     say(0);
-    try {
-      const Model built = move.build();
-      const std::string path = r_.out + "/" + move.name + ".tflite";
-      write_model(built, path);
-      c.path = path;
-      c.bytes = file_size(path);
-      c.file_hash = hash_of(path);
-      measure(c, read_model(path));
-    } catch (const Error& e) {
-      if (move.name == "float") throw;
-      c.refused = e.what();
-      c.path.clear();
+    // What cannot be built or run is a result; a file that cannot be written ends the search.
+    const auto unless_refused = [&](const auto& work) {
+      try {
+        work();
+      } catch (const Error& e) {
+        if (move.name == "float") throw;
+        c.refused = e.what();
+      }
+    };
+    Model built;
+    unless_refused([&] { built = move.build(); });
+    if (c.refused.empty()) {
+      c.path = r_.out + "/" + move.name + ".tflite";
+      write_model(built, c.path);
+      unless_refused([&] { measure(c, read_model(c.path)); });
+      if (!c.refused.empty()) {
+        std::error_code ignored;
+        std::filesystem::remove(c.path, ignored);
+        c.path.clear();
+      }
     }
     result_.candidates.push_back(std::move(c));
     return true;
@@ -249,6 +232,8 @@ class Search {
   }
 
   void measure(Candidate& c, const ModelPtr& model) {
+    c.bytes = file_size(c.path);
+    c.file_hash = file_hash(c.path);
     const Predictions p = predictions(model);
     if (c.name == "float") reference_ = p;
     const Predictions& exact = reference();
@@ -335,7 +320,9 @@ void choose(TuneResult& result, const TuneRequest& r) {
       result.chosen = static_cast<int>(i);
     }
   }
-  result.because = "no candidate is within all limits; this one is the most accurate";
+  result.because = result.chosen < 0
+                       ? "no candidate has a finite value"
+                       : "no candidate is within all limits; this one is the most accurate";
 }
 
 TuneResult tune(const ModelPtr& float_model, const Dataset& data, const Dataset* calibration,

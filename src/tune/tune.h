@@ -29,6 +29,8 @@ struct TuneRequest {
   std::optional<double> max_latency_ms;  // per sample, one thread, this machine
   std::string metric, task;              // "" = guessed
   InputMap input_map;
+  const Dataset* train = nullptr;  // bound samples with labels: quantization-aware training too
+  int train_epochs = 3;
   Dialect dialect = Dialect::kXnnpack;
   int threads = 0;
   std::uint64_t seed = 1;
@@ -38,7 +40,7 @@ struct TuneRequest {
 
 struct Candidate {
   std::string name;                // "static-auto"; also the name of its file
-  std::vector<std::string> edits;  // how it differs from the float model, as quantize's flags
+  std::vector<std::string> edits;  // flags of `quantize` or `train` that make it
   std::string path;                // "" when it could not be built
   std::string refused;             // why it could not
   Measurement measured;

@@ -27,7 +27,7 @@ constexpr double kUsualLimit = 0.005;        // the loss that samples_needed spe
 
 // One of the compared models: a file to run, or outputs recorded elsewhere.
 struct Contestant {
-  std::string path, technique;
+  std::string path, technique, dialect;
   std::uint64_t bytes = 0;
   Setup setup;  // model set for recorded outputs too (shapes only)
   std::optional<Predictions> recorded;
@@ -228,7 +228,8 @@ Predictions predict_carrying(Contestant& c, const std::vector<std::size_t>& rows
   }
   for (std::size_t r = 0; r < rows.size(); ++r) {
     if (r % kFirstChunk == 0) {
-      progress("evaluating", static_cast<double>(r) / static_cast<double>(rows.size()));
+      report_progress(progress, "evaluating",
+                      static_cast<double>(r) / static_cast<double>(rows.size()));
     }
     std::vector<Array> inputs;
     for (std::size_t i = 0; i < plan.input_count(); ++i) {
@@ -273,7 +274,7 @@ bool run_chunk(std::vector<Contestant>& all, const std::vector<std::size_t>& row
       options.rows = rows;
       options.progress = [&](std::string_view, double done) {
         const double part = (static_cast<double>(k) + done) / static_cast<double>(all.size());
-        progress("evaluating", before + share * part);
+        report_progress(progress, "evaluating", before + share * part);
       };
       fresh.push_back(predict_rows(all[k], options));
     }
@@ -439,6 +440,7 @@ void fill_result(EvalResult& result, const std::vector<Contestant>& all, const D
     EvalModel m;
     m.path = c.path;
     m.technique = c.technique;
+    m.dialect = c.dialect;
     m.bytes = c.bytes;
     m.measured = measure_score(result.metric, inputs.back(), a.seed);
     if (a.latency) m.latency_ms = latency_of(c);
@@ -452,6 +454,41 @@ void fill_result(EvalResult& result, const std::vector<Contestant>& all, const D
   judge(result, a, limit);
 }
 
+constexpr std::size_t kBitSamples = 100;
+
+std::vector<Contestant> contestants(const EvalRequest& a, const Dataset& data,
+                                    std::vector<Decision>& decisions) {
+  std::vector<Contestant> all;
+  if (a.dialects.size() < 2) {
+    for (const std::string& path : a.models) {
+      all.push_back(make_contestant(path, a, data, decisions));
+    }
+    return all;
+  }
+  if (a.models.size() != 1) {
+    fail("comparing dialects takes one model, found {}", a.models.size());
+  }
+  EvalRequest one = a;
+  for (const Dialect d : a.dialects) {
+    one.dialect = d;
+    std::vector<Decision> again;
+    all.push_back(make_contestant(a.models[0], one, data, all.empty() ? decisions : again));
+    if (all.back().recorded) fail("{}: recorded outputs have no dialects", a.models[0]);
+    all.back().dialect = dialect_name(d);
+  }
+  return all;
+}
+
+void compare_bits(EvalResult& result, const std::vector<Contestant>& all, const EvalRequest& a) {
+  if (a.dialects.size() < 2) return;
+  std::vector<std::size_t> rows(std::min(kBitSamples, all[0].data.count));
+  std::iota(rows.begin(), rows.end(), std::size_t{0});
+  for (std::size_t k = 1; k < a.dialects.size(); ++k) {
+    result.dialects.push_back(compare_dialects(all[0].setup, all[0].data, rows, a.dialects[0],
+                                               a.dialects[k], a.progress));
+  }
+}
+
 Dataset limited(const Dataset& data, const EvalRequest& o) {
   if (o.limit == 0 || o.limit >= data.count) return data;
   std::vector<std::size_t> rows = drawn_order(data, o.seed);
@@ -463,7 +500,7 @@ Dataset limited(const Dataset& data, const EvalRequest& o) {
 }  // namespace
 
 EvalResult evaluate(const Dataset& given, const EvalRequest& a) {
-  if (a.fail_above && a.models.size() < 2) {
+  if (a.fail_above && a.models.size() < 2 && a.dialects.size() < 2) {
     fail("--fail-above compares with the first model: give at least two models");
   }
   const double start = seconds_now();
@@ -471,10 +508,7 @@ EvalResult evaluate(const Dataset& given, const EvalRequest& a) {
   result.of = given.count;
   const Dataset data = limited(given, a);
   result.decisions = data.decisions;
-  std::vector<Contestant> all;
-  for (const std::string& path : a.models) {
-    all.push_back(make_contestant(path, a, data, result.decisions));
-  }
+  std::vector<Contestant> all = contestants(a, data, result.decisions);
   result.metric =
       choose_metric(a.metric, a.task, *all[0].setup.model, all[0].data, result.decisions);
   if (!result.metric.needs_labels && all.size() < 2) {
@@ -490,6 +524,7 @@ EvalResult evaluate(const Dataset& given, const EvalRequest& a) {
   result.stopped_by =
       cover.stopped_by.empty() && seen.count < result.of ? "limit" : cover.stopped_by;
   fill_result(result, all, seen, a);
+  compare_bits(result, all, a);
   result.seconds = seconds_now() - start;
   return result;
 }

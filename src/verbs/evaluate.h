@@ -26,6 +26,8 @@ struct EvalRequest {
   double budget = 0;                // seconds; 0 = a minute when there is no limit
   std::uint64_t memory = 0;         // bytes of activations; 0 = no limit
   Dialect dialect = Dialect::kXnnpack;
+  // Two or more: the one model is evaluated in each, and compared bit for bit with the first.
+  std::vector<Dialect> dialects;
   int threads = 0;  // 0 = all cores
   std::uint64_t seed = 1;
   std::optional<double> claimed;

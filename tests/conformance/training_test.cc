@@ -142,7 +142,6 @@ void follow(const std::string& name) {
   o.loss = loss_from(train.at("loss"));
   o.optimizer = optimizer_from(train.at("optimizer"));
   Trainer trainer(train_graph(lowered), o);
-  trainer.mode().unbiased_variance = train.at("library") == "tf_keras";
   const Samples samples = read_samples(trainer.graph(), o.loss, data_of(folder + "data.npz"));
   const NamedArrays result = read_npz(folder + "result.npz");
   const auto loss = find_array(result, "loss")->span<float>();

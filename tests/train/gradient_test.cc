@@ -15,6 +15,7 @@ struct Case {
   double low = -2, high = 2;  // of the inputs
   bool training = true;
   std::map<int, std::vector<double>> fixed;  // inputs that are no variables
+  std::vector<int> statistics;               // constants without a gradient
 };
 
 // The weighted sum of the outputs and its gradients, at batch `batch`.
@@ -27,11 +28,7 @@ void check(Case& c, const std::string& name, int batch) {
   for (std::size_t t = 0; t < net.g().tensors.size(); ++t) {
     const Tensor& tensor = net.g().tensors[t];
     if (!tensor.constant || tensor.dtype != DType::kFloat32 || tensor.shape.empty()) continue;
-    bool statistic = false;
-    for (const Op& op : net.g().ops)
-      statistic = statistic ||
-                  (op.code == OpCode::kTrainBatchNorm &&
-                   (op.inputs[3] == static_cast<int>(t) || op.inputs[4] == static_cast<int>(t)));
+    const bool statistic = std::count(c.statistics.begin(), c.statistics.end(), t) > 0;
     graph.parameters.push_back({static_cast<int>(t), !statistic});
   }
   for (const int output : net.g().ops.back().outputs) {
@@ -178,6 +175,33 @@ Case norm(bool training, bool frozen, bool affine) {
   c.net.op(OpCode::kTrainBatchNorm, BatchNormAttrs{1e-3f, 0.9f, frozen},
            {x, gamma, beta, mean, var}, {2, 3, 4});
   c.training = training;
+  c.statistics = {mean, var};
+  return c;
+}
+
+// Folded weights [4, 3] or depthwise [1, 2, 3, 4], and without weights the factor itself.
+Case fold(const Shape& weights, bool affine) {
+  Case c;
+  const int w = c.net.input(weights);
+  const int bias = affine ? c.net.constant({4}) : -1, gamma = c.net.constant({4}, 0.5, 2);
+  const int beta = affine ? c.net.constant({4}) : -1;
+  const int mean = c.net.constant({4}), var = c.net.constant({4}, 0.5, 2);
+  c.net.op(OpCode::kTrainFold, BatchNormAttrs{}, {w, bias, gamma, beta, mean, var}, weights);
+  c.net.g().ops.back().outputs.push_back(c.net.tensor({4}));
+  c.statistics = {mean, var};
+  return c;
+}
+
+Case folded_norm(bool training, bool affine, Activation activation) {
+  Case c;
+  const int x = c.net.input({2, 3, 4}), shift = c.net.constant({4}), bias = c.net.constant({4});
+  const int gamma = affine ? c.net.constant({4}, 0.5, 2) : -1;
+  const int beta = affine ? c.net.constant({4}) : -1;
+  const int mean = c.net.constant({4}), var = c.net.constant({4}, 0.5, 2);
+  c.net.op(OpCode::kTrainFoldedNorm, BatchNormAttrs{1e-3f, 0.9f, false, false, activation},
+           {x, shift, bias, gamma, beta, mean, var}, {2, 3, 4});
+  c.training = training;
+  c.statistics = {mean, var};
   return c;
 }
 
@@ -289,6 +313,13 @@ Cases all_cases() {
     add(OpCode::kTrainBatchNorm, [=] { return norm(true, false, affine); });
     add(OpCode::kTrainBatchNorm, [=] { return norm(false, false, affine); });
     add(OpCode::kTrainBatchNorm, [=] { return norm(true, true, affine); });
+  }
+  for (const bool affine : {false, true}) {
+    for (const bool training : {false, true})
+      for (const Activation a : {Activation::kNone, Activation::kRelu6})
+        add(OpCode::kTrainFoldedNorm, [=] { return folded_norm(training, affine, a); });
+    add(OpCode::kTrainFold, [=] { return fold({4, 3}, affine); });
+    add(OpCode::kTrainFold, [=] { return fold({1, 2, 3, 4}, affine); });
   }
   add(OpCode::kTrainDropout, [] { return unary(OpCode::kTrainDropout, DropoutAttrs{0.4f}); });
   add(OpCode::kTrainDropout, [] { return unary(OpCode::kTrainDropout, DropoutAttrs{0.4f, {1}}); });
@@ -416,7 +447,7 @@ TEST(Gradient, EveryOperatorAgainstDifferences) {
     try {
       check(c, op_name(code), batch);
       // Constants with the batch as their first axis fit one batch size only.
-      bool bound = code == OpCode::kBatchToSpaceNd;
+      bool bound = code == OpCode::kBatchToSpaceNd || code == OpCode::kTrainFold;
       for (const Tensor& t : c.net.g().tensors)
         bound = bound || (t.constant && t.dtype == DType::kFloat32 && t.shape.size() == 3 &&
                           t.shape[0] == 2 && code != OpCode::kBatchMatmul);

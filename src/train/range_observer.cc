@@ -1,0 +1,173 @@
+#include "train/range_observer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "quant/params.h"
+#include "quant/scales.h"
+
+namespace litegap {
+namespace {
+
+std::size_t z(int i) { return static_cast<std::size_t>(i); }
+
+template <class T>
+Array row(const std::vector<T>& v) {
+  return Array::of<T>({static_cast<std::int32_t>(v.size())}, v);
+}
+
+template <class T>
+std::vector<T> values(const NamedArrays& all, const std::string& name, DType type,
+                      std::size_t count) {
+  const Array* a = find_array(all, name);
+  if (a == nullptr || a->dtype() != type || a->elements() != count) {
+    fail("checkpoint: {} has {} values, expected {}: it is not of this quantization-aware training",
+         name, a == nullptr ? 0 : a->elements(), count);
+  }
+  return {a->span<T>().begin(), a->span<T>().end()};
+}
+
+}  // namespace
+
+RangeObserver::RangeObserver(Model file, std::vector<FakeSlot>& slots, const RangeOptions& options)
+    : file_(std::move(file)), slots_(slots), options_(options) {
+  const std::size_t n = file_.main().tensors.size();
+  const float none = std::numeric_limits<float>::quiet_NaN();
+  ranges_.min.assign(n, none);
+  ranges_.max.assign(n, none);
+  ranges_.p_low.assign(n, 0);
+  ranges_.p_high.assign(n, 0);
+  ranges_.samples = 1;
+  full_.assign(slots.size(), 0);
+  for (std::size_t t = 0; t < n; ++t) {
+    const auto& c = file_.main().tensors[t].constant;
+    if (!c || c->dtype() != DType::kFloat32 || c->empty()) continue;
+    const auto [low, high] = std::minmax_element(c->span<float>().begin(), c->span<float>().end());
+    ranges_.min[t] = *low;
+    ranges_.max[t] = *high;
+  }
+}
+
+void RangeObserver::follow() {
+  const double start = (1 + steps_) / (10 + steps_);
+  const double momentum = std::min(options_.momentum, start);
+  const bool begins = steps_ == 0;
+  steps_ += 1;
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    FakeSlot& s = slots_[i];
+    if (s.kind != FakeKind::kActivation || !s.seen) continue;
+    // The short batch at the end of an epoch has narrower extremes; it counts by its share.
+    full_[i] = std::max(full_[i], s.batch_values);
+    const double share = static_cast<double>(s.batch_values) / static_cast<double>(full_[i]);
+    const auto m = static_cast<float>(1 - (1 - momentum) * share);
+    float &low = ranges_.min[z(s.tensor)], &high = ranges_.max[z(s.tensor)];
+    const bool first = std::isnan(low);
+    if (file_.main().tensors[z(s.tensor)].constant) {  // as it is now, not as it was
+      see_constant(z(s.tensor), s.batch_min, s.batch_max);
+    } else if (s.learn && !s.quant.empty()) {
+      learn(s, low, high);
+    } else {
+      low = first ? s.batch_min : m * low + (1 - m) * s.batch_min;
+      high = first ? s.batch_max : m * high + (1 - m) * s.batch_max;
+    }
+    s.seen = false;
+  }
+  place();
+  if (begins) before_ = ranges_;
+}
+
+void RangeObserver::learn_from_now_on() {
+  for (FakeSlot& s : slots_) s.learn = s.kind == FakeKind::kActivation;
+}
+
+// The step size goes down its gradient, by at most a tenth of itself; the range goes with it.
+void RangeObserver::learn(FakeSlot& s, float& low, float& high) const {
+  const double scale = s.quant.scale[0];
+  const double change = std::clamp(options_.step_rate * s.step_grad, -0.1 * scale, 0.1 * scale);
+  const auto factor = static_cast<float>((scale - change) / scale);
+  low *= factor;
+  high *= factor;
+  s.step_grad = 0;
+}
+
+void RangeObserver::place() {
+  const Scales scales = choose_scales(file_, ranges_);
+  for (FakeSlot& s : slots_) {
+    if (s.kind != FakeKind::kActivation) continue;
+    const std::size_t t = z(s.tensor);
+    s.quant = scales.tensor[t];
+    if (s.quant.empty() && file_.main().tensors[t].constant)
+      s.quant = activation_quant(ranges_.min[t], ranges_.max[t], DType::kInt8);
+  }
+}
+
+void RangeObserver::see_constant(std::size_t tensor, float low, float high) {
+  ranges_.min[tensor] = low;
+  ranges_.max[tensor] = high;
+  file_.main().tensors[tensor].constant = Array::of<float>({2}, {low, high});
+}
+
+void RangeObserver::set_ranges(const Ranges& ranges, const Model& file) {
+  ranges_ = ranges;
+  for (const FakeSlot& s : slots_) {
+    const auto& c = file.main().tensors[z(s.tensor)].constant;
+    if (s.kind != FakeKind::kActivation || !c) continue;
+    const auto [low, high] = std::minmax_element(c->span<float>().begin(), c->span<float>().end());
+    see_constant(z(s.tensor), *low, *high);
+  }
+  place();
+}
+
+std::vector<std::string> RangeObserver::settle() {
+  for (FakeSlot& s : slots_) {
+    if (s.kind != FakeKind::kActivation || s.quant.empty()) continue;
+    const std::size_t t = z(s.tensor);
+    const float width = ranges_.max[t] - ranges_.min[t];
+    const float change = std::max(std::fabs(ranges_.min[t] - before_.min[t]),
+                                  std::fabs(ranges_.max[t] - before_.max[t]));
+    s.cuts = change <= 0.02f * width;
+  }
+  before_ = ranges_;
+  return unsettled();
+}
+
+std::vector<std::string> RangeObserver::unsettled() const {
+  std::vector<std::string> names;
+  for (const FakeSlot& s : slots_) {
+    if (s.kind == FakeKind::kActivation && !s.quant.empty() && !s.cuts)
+      names.push_back(file_.main().tensors[z(s.tensor)].name);
+  }
+  return names;
+}
+
+NamedArrays RangeObserver::save() const {
+  std::vector<double> state{steps_};
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    state.push_back(static_cast<double>(full_[i]));
+    state.push_back(slots_[i].cuts ? 1 : 0);
+    state.push_back(slots_[i].learn ? 1 : 0);
+  }
+  return {{"range_min", row(ranges_.min)},
+          {"range_max", row(ranges_.max)},
+          {"range_state", row(state)}};
+}
+
+void RangeObserver::load(const NamedArrays& saved) {
+  const std::size_t n = ranges_.min.size();
+  ranges_.min = values<float>(saved, "range_min", DType::kFloat32, n);
+  ranges_.max = values<float>(saved, "range_max", DType::kFloat32, n);
+  const auto state = values<double>(saved, "range_state", DType::kFloat64, 1 + 3 * slots_.size());
+  steps_ = state[0];
+  for (std::size_t i = 0; i < slots_.size(); ++i) {
+    full_[i] = static_cast<std::size_t>(state[1 + 3 * i]);
+    slots_[i].cuts = state[2 + 3 * i] != 0;
+    slots_[i].learn = state[3 + 3 * i] != 0;
+    slots_[i].seen = false;
+    slots_[i].step_grad = 0;
+  }
+  before_ = ranges_;
+  place();
+}
+
+}  // namespace litegap

@@ -1,0 +1,58 @@
+// The ranges of activations while a model is trained for an integer file, as moving averages of the
+// batches' extremes; after every step each slot gets the scale that the quantizer would choose now.
+//
+//   RangeObserver o(file, slots, {.momentum = 0.99});
+//   trainer.look(…);  o.follow();     // the first batch: its extremes are the ranges
+//   trainer.step(…);  o.follow();     // range <- m range + (1 - m) batch's range
+//
+// m grows from 1/10 to the momentum: at first it is an average over all batches so far.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "data/npy.h"
+#include "quant/ranges.h"
+#include "train/fake.h"
+
+namespace litegap {
+
+struct RangeOptions {
+  double momentum = 0.99;
+  double step_rate = 0.01;  // of learned steps
+};
+
+class RangeObserver {
+ public:
+  // `file`: the float model whose tensors the slots name.  The slots are referred to.
+  RangeObserver(Model file, std::vector<FakeSlot>& slots, const RangeOptions& options);
+
+  void follow();
+  void learn_from_now_on();  // step sizes follow their gradient
+  // Ends an epoch: ranges that moved over 2 % of their width since the last call do not cut yet;
+  // the others do.  Names of the former.
+  std::vector<std::string> settle();
+
+  const Ranges& ranges() const { return ranges_; }
+  // Of activations, and constants as `file` has them.
+  void set_ranges(const Ranges& ranges, const Model& file);
+
+  // All there is to go on from.
+  NamedArrays save() const;
+  void load(const NamedArrays& saved);  // Error when it is of another model
+  std::vector<std::string> unsettled() const;
+
+ private:
+  void learn(FakeSlot& s, float& low, float& high) const;
+  void place();
+
+  void see_constant(std::size_t tensor, float low, float high);
+
+  Model file_;  // constants that are rounded like activations hold just their two ends here
+  std::vector<FakeSlot>& slots_;
+  RangeOptions options_;
+  Ranges ranges_, before_;
+  double steps_ = 0;
+  std::vector<std::size_t> full_;  // values of a whole batch, by slot
+};
+
+}  // namespace litegap
