@@ -128,6 +128,7 @@ int run_quantize(const QuantizeArguments& a, Context& context) {
   }
   Quantized q = quantize_model(model, data ? &*data : nullptr, request);
   context.clear_progress();
+  context.stop_gently();  // what is written is also checked
   write_model(q.model, a.out);
   std::vector<Decision> decisions = data ? data->decisions : std::vector<Decision>{};
   decisions.insert(decisions.end(), q.decisions.begin(), q.decisions.end());

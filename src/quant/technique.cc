@@ -34,13 +34,15 @@ const std::array<std::pair<Technique, const char*>, 7> kNames = {{
 }};
 
 Predictions run_rows(const ModelPtr& model, const Dataset& data, const InputMap& map,
-                     const std::vector<std::size_t>& rows, int threads) {
+                     const std::vector<std::size_t>& rows, int threads,
+                     const Progress& progress = nullptr) {
   Setup setup;
   setup.model = model;
   setup.input_map = map;
   PredictOptions options;
   options.rows = rows;
   options.threads = threads;
+  options.progress = progress;
   return predict(setup, data, options);
 }
 
@@ -240,11 +242,11 @@ class Work {
 
   // A variant that the runtime could not run loses; the plain one must run.
   Errors try_one(const Variant& variant, bool plain, const Predictions& exact,
-                 const std::vector<std::size_t>& held) {
+                 const std::vector<std::size_t>& held, const Progress& progress) {
     try {
       const auto model = std::make_shared<const Model>(builder_->build(variant).model);
-      return noise_by_sample(exact,
-                             run_rows(model, *data_, request_.input_map, held, request_.threads));
+      return noise_by_sample(
+          exact, run_rows(model, *data_, request_.input_map, held, request_.threads, progress));
     } catch (const Error&) {
       if (plain) throw;
       return Errors(held.size(), 1e6);
@@ -272,9 +274,14 @@ class Work {
       const Predictions exact =
           run_rows(model_, *data_, request_.input_map, held, request_.threads);
       for (std::size_t v = 0; v < variants.size(); ++v) {
-        report_progress(request_.progress, "trying " + variants[v].first,
-                        static_cast<double>(turn) / static_cast<double>(turns));
-        const Errors e = try_one(variants[v].second, v == 0, exact, held);
+        const Progress progress = [&](std::string_view, double within) {
+          const double n = static_cast<double>(variants.size());
+          report_progress(request_.progress, "trying ways",
+                          (static_cast<double>(turn) + (static_cast<double>(v) + within) / n) /
+                              static_cast<double>(turns));
+        };
+        progress("", 0);
+        const Errors e = try_one(variants[v].second, v == 0, exact, held, progress);
         all[v].insert(all[v].end(), e.begin(), e.end());
       }
     }
@@ -305,8 +312,10 @@ class Work {
     if (!open || data_ == nullptr) return;
     if (!trials_possible()) {
       decide("choices", "as the TensorFlow converter",
-             fmt::format("{} samples are too few to hold some back and measure, {} are needed",
-                         data_->count, kFewestForTrials),
+             fmt::format(
+                 "{} too few to hold some back and measure, {} are needed",
+                 data_->count == 1 ? "one sample is" : fmt::format("{} samples are", data_->count),
+                 kFewestForTrials),
              {});
       return;
     }
