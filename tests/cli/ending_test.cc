@@ -124,8 +124,8 @@ class Ending : public testing::Test {
   fs::path folder_;
 };
 
-const Words kQuantize{"quantize", "m.tflite",   "--technique", "static", "--calibration",
-                      "d.npz",    "--rounding", "auto",        "-o",     "q.tflite"};
+const Words kQuantize{"quantize",   "m.tflite", "--technique", "static",   "--calibration", "d.npz",
+                      "--rounding", "auto",     "-o",          "q.tflite", "--threads",     "1"};
 
 TEST_F(Ending, InterruptedQuantizeLeavesNothing) {
   for (const int milliseconds : {30, 150, 400}) {
