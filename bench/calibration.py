@@ -5,16 +5,17 @@ samples, one thread each, one run of this script, in turns.
     calibration.py [FLOAT.tflite [SAMPLES]]
 
 LITEGAP is the program.  Without a model: the residual network of the shared corpus, 500 samples of
-seeded noise.  Milliseconds a sample are the slope between few samples and all, the median of three
-turns, so that starting up and writing do not count.
+seeded noise.  Milliseconds are those of the processor, so that other work on the machine does not
+count, and the slope between few samples and all, so that starting up and writing do not either; the
+median of five turns.
 
     ours              litegap quantize, ranges by mse: extremes, moving averages and histograms
     litert-quantizer  its calibrate() call (needs the package; skipped without it)
     converter         the TensorFlow converter's own calibrator, min/max only (TF_PYTHON: an
                       interpreter that has tensorflow; skipped without it)
 
-Memory: the peak of 200 and of 2000 samples, as the kernel counts it (which includes the pages of the
-mapped sample file) and the part of it that belongs to no file.  Needs numpy and ai-edge-litert."""
+Memory: the peak with 200 and with 2000 samples, as the kernel counts it (which includes the pages of
+the mapped sample file, an .npy), and the part of it that belongs to no file.  Needs numpy and ai-edge-litert."""
 import os
 import pathlib
 import statistics
@@ -31,7 +32,7 @@ from ai_edge_litert.interpreter import Interpreter
 ROOT = pathlib.Path(os.environ.get("LITEGAP_ROOT", pathlib.Path(__file__).resolve().parents[1]))
 SHARED = pathlib.Path(os.environ.get("LITEGAP_SHARED", ROOT.parent / "shared"))
 LITEGAP = os.environ.get("LITEGAP", str(ROOT / "build/release/litegap"))
-FEW, TURNS = 20, 3
+FEW, TURNS = 20, 5
 
 # Answers "seconds few all" for every line it is sent: starting TensorFlow costs more than the work.
 CONVERTER = r"""
@@ -42,9 +43,9 @@ model = open(sys.argv[1], "rb").read()
 x = np.load(sys.argv[2])["x"]
 def seconds(samples):
     c = calibrator.Calibrator(model)
-    start = time.perf_counter()
+    start = time.process_time()
     c.calibrate(lambda: ([s[None]] for s in samples))
-    return time.perf_counter() - start
+    return time.process_time() - start
 seconds(x[:2])
 for line in sys.stdin:
     few = int(line)
@@ -60,9 +61,12 @@ def command(model, data, tmp):
 def ours(model, x, name, tmp):
     path = pathlib.Path(tmp) / "x.npz"
     np.savez(path, x=x)
-    start = time.perf_counter()
-    subprocess.run(command(model, path, tmp), check=True, capture_output=True)
-    return time.perf_counter() - start
+    process = subprocess.Popen(command(model, path, tmp), stdout=subprocess.DEVNULL)
+    _, code, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(code)
+    if process.returncode != 0:
+        sys.exit("litegap quantize failed")
+    return usage.ru_utime + usage.ru_stime
 
 
 def with_signature(model, path):
@@ -92,9 +96,9 @@ def theirs(model, x, name, tmp):
     q = quantizer.Quantizer(str(named))
     q.load_quantization_recipe(recipe.static_wi8_ai8())
     data = {"serving_default": [{name: s[None]} for s in x]}
-    start = time.perf_counter()
+    start = time.process_time()
     q.calibrate(data)
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 class Converter:
@@ -123,32 +127,31 @@ def float_pass(model, x):
     index = i.get_input_details()[0]["index"]
     times = []
     for s in x:
-        start = time.perf_counter()
+        start = time.process_time()
         i.set_tensor(index, s[None])
         i.invoke()
-        times.append(time.perf_counter() - start)
-    return 1e3 * float(np.median(times))
+        times.append(time.process_time() - start)
+    return 1e3 * float(np.mean(times))
 
 
 def peak_memory(model, shape, count, tmp):
     """(peak of all pages, largest seen sum of those that belong to no file), MB"""
-    path = pathlib.Path(tmp) / "m.npz"
-    np.savez(path, x=np.random.default_rng(2).uniform(0, 1, (count, *shape)).astype(np.float32))
+    path = pathlib.Path(tmp) / "m.npy"
+    np.save(path, np.random.default_rng(2).uniform(0, 1, (count, *shape)).astype(np.float32))
     process = subprocess.Popen(command(model, path, tmp), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    own = 0
-    while True:
+    peak = own = 0
+    while process.poll() is None:
         try:
             status = dict(line.split(":", 1) for line in open(f"/proc/{process.pid}/status"))
-            own = max(own, int(status["RssAnon"].split()[0]))
+            if status["Name"].strip() == "litegap":
+                peak = max(peak, int(status["VmHWM"].split()[0]))
+                own = max(own, int(status["RssAnon"].split()[0]))
         except (OSError, KeyError):
             pass
-        pid, code, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            process.returncode = os.waitstatus_to_exitcode(code)
-            if process.returncode != 0:
-                sys.exit("litegap quantize failed")
-            return usage.ru_maxrss / 1024, own / 1024
         time.sleep(0.002)
+    if process.returncode != 0:
+        sys.exit("litegap quantize failed")
+    return peak / 1024, own / 1024
 
 
 def main():
