@@ -116,6 +116,8 @@ double parse_seconds(const std::string& text);
 std::uint64_t parse_bytes(const std::string& text);
 // --data with --labels, --target; Error when --data is absent.  --limit is not applied.
 Dataset load_data(const CommonOptions& options);
+// The same, and of it the first --limit samples.
+Dataset limited_data(const CommonOptions& options);
 // The verbs, in the order of the user's journey.
 void add_demo(CLI::App& app, Context& context);
 void add_inspect(CLI::App& app, Context& context);

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -285,6 +286,14 @@ Dataset load_data(const CommonOptions& options) {
   how.labels_path = options.labels;
   how.target_column = options.target;
   return read_dataset(options.data, how);
+}
+
+Dataset limited_data(const CommonOptions& options) {
+  const Dataset data = load_data(options);
+  if (options.limit == 0 || options.limit >= data.count) return data;
+  std::vector<std::size_t> rows(data.paired_labels() ? options.limit / 2 * 2 : options.limit);
+  std::iota(rows.begin(), rows.end(), std::size_t{0});
+  return data.subset(rows);
 }
 
 }  // namespace litegap

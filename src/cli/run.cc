@@ -10,6 +10,7 @@
 #include "data/npy.h"
 #include "report/table.h"
 #include "run/plan.h"
+#include "verbs/inputs.h"
 
 namespace litegap {
 namespace {
@@ -84,26 +85,6 @@ std::vector<Array> read_inputs(const Model& model, const std::string& path) {
     fail("{}: one array, {} expects {}: give a .npz with {}", path, model.path, n,
          input_list(model));
   return {read_npy(path)};
-}
-
-// Checks types; with float I/O real values become codes.
-void adapt_inputs(const Model& model, const RunArguments& a, std::vector<Array>& inputs) {
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    const Tensor& t = input_tensor(model, i);
-    const bool codes = !t.quant.empty() && t.dtype != DType::kFloat32;
-    if (a.float_io && codes && !a.input.empty()) {
-      if (inputs[i].dtype() != DType::kFloat32) {
-        fail("{}: input {} is {}, expected float32 with --float-io", a.input, i,
-             dtype_name(inputs[i].dtype()));
-      }
-      inputs[i] = quantize(inputs[i], t.quant, t.dtype);
-    }
-    if (inputs[i].dtype() != t.dtype) {
-      fail("{}: input {} ({}) is {}, the model takes {}{}", a.input, i, input_name(model, i),
-           dtype_name(inputs[i].dtype()), dtype_name(t.dtype),
-           codes && inputs[i].dtype() == DType::kFloat32 ? "; --float-io takes real values" : "");
-    }
-  }
 }
 
 // Types that NumPy does not have become wider ones with the same values.
@@ -209,7 +190,8 @@ int run_run(const RunArguments& a, Context& context) {
     fail("-o {}: expected a name ending in .npz", a.out);
   const ModelPtr model = load_model(a.model);
   std::vector<Array> inputs = read_inputs(*model, a.input);
-  adapt_inputs(*model, a, inputs);
+  adapt_inputs(*model, a.input, a.float_io && !a.input.empty() ? GivenAs::kReal : GivenAs::kCodes,
+               inputs);
   PlanOptions options;
   options.keep_values = !a.dump.empty();
   options.memory_limit = a.common.memory > 0 ? a.common.memory : kUsualMemory;

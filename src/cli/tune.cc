@@ -32,12 +32,7 @@ int run_tune(const TuneArguments& a, Context& context) {
   r.seed = o.seed;
   r.budget = o.budget;
   r.progress = context.progress();
-  Dataset data = bind_dataset(load_data(o), *model, r.input_map);
-  if (o.limit > 0 && o.limit < data.count) {
-    std::vector<std::size_t> rows(data.paired_labels() ? o.limit / 2 * 2 : o.limit);
-    for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = i;
-    data = data.subset(rows);
-  }
+  const Dataset data = bind_dataset(limited_data(o), *model, r.input_map);
   std::optional<Dataset> calibration;
   if (!o.calibration.empty()) {
     calibration = bind_dataset(read_dataset(o.calibration), *model, r.input_map);

@@ -25,6 +25,33 @@ Array convert_as(const Array& from) {
 
 }  // namespace
 
+Dataset make_dataset(const std::vector<Array>& x, const std::optional<Array>& y,
+                     const std::string& where) {
+  Dataset d;
+  d.path = where;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const std::string name = x.size() == 1 ? "x" : fmt::format("x{}", i);
+    Array a = sample_array(x[i]);
+    if (a.shape().empty()) fail("{}: {} is a single number, expected one row a sample", where, name);
+    const auto rows = static_cast<std::size_t>(a.shape()[0]);
+    if (i > 0 && rows != d.count) {
+      fail("{}: {} has {} samples, but x0 has {}", where, name, rows, d.count);
+    }
+    d.count = rows;
+    d.names.push_back(name);
+    d.inputs.push_back(std::move(a));
+  }
+  if (y) {
+    d.labels = label_array(*y);
+    const Shape& shape = d.labels->shape();
+    const std::size_t rows = shape.empty() ? 0 : static_cast<std::size_t>(shape[0]);
+    if (rows != d.count && 2 * rows != d.count) {
+      fail("{}: y has shape {}, expected {} rows", where, shape_text(shape), d.count);
+    }
+  }
+  return d;
+}
+
 Array sample_array(const Array& a) {
   if (a.dtype() == DType::kFloat64) return convert_as<double, float>(a);
   if (a.dtype() != DType::kFloat16) return a;

@@ -39,6 +39,11 @@ struct Dataset {
   std::size_t distinct_rows() const;  // by content hash of the inputs
 };
 
+// From arrays with one row a sample: one of `x` for each input of the model, in its order, and
+// labels or targets.  `name` stands in messages.  Throws Error when rows do not match.
+Dataset make_dataset(const std::vector<Array>& x, const std::optional<Array>& y = {},
+                     const std::string& name = "arrays");
+
 // Arrays as a Dataset holds them: float64 and float16 become float32; labels of any whole type
 // become int64.
 Array sample_array(const Array& a);

@@ -183,7 +183,8 @@ std::vector<LayerValue> lower_conv1d(LayerCall& c) {
                                .shape = {w.kernel[0], part, filters},
                                .perm = {2, 0, 1},
                                .as = {filters, 1, w.kernel[0], part},
-                               .role = "kernel"});
+                               .role = "kernel",
+                               .initializer = "glorot_uniform"});
   x = lift(c.b, causal_pad(c, x, w));
   const int y = drop(c.b, conv_2d(c.b, x, kernel, bias_of(c, filters), flat(w)));
   return c.one(activate(c, from_channels_last(c.b, y, first)));
@@ -199,7 +200,8 @@ std::vector<LayerValue> lower_conv2d(LayerCall& c) {
       c.weight({.name = "kernel",
                 .shape = {w.kernel[0], w.kernel[1], in / groups_of(c, in, filters), filters},
                 .perm = {3, 0, 1, 2},
-                .role = "kernel"});
+                .role = "kernel",
+                .initializer = "glorot_uniform"});
   const int y = conv_2d(c.b, x, kernel, bias_of(c, filters), w);
   return c.one(activate(c, from_channels_last(c.b, y, first)));
 }
@@ -221,7 +223,8 @@ std::vector<LayerValue> lower_conv3d(LayerCall& c) {
   const int kernel = c.weight({.name = "kernel",
                                .shape = {w.kernel[0], w.kernel[1], w.kernel[2], part, filters},
                                .perm = {0, 4, 1, 2, 3},
-                               .role = "kernel"});
+                               .role = "kernel",
+                               .initializer = "glorot_uniform"});
   const int bias = bias_of(c, filters);
   const int depth = window_output(s[1], w.kernel[0], w.stride[0], w.dilation[0], w.padding);
   int merged = c.b.reshape(x, {s[0], s[1], s[2] * s[3] * s[4]});
@@ -258,7 +261,8 @@ int depthwise(LayerCall& c, int x, const LayerWindow& w, const std::string& name
   const int kernel = c.weight({.name = name,
                                .shape = shape,
                                .as = {1, plane.kernel[0], plane.kernel[1], in * multiplier},
-                               .role = "depthwise"});
+                               .role = "depthwise",
+                               .initializer = "glorot_uniform"});
   return depthwise_2d(c.b, x, kernel, bias, plane, multiplier);
 }
 
@@ -300,7 +304,8 @@ std::vector<LayerValue> lower_separable(LayerCall& c) {
                               .shape = shape,
                               .perm = perm,
                               .as = {filters, 1, 1, middle},
-                              .role = "pointwise"});
+                              .role = "pointwise",
+                              .initializer = "glorot_uniform"});
   int y = conv_2d(c.b, d, point, bias_of(c, filters), {{1, 1}, {1, 1}, {1, 1}, "valid"});
   if (kAxes == 1) y = drop(c.b, y);
   return c.one(activate(c, from_channels_last(c.b, y, first)));
@@ -379,7 +384,8 @@ std::vector<LayerValue> lower_conv1d_transpose(LayerCall& c) {
                          .shape = {w.kernel[0], filters, in},
                          .perm = {1, 0, 2},
                          .as = {filters, 1, w.kernel[0], in},
-                         .role = "kernel"});
+                         .role = "kernel",
+                         .initializer = "glorot_uniform"});
   kernel = spread(c, kernel, 1, w.dilation[0]);
   const int length = transposed_output(c, c.b.shape(x)[1], w.kernel[0], w.stride[0], w.dilation[0],
                                        w.padding, output_padding(c, 1)[0]);
@@ -398,7 +404,8 @@ std::vector<LayerValue> lower_conv2d_transpose(LayerCall& c) {
   int kernel = c.weight({.name = "kernel",
                          .shape = {w.kernel[0], w.kernel[1], filters, s[3]},
                          .perm = {2, 0, 1, 3},
-                         .role = "kernel"});
+                         .role = "kernel",
+                         .initializer = "glorot_uniform"});
   kernel = spread(c, kernel, w.dilation[0], w.dilation[1]);
   const auto extra = output_padding(c, 2);
   const int height =
@@ -423,7 +430,8 @@ std::vector<LayerValue> lower_conv3d_transpose(LayerCall& c) {
   const int kernel = c.weight({.name = "kernel",
                                .shape = {w.kernel[0], w.kernel[1], w.kernel[2], filters, s[4]},
                                .perm = {0, 3, 1, 2, 4},
-                               .role = "kernel"});
+                               .role = "kernel",
+                               .initializer = "glorot_uniform"});
   const int bias = bias_of(c, filters);
   const auto extra = output_padding(c, 3);
   int out[3];
@@ -460,8 +468,11 @@ std::vector<LayerValue> lower_dense(LayerCall& c) {
   const int x = c.x(), units = config_int(c.layer, "units"), in = c.b.shape(x).back();
   if (c.b.rank(x) < 2) refuse(c.layer, "its input has shape {}", shape_text(c.b.shape(x)));
   if (config_value(c.layer, "lora_rank") != nullptr) refuse(c.layer, "lora_rank is not supported");
-  const int kernel =
-      c.weight({.name = "kernel", .shape = {in, units}, .perm = {1, 0}, .role = "kernel"});
+  const int kernel = c.weight({.name = "kernel",
+                               .shape = {in, units},
+                               .perm = {1, 0},
+                               .role = "kernel",
+                               .initializer = "glorot_uniform"});
   return c.one(activate(c, c.b.fully_connected(x, kernel, bias_of(c, units))));
 }
 

@@ -102,7 +102,13 @@ std::unique_ptr<Kernel> plain(OpSpec& spec, Broadcast b, F f) {
   const auto bounds = real_bounds<T>(activation);
   Clamp<T> clamp{bounds.low, bounds.high};
   if constexpr (std::is_floating_point_v<T>) {
-    if (xnn_takes(spec) && !bounds.set) return broadcast_kernel<T, T, T>(std::move(b), f);
+    if (xnn_takes(spec) && !bounds.set) {
+      // It runs with subnormals taken for zero, which infinity times one of them shows.
+      return broadcast_kernel<T, T, T>(std::move(b), [f](T x, T y) {
+        return f(static_cast<T>(flush_subnormal(static_cast<float>(x))),
+                 static_cast<T>(flush_subnormal(static_cast<float>(y))));
+      });
+    }
     if (xnn_takes(spec) && activation == Activation::kRelu)
       clamp.high = std::numeric_limits<T>::infinity();
   }

@@ -6,13 +6,17 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <optional>
+
 #include "base/error.h"
 #include "python/arrays.h"
-#include "report/eval.h"
 #include "report/inspect.h"
 #include "run/plan.h"
 #include "verbs/evaluate.h"
+#include "verbs/inputs.h"
 #include "verbs/load.h"
+#include "verbs/quantize.h"
+#include "verbs/train.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -25,30 +29,103 @@ Dataset dataset_of(const std::optional<std::string>& path, const std::vector<Giv
                    const std::optional<Given>& y) {
   if (path) return read_dataset(*path);
   if (x.empty()) fail("no samples: expected arrays x, or the path of a data file");
-  Dataset d;
-  d.path = "arrays";
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    const std::string name = x.size() == 1 ? "x" : fmt::format("x{}", i);
-    Array a = sample_array(from_numpy(x[i], name));
-    if (a.shape().empty()) fail("{}: a single number, expected one row a sample", name);
-    const auto rows = static_cast<std::size_t>(a.shape()[0]);
-    if (i > 0 && rows != d.count) fail("{}: {} samples, but x0 has {}", name, rows, d.count);
-    d.count = rows;
-    d.names.push_back(name);
-    d.inputs.push_back(std::move(a));
-  }
-  if (y) {
-    d.labels = label_array(from_numpy(*y, "y"));
-    const Shape& shape = d.labels->shape();
-    const std::size_t rows = shape.empty() ? 0 : static_cast<std::size_t>(shape[0]);
-    if (rows != d.count && 2 * rows != d.count) {
-      fail("y: shape {}, expected {} rows", shape_text(shape), d.count);
-    }
-  }
-  return d;
+  std::vector<Array> inputs;
+  for (std::size_t i = 0; i < x.size(); ++i) inputs.push_back(from_numpy(x[i], "x"));
+  return make_dataset(inputs, y ? std::optional<Array>(from_numpy(*y, "y")) : std::nullopt);
 }
 
+// Ctrl-C while the interpreter waits for us: true once, then every door unwinds.
+bool interrupted() {
+  nb::gil_scoped_acquire held;
+  if (PyErr_CheckSignals() == 0) return false;
+  PyErr_Clear();
+  return true;
+}
+
+void stop_when_interrupted(std::string_view, double) {
+  if (interrupted()) throw Stopped();
+}
+
+// A request crosses as one JSON object, whose keys are the fields that the caller set.
+class Fields {
+ public:
+  explicit Fields(const std::string& text) : json_(Json::parse(text)) {}
+  template <class T>
+  void read(const char* key, T& value) const {
+    const auto at = json_.find(key);
+    if (at == json_.end() || at->is_null()) return;
+    try {
+      value = at->get<T>();
+    } catch (const Json::exception&) {
+      fail("{}: {} is no value of the type expected", key, at->dump());
+    }
+  }
+
+ private:
+  Json json_;
+};
+
 std::string inspect(const std::string& path) { return inspect_json(*load_model(path)).dump(); }
+
+std::string train(const std::string& request, const std::optional<std::string>& data,
+                  const std::vector<Given>& x, const std::optional<Given>& y) {
+  const Fields f(request);
+  TrainRequest r;
+  f.read("model", r.model);
+  f.read("architecture", r.architecture);
+  f.read("out", r.out);
+  f.read("loss", r.loss);
+  f.read("optimizer", r.optimizer);
+  f.read("teacher", r.teacher);
+  f.read("input_map", r.input_map);
+  f.read("learning_rate", r.learning_rate);
+  f.read("weight_decay", r.weight_decay);
+  f.read("validation_split", r.validation_split);
+  f.read("temperature", r.temperature);
+  f.read("clip_norm", r.clip_norm);
+  f.read("epochs", r.epochs);
+  f.read("patience", r.patience);
+  f.read("batch_size", r.batch_size);
+  f.read("shuffle", r.shuffle);
+  f.read("keep_best", r.keep_best);
+  f.read("resume", r.resume);
+  f.read("qat", r.qat);
+  f.read("learned_steps", r.learned_steps);
+  f.read("seed", r.seed);
+  bool stopped = false;
+  r.stop = [&stopped] { return stopped = stopped || interrupted(); };
+  const Dataset samples = dataset_of(data, x, y);
+  nb::gil_scoped_release free;
+  const TrainResult result = train_file(samples, r);
+  if (stopped) throw Stopped();  // what was reached is written
+  return train_json(result, kVersion).dump();
+}
+
+std::string quantize(const std::string& request, const std::optional<std::string>& data,
+                     const std::vector<Given>& x) {
+  const Fields f(request);
+  QuantizeFileRequest r;
+  f.read("model", r.model);
+  f.read("technique", r.technique);
+  f.read("out", r.out);
+  f.read("method", r.method);
+  f.read("granularity", r.granularity);
+  f.read("io", r.io);
+  f.read("equalize", r.equalize);
+  f.read("bias_correction", r.bias_correction);
+  f.read("rounding", r.rounding);
+  f.read("weights", r.weights);
+  f.read("recipe", r.recipe);
+  f.read("input_map", r.input_map);
+  f.read("least_elements", r.least_elements);
+  f.read("seed", r.seed);
+  f.read("threads", r.threads);
+  r.progress = stop_when_interrupted;
+  std::optional<Dataset> samples;
+  if (data || !x.empty()) samples = dataset_of(data, x, std::nullopt);
+  nb::gil_scoped_release free;
+  return quantize_json(quantize_file(samples ? &*samples : nullptr, r), kVersion).dump();
+}
 
 std::string evaluate_files(const std::vector<std::string>& models,
                            const std::optional<std::string>& data, const std::vector<Given>& x,
@@ -64,8 +141,11 @@ std::string evaluate_files(const std::vector<std::string>& models,
   r.threads = threads;
   r.latency = latency;
   r.seed = seed;
+  r.progress = stop_when_interrupted;
   nb::gil_scoped_release free;
-  return eval_json(evaluate(samples, r), kVersion, dialect_json(r.dialect)).dump();
+  const EvalResult result = evaluate(samples, r);
+  if (result.stopped_by == "interrupt") throw Stopped();
+  return eval_json(result, kVersion, dialect_json(r.dialect)).dump();
 }
 
 // One run; inputs in the model's order.  Real values for quantized inputs become codes.
@@ -73,22 +153,17 @@ nb::list run_once(const std::string& path, const std::vector<Given>& given,
                   const std::string& dialect, bool float_io) {
   const ModelPtr model = load_model(path);
   const Graph& g = model->main();
-  if (given.size() != g.inputs.size()) {
-    fail("{}: takes {} inputs, {} given", path, g.inputs.size(), given.size());
-  }
   std::vector<Array> inputs;
-  PlanOptions options;
-  bool resized = false;
   for (std::size_t i = 0; i < given.size(); ++i) {
     inputs.push_back(from_numpy(given[i], fmt::format("input {}", i)));
-    const Tensor& t = g.tensors[static_cast<std::size_t>(g.inputs[i])];
-    if (inputs[i].dtype() == DType::kFloat64 && t.dtype != DType::kFloat64) {
-      inputs[i] = apply_input_map(InputMap{}, inputs[i], inputs[i].shape());
-    }
-    options.input_shapes.push_back(inputs[i].shape());
-    resized = resized || inputs[i].shape() != t.shape;
   }
-  if (!resized) options.input_shapes.clear();
+  adapt_inputs(*model, "inputs", GivenAs::kEither, inputs);
+  PlanOptions options;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i].shape() == g.tensors[static_cast<std::size_t>(g.inputs[i])].shape) continue;
+    for (const Array& a : inputs) options.input_shapes.push_back(a.shape());
+    break;
+  }
   std::vector<Array> outputs;
   {
     nb::gil_scoped_release free;
@@ -112,10 +187,19 @@ nb::list run_once(const std::string& path, const std::vector<Given>& given,
 NB_MODULE(_litegap, m) {
   using namespace litegap::python;
   nb::exception<litegap::Error>(m, "Error", PyExc_ValueError);
+  nb::register_exception_translator([](const std::exception_ptr& p, void*) {
+    try {
+      std::rethrow_exception(p);
+    } catch (const litegap::Stopped&) {
+      PyErr_SetNone(PyExc_KeyboardInterrupt);
+    }
+  });
   m.attr("version") = litegap::kVersion;
   m.attr("runtime") = litegap::kRuntimeVersion;
   m.def("inspect", &inspect, "path"_a);
   m.def("evaluate", &evaluate_files, "models"_a, "data"_a.none(), "x"_a, "y"_a.none(), "metric"_a,
         "input_map"_a, "dialect"_a, "threads"_a, "latency"_a, "seed"_a);
+  m.def("train", &train, "request"_a, "data"_a.none(), "x"_a, "y"_a.none());
+  m.def("quantize", &quantize, "request"_a, "data"_a.none(), "x"_a);
   m.def("run", &run_once, "path"_a, "inputs"_a, "dialect"_a, "float_io"_a);
 }

@@ -26,7 +26,7 @@ bool codes_weights(const Treatment& t, OpCode code, const Array& weights) {
     case Algorithm::kFloat16:
       return false;
     case Algorithm::kDynamicRange:
-      return weights.elements() >= WeightOptions{}.least_elements;
+      return weights.elements() >= t.least_elements;
     case Algorithm::kWeightOnly:
       return !(t.bits == 4 && code == OpCode::kDepthwiseConv2d);
     default:
@@ -220,6 +220,7 @@ void FileBuilder::weight_passes(Built& built, const std::map<int, int>& outputs,
       const int at = op_of_output(built.model, tensor);
       if (t.algorithm != pass || at < 0) continue;
       any = options.only[static_cast<std::size_t>(at)] = true;
+      options.least_elements = t.least_elements;  // the same for all
       options.op_bits[static_cast<std::size_t>(at)] = t.bits;
       options.granularities[static_cast<std::size_t>(at)] = t.granularity;
       if (const auto c = coded.find(k); c != coded.end()) options.weights[at] = c->second;

@@ -9,75 +9,10 @@
 #include "base/json.h"
 #include "quant/forms.h"
 #include "quant/params.h"
+#include "quant/words.h"
 
 namespace litegap {
 namespace {
-
-template <class E>
-using Names = std::vector<std::pair<const char*, E>>;
-
-const Names<Algorithm>& algorithms() {
-  static const Names<Algorithm> names = {
-      {"float", Algorithm::kFloat},
-      {"static", Algorithm::kStatic},
-      {"int16x8", Algorithm::kInt16x8},
-      {"dynamic-range", Algorithm::kDynamicRange},
-      {"weight-only", Algorithm::kWeightOnly},
-      {"float16", Algorithm::kFloat16},
-  };
-  return names;
-}
-const Names<CalibrationMethod>& methods() {
-  static const Names<CalibrationMethod> names = {
-      {"auto", CalibrationMethod::kAuto},
-      {"minmax", CalibrationMethod::kMinmax},
-      {"moving-average", CalibrationMethod::kMovingAverage},
-      {"percentile", CalibrationMethod::kPercentile},
-      {"mse", CalibrationMethod::kMse},
-      {"kl", CalibrationMethod::kKl},
-      {"octav", CalibrationMethod::kOctav},
-  };
-  return names;
-}
-const Names<WeightRounding>& roundings() {
-  static const Names<WeightRounding> names = {{"auto", WeightRounding::kAuto},
-                                              {"nearest", WeightRounding::kNearest},
-                                              {"gptq", WeightRounding::kGptq},
-                                              {"coordinate", WeightRounding::kCoordinate}};
-  return names;
-}
-const Names<WeightScale>& weight_scales() {
-  static const Names<WeightScale> names = {
-      {"minmax", WeightScale::kMinmax}, {"mse", WeightScale::kMse}, {"octav", WeightScale::kOctav}};
-  return names;
-}
-const Names<Granularity>& granularities() {
-  static const Names<Granularity> names = {{"per-channel", Granularity::kPerChannel},
-                                           {"per-tensor", Granularity::kPerTensor}};
-  return names;
-}
-
-template <class E>
-std::string all_of(const Names<E>& names) {
-  std::string text;
-  for (const auto& [name, value] : names)
-    text += fmt::format("{}{}", text.empty() ? "" : ", ", name);
-  return text;
-}
-template <class E>
-E value_of(const Names<E>& names, const std::string& name, const std::string& where) {
-  for (const auto& [known, value] : names) {
-    if (name == known) return value;
-  }
-  fail("{}: found \"{}\", expected one of: {}", where, name, all_of(names));
-}
-template <class E>
-const char* name_of(const Names<E>& names, E value) {
-  for (const auto& [known, v] : names) {
-    if (v == value) return known;
-  }
-  return "?";
-}
 
 std::string text_at(const Json& object, const std::string& key, const std::string& where) {
   if (!object.at(key).is_string()) fail("{}: \"{}\" is no text", where, key);
@@ -88,9 +23,9 @@ std::string text_at(const Json& object, const std::string& key, const std::strin
 // between.
 void read_weights(Rule& rule, const std::string& name, const std::string& where) {
   if (name == "gptq" || name == "coordinate" || name == "nearest") {
-    rule.rounding = value_of(roundings(), name, where);
+    rule.rounding = value_of(rounding_words(), name, where);
   } else if (name == "minmax" || name == "mse" || name == "octav") {
-    rule.weight_scale = value_of(weight_scales(), name, where);
+    rule.weight_scale = value_of(weight_scale_words(), name, where);
   } else {
     fail("{}: weights \"{}\", expected one of: minmax, octav, mse, gptq, coordinate, nearest",
          where, name);
@@ -114,7 +49,7 @@ Rule read_rule(const Json& value, const std::string& where) {
   if (value.contains("scope")) rule.scope = text_at(value, "scope", where);
   if (value.contains("operator")) rule.op = text_at(value, "operator", where);
   if (value.contains("algorithm")) {
-    rule.algorithm = value_of(algorithms(), text_at(value, "algorithm", where), where);
+    rule.algorithm = value_of(algorithm_words(), text_at(value, "algorithm", where), where);
   }
   if (value.contains("bits")) {
     if (value.at("bits") != 4 && value.at("bits") != 8) {
@@ -123,14 +58,14 @@ Rule read_rule(const Json& value, const std::string& where) {
     rule.bits = value.at("bits").get<int>();
   }
   if (value.contains("granularity")) {
-    rule.granularity = value_of(granularities(), text_at(value, "granularity", where), where);
+    rule.granularity = value_of(granularity_words(), text_at(value, "granularity", where), where);
   }
   if (value.contains("activations")) {
-    rule.activations = value_of(methods(), text_at(value, "activations", where), where);
+    rule.activations = value_of(calibration_words(), text_at(value, "activations", where), where);
   }
   if (value.contains("weights")) read_weights(rule, text_at(value, "weights", where), where);
   if (value.contains("rounding")) {
-    rule.rounding = value_of(roundings(), text_at(value, "rounding", where), where);
+    rule.rounding = value_of(rounding_words(), text_at(value, "rounding", where), where);
   }
   return rule;
 }
@@ -238,15 +173,11 @@ std::vector<Treatment> resolve(const Recipe& recipe, const Model& model, const T
   return all;
 }
 
-const char* algorithm_name(Algorithm algorithm) { return name_of(algorithms(), algorithm); }
-const char* calibration_name(CalibrationMethod method) { return name_of(methods(), method); }
-const char* rounding_name(WeightRounding rounding) { return name_of(roundings(), rounding); }
-const char* weight_scale_name(WeightScale scale) { return name_of(weight_scales(), scale); }
-CalibrationMethod calibration_method(const std::string& name) {
-  return value_of(methods(), name, "calibration method");
+const char* algorithm_name(Algorithm algorithm) { return name_of(algorithm_words(), algorithm); }
+const char* calibration_name(CalibrationMethod method) {
+  return name_of(calibration_words(), method);
 }
-WeightRounding rounding_method(const std::string& name) {
-  return value_of(roundings(), name, "rounding");
-}
+const char* rounding_name(WeightRounding rounding) { return name_of(rounding_words(), rounding); }
+const char* weight_scale_name(WeightScale scale) { return name_of(weight_scale_words(), scale); }
 
 }  // namespace litegap

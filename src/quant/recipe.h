@@ -72,6 +72,7 @@ struct Treatment {
   CalibrationMethod activations = CalibrationMethod::kMinmax;
   WeightScale weight_scale = WeightScale::kMinmax;
   WeightRounding rounding = WeightRounding::kNearest;
+  std::size_t least_elements = 1024;  // dynamic range: smaller weight tensors stay float
   bool operator==(const Treatment&) const = default;
 };
 
@@ -83,7 +84,5 @@ const char* algorithm_name(Algorithm algorithm);  // "weight-only", …
 const char* calibration_name(CalibrationMethod method);
 const char* rounding_name(WeightRounding rounding);
 const char* weight_scale_name(WeightScale scale);
-CalibrationMethod calibration_method(const std::string& name);  // throws Error
-WeightRounding rounding_method(const std::string& name);        // throws Error
 
 }  // namespace litegap

@@ -9,6 +9,7 @@
 #include "quant/forms.h"
 #include "quant/params.h"
 #include "quant/samples.h"
+#include "quant/words.h"
 
 namespace litegap {
 namespace {
@@ -26,16 +27,6 @@ constexpr double kClearlyLess = 0.95, kErrors = 4;
 // samples cannot exclude is an event in 3 of n (95 %); it is taken to lose this many times what the
 // worst of them lost, or of the mean error where none lost much.  The gain has to outweigh that.
 constexpr double kUnseen = 8;
-
-const std::array<std::pair<Technique, const char*>, 7> kNames = {{
-    {Technique::kStatic, "static"},
-    {Technique::kDynamicRange, "dynamic-range"},
-    {Technique::kFloat16, "float16"},
-    {Technique::kInt16x8, "int16x8"},
-    {Technique::kWeightOnlyInt8, "weight-only-int8"},
-    {Technique::kWeightOnlyInt4, "weight-only-int4"},
-    {Technique::kMixed, "mixed"},
-}};
 
 Predictions run_rows(const ModelPtr& model, const Dataset& data, const InputMap& map,
                      const std::vector<std::size_t>& rows, int threads,
@@ -101,6 +92,7 @@ Treatment base_treatment(const QuantizeRequest& r) {
   t.activations = r.calibration_method;
   t.weight_scale = r.weight_scale;
   t.rounding = r.rounding;
+  t.least_elements = r.least_elements;
   switch (r.technique) {
     case Technique::kStatic:
       t.algorithm = Algorithm::kStatic;
@@ -444,13 +436,13 @@ class Work {
       decide("weights", "all left float32",
              built.kept == 0
                  ? std::string("no operator with weights that this technique covers")
-                 : fmt::format("the largest weight tensor has {} elements; from 1024 on int8 saves "
+                 : fmt::format("the largest weight tensor has {} elements; from {} on int8 saves "
                                "space, so the file computes what the float file does",
-                               built.largest_kept),
-             {"--technique static"});
+                               built.largest_kept, request_.least_elements),
+             {"--least-elements 1", "--technique static"});
     } else if (built.kept > 0) {
       decide("weights", fmt::format("{} int8, {} float32", built.quantized, built.kept),
-             "tensors of less than 1024 elements gain nothing");
+             fmt::format("tensors of less than {} elements gain nothing", request_.least_elements));
     }
   }
 
@@ -467,21 +459,7 @@ class Work {
 
 }  // namespace
 
-const char* technique_name(Technique technique) {
-  for (const auto& [t, name] : kNames) {
-    if (t == technique) return name;
-  }
-  return "?";
-}
-
-Technique technique_of(const std::string& name) {
-  std::string all;
-  for (const auto& [t, known] : kNames) {
-    if (name == known) return t;
-    all += fmt::format("{}{}", all.empty() ? "" : ", ", known);
-  }
-  fail("technique \"{}\", expected one of: {}", name, all);
-}
+const char* technique_name(Technique technique) { return name_of(technique_words(), technique); }
 
 bool needs_calibration(Technique technique) {
   return technique == Technique::kStatic || technique == Technique::kInt16x8;

@@ -27,10 +27,8 @@ enum class Technique : std::uint8_t {
   kWeightOnlyInt4,
   kMixed,
 };
-// The names of --technique: "static", "dynamic-range", "float16", "int16x8", "weight-only-int8",
-// "weight-only-int4", "mixed".
+// Its word; all words are in quant/words.h.
 const char* technique_name(Technique technique);
-Technique technique_of(const std::string& name);  // throws Error
 bool needs_calibration(Technique technique);
 
 // On, off, or whichever measures better.
@@ -46,6 +44,7 @@ struct QuantizeRequest {
   Choice equalize = Choice::kOff;
   Choice bias_correction = Choice::kOff;
   WeightRounding rounding = WeightRounding::kNearest;
+  std::size_t least_elements = 1024;  // dynamic range: the size rule of the converter
   InputMap input_map;  // from the samples as stored to the model's input
   std::uint64_t seed = 1;
   int threads = 0;  // 0 = all cores

@@ -30,10 +30,6 @@ double disk_light(int kind, double r, double x) {
 
 Dataset line_data(std::size_t n, std::uint64_t seed) {
   Random random(seed);
-  Dataset d;
-  d.path = "y = 2x + 1 + noise";
-  d.count = n;
-  d.names = {"x"};
   Array x = Array::zeros(DType::kFloat32, {static_cast<std::int32_t>(n), 1}),
         y = Array::zeros(DType::kFloat32, {static_cast<std::int32_t>(n), 1});
   for (std::size_t i = 0; i < n; ++i) {
@@ -41,17 +37,11 @@ Dataset line_data(std::size_t n, std::uint64_t seed) {
     x.mutable_span<float>()[i] = static_cast<float>(v);
     y.mutable_span<float>()[i] = static_cast<float>(2 * v + 1 + 0.1 * random.normal());
   }
-  d.inputs = {x};
-  d.labels = y;
-  return d;
+  return make_dataset({x}, y, "y = 2x + 1 + noise");
 }
 
 Dataset picture_data(std::size_t n, std::uint64_t seed) {
   Random random(seed);
-  Dataset d;
-  d.path = "procedural pictures";
-  d.count = n;
-  d.names = {"x"};
   Array x = Array::zeros(DType::kFloat32, {static_cast<std::int32_t>(n), kSize, kSize, 1});
   Array y = Array::zeros(DType::kInt64, {static_cast<std::int32_t>(n)});
   const auto pixels = x.mutable_span<float>();
@@ -70,9 +60,7 @@ Dataset picture_data(std::size_t n, std::uint64_t seed) {
       }
     }
   }
-  d.inputs = {x};
-  d.labels = y;
-  return d;
+  return make_dataset({x}, y, "procedural pictures");
 }
 
 }  // namespace litegap

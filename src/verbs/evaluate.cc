@@ -228,7 +228,7 @@ Predictions predict_carrying(Contestant& c, const std::vector<std::size_t>& rows
   }
   for (std::size_t r = 0; r < rows.size(); ++r) {
     if (r % kFirstChunk == 0) {
-      progress("evaluating", static_cast<double>(r) / static_cast<double>(rows.size()));
+      report_progress(progress, "evaluating", static_cast<double>(r) / static_cast<double>(rows.size()));
     }
     std::vector<Array> inputs;
     for (std::size_t i = 0; i < plan.input_count(); ++i) {
@@ -269,7 +269,7 @@ bool run_chunk(std::vector<Contestant>& all, const std::vector<std::size_t>& row
       options.rows = rows;
       options.progress = [&](std::string_view, double done) {
         const double part = (static_cast<double>(k) + done) / static_cast<double>(all.size());
-        progress("evaluating", before + share * part);
+        report_progress(progress, "evaluating", before + share * part);
       };
       fresh.push_back(predict_rows(all[k], options));
     }

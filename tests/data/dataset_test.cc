@@ -223,6 +223,18 @@ TEST(InputMap, FaultsTellTheirPlace) {
   EXPECT_ERROR(parse_input_map(std::string(100000, '(')), "too long");
 }
 
+TEST(Dataset, FromArrays) {
+  const Array a = Array::of<double>({3, 2}, {1, 2, 3, 4, 5, 6});
+  const Dataset d = make_dataset({a, Array::of<float>({3, 1}, {7, 8, 9})},
+                                 Array::of<std::int32_t>({3}, {0, 1, 2}));
+  EXPECT_EQ(d.count, 3u);
+  EXPECT_EQ(d.names, (std::vector<std::string>{"x0", "x1"}));
+  EXPECT_EQ(d.inputs[0].dtype(), DType::kFloat32);
+  EXPECT_EQ(d.labels->dtype(), DType::kInt64);
+  EXPECT_ERROR(make_dataset({a, Array::of<float>({2, 1}, {7, 8})}), "x1 has 2 samples");
+  EXPECT_ERROR(make_dataset({a}, Array::of<float>({2}, {7, 8})), "expected 3 rows");
+}
+
 TEST(InputMap, TextRoundTrip) {
   for (const char* text :
        {"x", "x/255", "x/127.5-1", "bgr:x", "chw:bgr:x*0.58470291-48.5", "x*1e-30",

@@ -1,0 +1,134 @@
+// What every door calls: training, quantizing and evaluating by names and files.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <functional>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "keras/keras.h"
+#include "tflite/tflite.h"
+#include "train/demo_data.h"
+#include "verbs/evaluate.h"
+#include "verbs/inputs.h"
+#include "verbs/quantize.h"
+#include "verbs/train.h"
+
+namespace litegap {
+namespace {
+
+class Verbs : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = testing::TempDir() + "litegap_verbs_" +
+              testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::remove_all(folder_);
+    make_directories(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  std::string at(const std::string& name) const { return folder_ + "/" + name; }
+  TrainRequest line(const std::string& out) const {
+    return {.architecture = sequential_json({1}, {dense_json(1)}), .out = at(out), .epochs = 20};
+  }
+  std::string folder_;
+};
+
+std::string error_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
+}
+
+TEST_F(Verbs, TrainsQuantizesAndEvaluatesWithoutAProgress) {
+  const Dataset data = line_data(100, 1);
+  const TrainResult t = train_file(data, line("float.tflite"));
+  EXPECT_EQ(t.fit.epochs.size(), 20u);
+  EXPECT_LT(t.fit.epochs.back().loss, t.fit.epochs.front().loss);
+  const QuantizeResult q = quantize_file(
+      &data, {.model = at("float.tflite"), .technique = "static", .out = at("int8.tflite")});
+  EXPECT_EQ(q.checked_samples, 64u);
+  EXPECT_LT(q.largest_difference, 0.02);
+  const EvalResult e =
+      evaluate(data, {.models = {at("float.tflite"), at("int8.tflite")}, .metric = "mse"});
+  ASSERT_EQ(e.models.size(), 2u);
+  EXPECT_EQ(e.models[1].technique, "static-int8");
+  // The loss that training reports after its last step is near that of the written file.
+  EXPECT_NEAR(e.models[0].measured.value, t.fit.epochs.back().loss, 0.2 * t.fit.epochs[0].loss);
+}
+
+TEST_F(Verbs, TheSizeRuleLeavesSmallWeightsInFloat) {
+  train_file(line_data(50, 1), line("float.tflite"));
+  QuantizeFileRequest r{
+      .model = at("float.tflite"), .technique = "dynamic-range", .out = at("usual.tflite")};
+  const QuantizeResult usual = quantize_file(nullptr, r);
+  ASSERT_FALSE(usual.decisions.empty());
+  EXPECT_EQ(usual.decisions[0].chosen, "all left float32");
+  r.out = at("forced.tflite");
+  r.least_elements = 1;
+  quantize_file(nullptr, r);
+  const auto stored = [&](const std::string& name) {
+    std::size_t int8 = 0;
+    for (const Tensor& t : read_model(at(name))->main().tensors) int8 += t.dtype == DType::kInt8;
+    return int8;
+  };
+  EXPECT_EQ(stored("usual.tflite"), 0u);
+  EXPECT_EQ(stored("forced.tflite"), 1u);
+}
+
+TEST_F(Verbs, UnknownWordsAreNamedWithTheKnownOnes) {
+  const Dataset data = line_data(20, 1);
+  TrainRequest t = line("x.tflite");
+  t.loss = "mean";
+  EXPECT_NE(error_of([&] { train_file(data, t); }).find("expected one of mse, mae"),
+            std::string::npos);
+  t = line("x.tflite");
+  t.optimizer = "lion";
+  EXPECT_NE(error_of([&] { train_file(data, t); }).find("lion"), std::string::npos);
+  train_file(data, line("float.tflite"));
+  QuantizeFileRequest q{.model = at("float.tflite"), .technique = "int7", .out = at("x.tflite")};
+  EXPECT_NE(error_of([&] { quantize_file(&data, q); }).find("\"int7\", expected one of: static"),
+            std::string::npos);
+  EXPECT_FALSE(file_exists(at("x.tflite")));
+}
+
+TEST_F(Verbs, TheModelItselfIsNotOverwritten) {
+  const Dataset data = line_data(20, 1);
+  train_file(data, line("float.tflite"));
+  const std::string before = read_text(at("float.tflite"));
+  const QuantizeFileRequest q{
+      .model = at("float.tflite"), .technique = "float16", .out = at("float.tflite")};
+  EXPECT_NE(error_of([&] { quantize_file(nullptr, q); }).find("the float model itself"),
+            std::string::npos);
+  EXPECT_EQ(read_text(at("float.tflite")), before);
+}
+
+TEST_F(Verbs, InputsAreCodesOrRealNumbers) {
+  const Dataset data = line_data(50, 1);
+  train_file(data, line("float.tflite"));
+  quantize_file(&data,
+                {.model = at("float.tflite"), .technique = "static", .out = at("int8.tflite")});
+  const ModelPtr model = read_model(at("int8.tflite"));
+  const Quant& quant =
+      model->main().tensors[static_cast<std::size_t>(model->main().inputs[0])].quant;
+  const Array real = Array::of<float>({1, 1}, {0.5f});
+  std::vector<Array> inputs{real};
+  adapt_inputs(*model, "x", GivenAs::kEither, inputs);
+  // real = scale * (code - zero point), to half a step
+  EXPECT_NEAR(
+      quant.scale[0] * static_cast<float>(inputs[0].span<std::int8_t>()[0] - quant.zero_point[0]),
+      0.5, 0.5 * quant.scale[0] + 1e-6);
+  inputs = {real};
+  EXPECT_NE(error_of([&] {
+              adapt_inputs(*model, "x", GivenAs::kCodes, inputs);
+            }).find("is float32, the model takes int8"),
+            std::string::npos);
+  inputs = {real, real};
+  EXPECT_NE(error_of([&] { adapt_inputs(*model, "x", GivenAs::kEither, inputs); }).find("2 arrays"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace litegap
