@@ -85,6 +85,9 @@ class Context {
   // Draws on stderr only when that is a terminal; throws Stopped after Ctrl-C if stop_gently().
   Progress progress();
   void clear_progress();
+  // Ctrl-C and SIGTERM end the process with kStopped; a limit on file sizes becomes an error of the
+  // write that meets it.
+  static void catch_signals();
   // From here on Ctrl-C does not end the process: progress() throws and stop_requested() is true,
   // so that the verb can write what it has and return kStopped.  A second Ctrl-C ends at once.
   void stop_gently();

@@ -121,6 +121,11 @@ void Context::clear_progress() {
   if (meter_) meter_->clear();
 }
 
+void Context::catch_signals() {
+  std::signal(SIGINT, on_interrupt);
+  std::signal(SIGTERM, on_interrupt);
+  std::signal(SIGXFSZ, SIG_IGN);
+}
 void Context::stop_gently() { gentle = true; }
 bool Context::stop_requested() const { return gentle && interrupts > 0; }
 
@@ -141,7 +146,6 @@ void Context::result(const Json& value, const std::string& text) const {
 
 CLI::App* add_verb(CLI::App& app, const std::string& name, const std::string& does,
                    const std::string& example) {
-  std::signal(SIGINT, on_interrupt);
   CLI::App* verb = app.add_subcommand(name, does);
   verb->footer("Example: " + example);
   return verb;

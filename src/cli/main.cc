@@ -96,6 +96,7 @@ int run_verb(Context& context) {
 int run_main(int argc, char** argv) {
   CLI::App app;
   Context context;
+  Context::catch_signals();
   describe(app, context);
   if (argc < 2) {
     std::fputs(app.help().c_str(), stderr);

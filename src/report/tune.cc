@@ -28,6 +28,7 @@ Json candidate_json(const Candidate& c) {
   j["on_front"] = c.on_front;
   j["allowed"] = c.allowed;
   j["path"] = c.path;
+  if (!c.same_as.empty()) j["same_as"] = c.same_as;
   return j;
 }
 
@@ -77,38 +78,68 @@ Json tune_json(const TuneResult& r, const TuneRequest& request, const std::strin
           {"decisions", to_json(r.decisions)}};
 }
 
+namespace {
+
+std::string latency_text(double ms) {
+  return ms < 10 ? fmt::format("{:.4f} ms", ms) : fmt::format("{:.1f} ms", ms);
+}
+
+// Both ends in the unit of the drop beside them.
+std::string interval_text(const Json& ends, bool fraction) {
+  const auto end = [&](const Json& value) {
+    const std::string text = delta_text(value, fraction);
+    return text.substr(0, text.find(' '));
+  };
+  return end(ends[0]) + " to " + end(ends[1]);
+}
+
+void add_row(TextTable& table, const Json& c, bool chosen, bool reference, bool fraction) {
+  std::string mark = chosen ? "->" : "";
+  if (c["on_front"].get<bool>()) mark += chosen ? " *" : "*";
+  table.row({mark, c["name"], value_text(c["value"], fraction),
+             reference ? "" : delta_text(c["drop"], fraction),
+             reference ? "" : interval_text(c["drop_interval"], fraction), bytes_text(c["bytes"]),
+             latency_text(c["latency_ms"].get<double>())});
+}
+
+std::string candidates_text(const Json& j, bool fraction, bool color) {
+  TextTable table(
+      {"", "candidate", j["metric"]["name"], "drop", "95 % interval", "size", "latency"},
+      "llrrrrr");
+  std::string refused, same;
+  bool reference = true;  // the float model: its drop is none
+  for (const Json& c : j["candidates"]) {
+    const auto name = c["name"].get<std::string>();
+    if (c.contains("refused")) {
+      refused += fmt::format("  {}: {}\n", name, c["refused"].get<std::string>());
+    } else if (c.contains("same_as") && c["name"] != j["chosen"]) {
+      same += fmt::format("{}{} (as {})", same.empty() ? "same files: " : ", ", name,
+                          c["same_as"].get<std::string>());
+    } else {
+      add_row(table, c, c["name"] == j["chosen"], reference, fraction);
+    }
+    reference = false;
+  }
+  return table.text(color) + "* on the front: nothing else is as accurate, as small and as fast\n" +
+         (same.empty() ? "" : same + "\n") +
+         (refused.empty() ? "" : "not possible for this model:\n" + refused);
+}
+
+}  // namespace
+
 std::string tune_text(const Json& j, bool color) {
   const bool fraction = j["metric"]["unit"] == "fraction";
   std::string text =
       fmt::format("{} on {} samples, calibrated on {} others; {}\n\n",
                   j["metric"]["name"].get<std::string>(), j["samples"].get<std::size_t>(),
                   j["calibration_samples"].get<std::size_t>(), limits_text(j["limits"], fraction));
-  TextTable table(
-      {"", "candidate", j["metric"]["name"], "drop", "95 % interval", "size", "latency"},
-      "llrrrrr");
-  std::string refused;
-  for (const Json& c : j["candidates"]) {
-    if (c.contains("refused")) {
-      refused +=
-          fmt::format("  {}: {}\n", c["name"].get<std::string>(), c["refused"].get<std::string>());
-      continue;
-    }
-    const bool chosen = c["name"] == j["chosen"];
-    table.row({chosen                      ? "->"
-               : c["on_front"].get<bool>() ? "*"
-                                           : "",
-               c["name"], value_text(c["value"], fraction), delta_text(c["drop"], fraction),
-               fmt::format("{} to {}", delta_text(c["drop_interval"][0], fraction),
-                           delta_text(c["drop_interval"][1], fraction)),
-               bytes_text(c["bytes"]), fmt::format("{:.3g} ms", c["latency_ms"].get<double>())});
-  }
-  text += table.text(color);
-  text += "* on the front: nothing else is as accurate, as small and as fast\n";
+  text += candidates_text(j, fraction, color);
   if (!j["chosen"].is_null()) {
     text += fmt::format("-> chosen: {} ({}); in {}\n", j["chosen"].get<std::string>(),
                         j["because"].get<std::string>(), j["best"].get<std::string>());
   }
-  if (!refused.empty()) text += "\nNot possible for this model\n" + refused;
+  text += fmt::format("{} candidates in {:.1f} s\n", j["candidates"].size(),
+                      j["seconds"].get<double>());
   if (j["resumed"].get<std::size_t>() > 0) {
     text += fmt::format("{} of the candidates were measured by an earlier search in this folder\n",
                         j["resumed"].get<std::size_t>());

@@ -16,6 +16,7 @@ Json to_state(const Candidate& c) {
           {"edits", c.edits},
           {"path", c.path},
           {"refused", c.refused},
+          {"same_as", c.same_as},
           {"value", json_number(c.measured.value)},
           {"low", json_number(c.measured.interval.low)},
           {"high", json_number(c.measured.interval.high)},
@@ -38,6 +39,7 @@ std::optional<Candidate> from_state(const Json& j) {
   c.edits = j.at("edits").get<std::vector<std::string>>();
   c.path = j.at("path");
   c.refused = j.at("refused");
+  c.same_as = j.at("same_as");
   c.file_hash = j.at("file_hash");
   if (!c.path.empty() && (!file_exists(c.path) || file_hash(c.path) != c.file_hash)) {
     return std::nullopt;

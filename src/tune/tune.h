@@ -43,6 +43,7 @@ struct Candidate {
   std::vector<std::string> edits;  // flags of `quantize` or `train` that make it
   std::string path;                // "" when it could not be built
   std::string refused;             // why it could not
+  std::string same_as;             // an earlier candidate whose file has the same bytes
   Measurement measured;
   Paired drop;                             // float model minus this one, paired; positive = worse
   std::uint64_t bytes = 0, file_hash = 0;  // hash: tells a later search that the file is this one
@@ -69,8 +70,9 @@ TuneResult tune(const ModelPtr& float_model, const Dataset& data, const Dataset*
                 const TuneRequest& request);
 
 // Marks the front and the choice; `result.candidates[0]` is the float model.  The choice: of the
-// candidates within all limits the one with the least bytes/float bytes + time/float time; none
-// within them: the most accurate one.
+// candidates within all limits the one with the least bytes/float bytes + time/float time, or, of
+// those that only the noise of latency separates from it, the most accurate; none within them: the
+// most accurate one of all.  A file that is the same as an earlier one stands behind it in both.
 void choose(TuneResult& result, const TuneRequest& request);
 
 }  // namespace litegap

@@ -47,12 +47,12 @@ double range_share(std::span<const float> u, std::span<const float> v) {
   return high > low ? worst / (high - low) : 0;
 }
 
-// What the written file does to real samples, or only that it can run.
-void check(const ModelPtr& model, const Dataset* data, const QuantizeRequest& request,
-           QuantizeResult& result) {
+// What the file does to real samples, or only that it can run.
+void check(const ModelPtr& model, const ModelPtr& file, const Dataset* data,
+           const QuantizeRequest& request, QuantizeResult& result) {
   Setup fl, qt;
   fl.model = model;
-  qt.model = read_model(result.out);
+  qt.model = file;
   fl.input_map = qt.input_map = request.input_map;
   if (data == nullptr || data->count == 0) {
     make_plan(qt.model, {});
@@ -93,13 +93,11 @@ QuantizeResult quantize_file(const Dataset* calibration, const QuantizeFileReque
   QuantizeResult r{.out = a.out, .technique = a.technique};
   if (data) r.calibration_path = data->path;
   r.quantized = quantize_model(model, data ? &*data : nullptr, request);
-  write_model(r.quantized.model, a.out);
-  try {
-    check(model, data ? &*data : nullptr, request, r);
-  } catch (...) {  // a file that does not run is not left behind
-    std::filesystem::remove(a.out);
-    throw;
-  }
+  // The very bytes of the file are read back and run before they take the place of anything.
+  const auto bytes =
+      std::make_shared<const std::vector<std::byte>>(serialize_model(r.quantized.model));
+  check(model, parse_model(*bytes, bytes, a.out), data ? &*data : nullptr, request, r);
+  write_file(a.out, *bytes);
   if (data) r.decisions = data->decisions;
   const Quantized& q = r.quantized;
   r.decisions.insert(r.decisions.end(), q.decisions.begin(), q.decisions.end());

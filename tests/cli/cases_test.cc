@@ -9,7 +9,7 @@
 //   out: REGEX                  a line of stdout, in order; `err:` of stderr
 //   no out: REGEX               no such line;  `no out` alone: stdout is empty;  `no err` too
 //   err lines 1
-//   file out.npz                it was written
+//   file out.npz                it was written;  `no file out.npz`: it was not
 //
 // A case lives in a folder of its own, in which its commands run.
 #include <gtest/gtest.h>
@@ -99,6 +99,8 @@ class CaseRunner {
       EXPECT_EQ(err_, "");
     } else if (line.starts_with("err lines ")) {
       EXPECT_EQ(lines_of(err_).size(), std::stoul(line.substr(10))) << err_;
+    } else if (line.starts_with("no file ")) {
+      EXPECT_FALSE(file_exists(in_folder(line.substr(8))));
     } else if (line.starts_with("file ")) {
       EXPECT_TRUE(file_exists(in_folder(line.substr(5))));
     } else {
@@ -129,7 +131,7 @@ class CaseRunner {
     if (file.ends_with(".npz")) in >> name;
     in >> type >> shape >> word;
     std::vector<double> values;
-    for (double v; in >> v;) values.push_back(v);
+    while (in >> word) values.push_back(std::stod(word));  // nan and inf too
     const Array a = array_from_text(dtype_from_name(type), shape_from_text(shape), values);
     if (file.ends_with(".npy")) {
       write_npy(in_folder(file), a);

@@ -195,6 +195,29 @@ TEST(Choose, SaysWhenTheIntervalReachesPastTheLimit) {
   EXPECT_EQ(r.because.find("past --max-drop"), std::string::npos);
 }
 
+// Costs 0.5 + 1.00, 0.5 + 1.03 and 0.5 + 1.20: the second is as cheap as the first but for noise.
+TEST(Choose, AccuracyDecidesWithinTheNoise) {
+  TuneResult r =
+      result_of("top1", {candidate("float", 0.9, 1000, 1), candidate("fast", 0.80, 500, 1.00),
+                         candidate("good", 0.85, 500, 1.03), candidate("slow", 0.89, 500, 1.20)});
+  choose(r, {});
+  EXPECT_EQ(chosen(r), "good");
+  r.candidates[2].measured.value = 0.80;  // nothing tells them apart: the earlier one
+  choose(r, {});
+  EXPECT_EQ(chosen(r), "fast");
+}
+
+TEST(Choose, SameFileStandsOnTheFrontOnce) {
+  TuneResult r = result_of("top1", four());
+  r.candidates.push_back(r.candidates[2]);
+  r.candidates.back().name = "twin";
+  r.candidates.back().same_as = "small";
+  choose(r, {});
+  EXPECT_EQ(front(r), (Names{"half", "small"}));
+  EXPECT_EQ(chosen(r), "small");
+  EXPECT_TRUE(r.candidates.back().allowed);
+}
+
 TEST(Choose, NoCandidatesNoChoice) {
   TuneResult r;
   r.metric = find_metric("top1").value();

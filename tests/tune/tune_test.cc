@@ -179,6 +179,24 @@ TEST_F(Tune, MeasuresWhatIsThere) {
   EXPECT_TRUE(temporary_files().empty());
 }
 
+// One distinct calibration sample leaves min/max and the moving average the same ranges.
+TEST_F(Tune, SameFilesAreMeasuredOnce) {
+  calibration_ = samples(1, 11);
+  const TuneResult r = search();
+  const Candidate &a = named(r, "static-auto"), &b = named(r, "static-moving-average");
+  EXPECT_EQ(b.same_as, "static-auto");
+  EXPECT_EQ(read_text(a.path), read_text(b.path));
+  EXPECT_EQ(b.latency_ms, a.latency_ms);
+  EXPECT_FALSE(b.on_front);
+  for (const Candidate& c : r.candidates) {
+    for (const Candidate& d : r.candidates) {
+      if (&c != &d && c.same_as.empty() && d.same_as.empty()) {
+        EXPECT_NE(read_text(c.path), read_text(d.path)) << c.name << " and " << d.name;
+      }
+    }
+  }
+}
+
 TEST_F(Tune, SetsCalibrationApartWhereNoneIsGiven) {
   const TuneResult r = tune(model_, data_, nullptr, request_);
   EXPECT_EQ(r.samples, 160u);
