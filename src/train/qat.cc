@@ -101,14 +101,12 @@ class QatRun {
     return o;
   }
 
-  // Behind the last step nothing would be trained with them: then they stay as they followed.
   void freeze_when_due() {
     TapeMode& mode = trainer_.mode();
-    if (folded_.norms.empty() || mode.frozen_statistics || options_.freeze_after == 1 ||
-        trainer_.optimizer().iterations < freeze_at_)
+    if (!freezes() || mode.frozen_statistics || trainer_.optimizer().iterations < freeze_at_)
       return;
     measure_statistics(trainer_, samples_, trained_, options_.fit);
-    mode.frozen_statistics = true;
+    freeze();
   }
 
   NamedArrays saved() const {
@@ -129,15 +127,28 @@ class QatRun {
         fail("checkpoint: {} is missing or of another model", name);
       to->assign(a->span<float>().begin(), a->span<float>().end());
     }
-    if (trainer_.optimizer().iterations >= freeze_at_ && options_.freeze_after < 1)
-      trainer_.mode().frozen_statistics = true;
+    if (freezes() && trainer_.optimizer().iterations >= freeze_at_) freeze();
+  }
+
+  // Some statistics follow the batches, and not to the end.
+  bool freezes() const {
+    const auto& norms = folded_.norms;
+    const bool follow = std::any_of(norms.begin(), norms.end(),
+                                    [](const FoldedNorm& f) { return !f.attrs.frozen; });
+    return follow && freeze_at_ > 0 && options_.freeze_after < 1;
+  }
+
+  void freeze() {
+    trainer_.mode().frozen_statistics = true;
+    trainer_.optimizer().rate_factor = options_.frozen_rate;
   }
 
   void decide(QatResult& r) const {
-    if (!folded_.norms.empty() && options_.freeze_after < 1) {
+    if (freezes()) {
       r.fit.decisions.push_back(
           {"batch normalization",
-           fmt::format("folded; statistics frozen after {} steps", freeze_at_),
+           fmt::format("statistics frozen after {} steps, then {:g} of the learning rate",
+                       freeze_at_, options_.frozen_rate),
            "the file holds folded weights and fixed statistics, and the last part of the training "
            "has to see them",
            {}});

@@ -40,6 +40,7 @@ RangeObserver::RangeObserver(Model file, std::vector<FakeSlot>& slots, const Ran
   ranges_.p_high.assign(n, 0);
   ranges_.samples = 1;
   full_.assign(slots.size(), 0);
+  find_ends();
   for (std::size_t t = 0; t < n; ++t) {
     const auto& c = file_.main().tensors[t].constant;
     if (!c || c->dtype() != DType::kFloat32 || c->empty()) continue;
@@ -47,6 +48,21 @@ RangeObserver::RangeObserver(Model file, std::vector<FakeSlot>& slots, const Ran
     ranges_.min[t] = *low;
     ranges_.max[t] = *high;
   }
+}
+
+void RangeObserver::find_ends() {
+  const Graph& g = file_.main();
+  ends_.assign(g.tensors.size(), End::kNone);
+  for (const int t : g.outputs) ends_[z(t)] = End::kOutput;
+  for (std::size_t k = g.ops.size(); k-- > 0;) {
+    const Op& op = g.ops[k];
+    if (!same_scale(op.code)) continue;
+    const bool passes = std::any_of(op.outputs.begin(), op.outputs.end(),
+                                    [&](int t) { return t >= 0 && ends_[z(t)] != End::kNone; });
+    for (const int t : op.inputs)
+      if (t >= 0 && passes) ends_[z(t)] = End::kOutput;
+  }
+  for (const int t : g.inputs) ends_[z(t)] = End::kInput;
 }
 
 void RangeObserver::follow() {
@@ -68,13 +84,22 @@ void RangeObserver::follow() {
     } else if (s.learn && !s.quant.empty()) {
       learn(s, low, high);
     } else {
-      low = first ? s.batch_min : m * low + (1 - m) * s.batch_min;
-      high = first ? s.batch_max : m * high + (1 - m) * s.batch_max;
+      average(s, first, m, low, high);
     }
     s.seen = false;
   }
   place();
   if (begins) before_ = ranges_;
+}
+
+void RangeObserver::average(const FakeSlot& s, bool first, float m, float& low, float& high) const {
+  const float old_low = first ? s.batch_min : low, old_high = first ? s.batch_max : high;
+  low = m * old_low + (1 - m) * s.batch_min;
+  high = m * old_high + (1 - m) * s.batch_max;
+  if (ends_[z(s.tensor)] == End::kNone) return;
+  const bool input = ends_[z(s.tensor)] == End::kInput;
+  low = std::min(input ? old_low : low, s.batch_min);
+  high = std::max(input ? old_high : high, s.batch_max);
 }
 
 void RangeObserver::learn_from_now_on() {

@@ -6,6 +6,10 @@
 //   trainer.step(…);  o.follow();     // range <- m range + (1 - m) batch's range
 //
 // m grows from 1/10 to the momentum: at first it is an average over all batches so far.
+//
+// An average of extremes cuts the outermost values.  What is cut of the model's input or output is
+// an error of the answer itself, so an output's range never lies inside that of the last batch, and
+// an input's, whose values do not change while a model is trained, holds all batches.
 #pragma once
 #include <string>
 #include <vector>
@@ -42,6 +46,9 @@ class RangeObserver {
   std::vector<std::string> unsettled() const;
 
  private:
+  enum class End : std::uint8_t { kNone, kInput, kOutput };  // whose scale a tensor has
+  void find_ends();
+  void average(const FakeSlot& s, bool first, float m, float& low, float& high) const;
   void learn(FakeSlot& s, float& low, float& high) const;
   void place();
 
@@ -51,6 +58,7 @@ class RangeObserver {
   std::vector<FakeSlot>& slots_;
   RangeOptions options_;
   Ranges ranges_, before_;
+  std::vector<End> ends_;  // by tensor
   double steps_ = 0;
   std::vector<std::size_t> full_;  // values of a whole batch, by slot
 };
