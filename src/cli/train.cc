@@ -36,7 +36,6 @@ struct Subject {
 Subject subject_of(const TrainArguments& a) {
   Subject s;
   const std::string path = a.init.empty() ? a.model : a.init;
-  if (a.qat && a.resume) fail("--qat cannot be resumed: ranges are not part of a checkpoint");
   if (path.empty()) fail("train: give an architecture or --init MODEL.tflite");
   if (is_keras_file(path)) {
     KerasReadOptions options;
@@ -44,9 +43,8 @@ Subject subject_of(const TrainArguments& a) {
     s.keras = read_keras(path, options);
     s.plain = lower(*s.keras).model;
     s.plain.path = path;
-    if (a.qat) {  // batch normalization folded: the graph that the file will hold
-      s.keras.reset();
-      s.graph = train_graph(s.plain);
+    if (a.qat) {
+      s.graph = qat_graph(*s.keras);
       return s;
     }
     s.lowered = lower(*s.keras, {.training = true, .batch = static_cast<int>(a.batch_size)});
@@ -223,7 +221,7 @@ int run_train(const TrainArguments& a, Context& context) {
     QatOptions options;
     options.fit = o;
     options.learned_steps = a.learned_steps;
-    q = qat(s.plain, data, options);
+    q = qat(s.graph, data, options);
     r = q->fit;
     decisions.insert(decisions.end(), r.decisions.begin(), r.decisions.end());
   } else {

@@ -16,6 +16,15 @@ std::size_t z(int i) { return static_cast<std::size_t>(i); }
 
 constexpr std::size_t kStatisticsBatches = 64;
 
+// Statistics as an architecture starts with them: mean 0, variance 1 in every channel.
+bool is_initial(const Graph& g, const FoldedNorm& f) {
+  const auto all = [&](int t, float value) {
+    const auto s = g.tensors[z(t)].constant->span<float>();
+    return std::all_of(s.begin(), s.end(), [=](float v) { return v == value; });
+  };
+  return all(f.mean, 0) && all(f.variance, 1);
+}
+
 // Moving statistics of the weights as they are now: the mean over batches.
 void measure_statistics(Trainer& trainer, const Samples& samples, std::size_t n,
                         const FitOptions& o) {
@@ -105,7 +114,7 @@ class QatRun {
     TapeMode& mode = trainer_.mode();
     if (!freezes() || mode.frozen_statistics || trainer_.optimizer().iterations < freeze_at_)
       return;
-    measure_statistics(trainer_, samples_, trained_, options_.fit);
+    measure_initial();
     freeze();
   }
 
@@ -128,6 +137,23 @@ class QatRun {
       to->assign(a->span<float>().begin(), a->span<float>().end());
     }
     if (freezes() && trainer_.optimizer().iterations >= freeze_at_) freeze();
+  }
+
+  // A moving average forgets what it started from only slowly.  Statistics that came with the model
+  // say something and are kept as the average has them; the zeros and ones of an architecture do
+  // not: those are measured anew.
+  void measure_initial() {
+    const Graph& g = folded_.values.model.main();
+    std::set<int> measured;
+    for (const FoldedNorm& f : folded_.norms)
+      if (is_initial(g, f) && !f.attrs.frozen) measured.insert({f.mean, f.variance});
+    if (measured.empty()) return;
+    const auto kept = trainer_.weights().value;
+    measure_statistics(trainer_, samples_, trained_, options_.fit);
+    const auto& parameters = trainer_.graph().parameters;
+    for (std::size_t p = 0; p < parameters.size(); ++p)
+      if (!measured.contains(parameters[p].tensor))
+        std::copy(kept[p].begin(), kept[p].end(), trainer_.weights().value[p].begin());
   }
 
   // Some statistics follow the batches, and not to the end.

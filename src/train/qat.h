@@ -12,12 +12,13 @@
 // and what was written agree but for the rounding inside of integer kernels.
 //
 // Batch normalization of a Keras model is trained folded (train/fold.h), with the statistics of
-// each batch at first.  When freeze_after of the steps are done its moving statistics are measured
-// anew over up to 64 batches and stay: the rest of the training sees what the file computes.  It
-// takes smaller steps: nothing but the steps themselves holds means and widths of layers in place
-// any more, and the memory of an optimizer knows no gradients in these directions.  (Measured on
-// four pictures nets with Adam at 0.01: loss of the file 0.03 to 0.07 at the full rate, 0.002 to
-// 0.003 at a tenth.)  In a float .tflite batch normalization has been folded already.
+// each batch at first.  When freeze_after of the steps are done its moving statistics stay as they
+// are, and the rest of the training sees what the file computes.  (Those of an architecture without
+// weights, which started at 0 and 1, are measured over up to 64 batches then.)  That rest takes
+// smaller steps: nothing else holds means and widths of layers in place any more, and the memory of
+// an optimizer knows no gradients in these directions.  (Measured on four nets for pictures with
+// Adam at 0.01: loss of the file 0.04 to 0.07 at the full rate, 0.002 to 0.003 at a tenth.)  In a
+// float .tflite batch normalization has been folded already.
 #pragma once
 #include <string>
 #include <vector>

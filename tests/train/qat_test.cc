@@ -79,22 +79,28 @@ double file_score(const Model& model, const Dataset& data, const char* metric) {
 
 // The kernel of Dense(1) is the edge of its own range: where rounding puts the edge below it, a
 // gradient that ends at the edge would stop it for good.  Thirty starts, none may stand still: a
-// frozen weight costs many times the loss.  A tenth is left for the ends of the output's range, an
-// average of the batches' extremes that cuts the outermost outputs (measured: up to 8 %).
+// frozen weight costs many times the loss.  What rounding itself costs is small: a step of the
+// output is about 0.012, its variance 1.2e-5, the noise of the data 0.01.
 TEST(Qat, ASingleWeightNeverFreezes) {
+  double in_float = 0, in_file = 0;
   for (std::uint64_t seed = 1; seed <= 30; ++seed) {
     const Dataset data = line_data(100, seed);
     QatOptions o;
     o.fit.epochs = 100;
-    o.fit.optimizer.learning_rate = 0.05;
+    o.fit.optimizer.learning_rate = 0.01;
     o.fit.seed = seed;
     const KerasModel m = read_keras_json(sequential_json({1}, {dense_json(1)}), "line", {seed});
-    const double trained = fit(train_graph(lower(m).model), data, o.fit).epochs.back().loss;
-    const QatResult r = qat(lower(m).model, data, o);
-    EXPECT_LT(r.fake_loss, 1.1 * trained + 1e-4) << "seed " << seed;
-    EXPECT_NEAR(file_score(r.model, data, "mse"), r.fake_loss, 0.01 * r.fake_loss + 1e-5)
-        << "seed " << seed;
+    const TrainGraph g = train_graph(lower(m).model);
+    const Model plain = with_parameters(g, fit(g, data, o.fit).parameters);
+    const double trained = file_score(plain, data, "mse");
+    const QatResult r = qat(m, data, o);
+    const double file = file_score(r.model, data, "mse");
+    EXPECT_LT(file, 1.03 * trained) << "seed " << seed;
+    EXPECT_NEAR(file, r.fake_loss, 0.01 * r.fake_loss) << "seed " << seed;
+    in_float += trained;
+    in_file += file;
   }
+  EXPECT_LT(in_file, 1.005 * in_float);
 }
 
 TEST(Qat, TheFileDoesWhatWasTrained) {
