@@ -62,14 +62,8 @@ class QatRun {
   }
 
   QatResult run() {
-    // The first batch only shows the ranges to start from.
     trainer_.mode().frozen_statistics = freeze_at_ == 0;
-    trainer_.mode().update_statistics = false;
-    std::vector<std::size_t> rows(std::min(options_.fit.batch_size, trained_));
-    std::iota(rows.begin(), rows.end(), std::size_t{0});
-    trainer_.look(samples_, rows.data(), rows.size());
-    trainer_.mode().update_statistics = true;
-    observer_.follow();
+    look_first();
     QatResult r;
     r.fit = fit(trainer_, samples_, fit_options());
     r.unsettled = observer_.unsettled();
@@ -77,7 +71,7 @@ class QatRun {
     const bool best = options_.fit.keep_best && r.fit.best_epoch >= 0;
     const Ranges ranges = best ? best_ : observer_.ranges();
     observer_.set_ranges(ranges, r.float_model);
-    r.ranges = observer_.ranges();
+    r.ranges = observer_.shared_ranges();
     for (std::size_t i = 0; i < r.fit.parameters.size(); ++i)
       trainer_.weights().value[i].assign(r.fit.parameters[i].span<float>().begin(),
                                          r.fit.parameters[i].span<float>().end());
@@ -116,6 +110,8 @@ class QatRun {
       return;
     measure_initial();
     freeze();
+    observer_.restart();
+    look_first();
   }
 
   NamedArrays saved() const {
@@ -137,6 +133,16 @@ class QatRun {
       to->assign(a->span<float>().begin(), a->span<float>().end());
     }
     if (freezes() && trainer_.optimizer().iterations >= freeze_at_) freeze();
+  }
+
+  // The first batch sets the ranges to start from.
+  void look_first() {
+    trainer_.mode().update_statistics = false;
+    std::vector<std::size_t> rows(std::min(options_.fit.batch_size, trained_));
+    std::iota(rows.begin(), rows.end(), std::size_t{0});
+    trainer_.look(samples_, rows.data(), rows.size());
+    trainer_.mode().update_statistics = true;
+    observer_.follow();
   }
 
   // A moving average forgets what it started from only slowly.  Statistics that came with the model

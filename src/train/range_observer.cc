@@ -28,6 +28,50 @@ std::vector<T> values(const NamedArrays& all, const std::string& name, DType typ
   return {a->span<T>().begin(), a->span<T>().end()};
 }
 
+// Who shares a scale with whom: each tensor points to another one of its group, or to itself.
+class Groups {
+ public:
+  explicit Groups(std::size_t n) : to_(n) {
+    for (std::size_t i = 0; i < n; ++i) to_[i] = i;
+  }
+  std::size_t of(std::size_t i) const {
+    while (to_[i] != i) i = to_[i];
+    return i;
+  }
+  void join(std::size_t a, std::size_t b) { to_[of(a)] = of(b); }
+
+ private:
+  std::vector<std::size_t> to_;
+};
+
+// The group of each tensor.  A table that is looked up keeps its own range (quant/scales.cc).
+std::vector<std::size_t> groups_of(const Model& file, const Scales& scales) {
+  const Graph& g = file.main();
+  Groups groups(g.tensors.size());
+  for (std::size_t k = 0; k < g.ops.size(); ++k) {
+    const Op& op = g.ops[k];
+    if (!same_scale(op.code)) continue;
+    std::vector<std::size_t> members;
+    for (std::size_t i = 0; i < op.inputs.size(); ++i) {
+      const int t = op.inputs[i];
+      if (t >= 0 && g.tensors[z(t)].dtype == DType::kFloat32 && is_value_input(op, i) &&
+          !scales.input.contains({static_cast<int>(k), i}))
+        members.push_back(z(t));
+    }
+    const bool table = members.size() == 1 && g.tensors[members[0]].constant;
+    for (std::size_t j = 0; j < op.outputs.size(); ++j) {
+      const int t = op.outputs[j];
+      if (g.tensors[z(t)].dtype == DType::kFloat32 &&
+          !scales.output.contains({static_cast<int>(k), j}))
+        members.push_back(z(t));
+    }
+    for (std::size_t i = 1; i < members.size() && !table; ++i) groups.join(members[i], members[0]);
+  }
+  std::vector<std::size_t> all;
+  for (std::size_t t = 0; t < g.tensors.size(); ++t) all.push_back(groups.of(t));
+  return all;
+}
+
 }  // namespace
 
 RangeObserver::RangeObserver(Model file, std::vector<FakeSlot>& slots, const RangeOptions& options)
@@ -56,7 +100,8 @@ void RangeObserver::find_ends() {
   for (const int t : g.outputs) ends_[z(t)] = End::kOutput;
   for (std::size_t k = g.ops.size(); k-- > 0;) {
     const Op& op = g.ops[k];
-    if (!same_scale(op.code)) continue;
+    Quant fixed;
+    if (!same_scale(op.code) && !fixed_output(op.code, DType::kInt8, &fixed)) continue;
     const bool passes = std::any_of(op.outputs.begin(), op.outputs.end(),
                                     [&](int t) { return t >= 0 && ends_[z(t)] != End::kNone; });
     for (const int t : op.inputs)
@@ -76,7 +121,10 @@ void RangeObserver::follow() {
     // The short batch at the end of an epoch has narrower extremes; it counts by its share.
     full_[i] = std::max(full_[i], s.batch_values);
     const double share = static_cast<double>(s.batch_values) / static_cast<double>(full_[i]);
-    const auto m = static_cast<float>(1 - (1 - momentum) * share);
+    // An output's range needs no start: it widens at once, and forgets at its own pace.
+    const double own =
+        ends_[z(s.tensor)] == End::kNone ? momentum : std::max(momentum, options_.momentum);
+    const auto m = static_cast<float>(1 - (1 - own) * share);
     float &low = ranges_.min[z(s.tensor)], &high = ranges_.max[z(s.tensor)];
     const bool first = std::isnan(low);
     if (file_.main().tensors[z(s.tensor)].constant) {  // as it is now, not as it was
@@ -116,8 +164,30 @@ void RangeObserver::learn(FakeSlot& s, float& low, float& high) const {
   s.step_grad = 0;
 }
 
+void RangeObserver::restart() {
+  steps_ = 0;
+  for (FakeSlot& s : slots_) {
+    const std::size_t t = z(s.tensor);
+    if (s.kind != FakeKind::kActivation || file_.main().tensors[t].constant) continue;
+    ranges_.min[t] = ranges_.max[t] = std::numeric_limits<float>::quiet_NaN();
+    s.quant = {};
+    s.cuts = s.seen = false;
+    s.step_grad = 0;
+  }
+}
+
 void RangeObserver::place() {
-  const Scales scales = choose_scales(file_, ranges_);
+  if (groups_.empty()) groups_ = groups_of(file_, choose_scales(file_, ranges_));
+  shared_ = ranges_;
+  for (std::size_t t = 0; t < groups_.size(); ++t) {  // fmin and fmax pass over what was not seen
+    shared_.min[groups_[t]] = std::fmin(shared_.min[groups_[t]], ranges_.min[t]);
+    shared_.max[groups_[t]] = std::fmax(shared_.max[groups_[t]], ranges_.max[t]);
+  }
+  for (std::size_t t = 0; t < groups_.size(); ++t) {
+    shared_.min[t] = shared_.min[groups_[t]];
+    shared_.max[t] = shared_.max[groups_[t]];
+  }
+  const Scales scales = choose_scales(file_, shared_);
   for (FakeSlot& s : slots_) {
     if (s.kind != FakeKind::kActivation) continue;
     const std::size_t t = z(s.tensor);

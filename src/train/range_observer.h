@@ -8,8 +8,12 @@
 // m grows from 1/10 to the momentum: at first it is an average over all batches so far.
 //
 // An average of extremes cuts the outermost values.  What is cut of the model's input or output is
-// an error of the answer itself, so an output's range never lies inside that of the last batch, and
-// an input's, whose values do not change while a model is trained, holds all batches.
+// an error of the answer itself, so the range of an output, or of what SOFTMAX or LOGISTIC makes
+// one of, never lies inside that of the last batch, and an input's, whose values do not change
+// while a model is trained, holds all batches.
+//
+// Tensors that share one scale in the file (x -> MAX_POOL_2D -> CONCATENATION: all three) share the
+// union of their ranges: the quantizer's rule takes the last one's alone, and cuts the others.
 #pragma once
 #include <string>
 #include <vector>
@@ -31,11 +35,14 @@ class RangeObserver {
   RangeObserver(Model file, std::vector<FakeSlot>& slots, const RangeOptions& options);
 
   void follow();
+  void restart();            // values are others from now on: the next batch sets the ranges
   void learn_from_now_on();  // step sizes follow their gradient
   // Ends an epoch: ranges that moved over 2 % of their width since the last call do not cut yet;
   // the others do.  Names of the former.
   std::vector<std::string> settle();
 
+  // By tensor of the file; what quantize_static needs to choose the same scales.
+  const Ranges& shared_ranges() const { return shared_; }
   const Ranges& ranges() const { return ranges_; }
   // Of activations, and constants as `file` has them.
   void set_ranges(const Ranges& ranges, const Model& file);
@@ -57,8 +64,9 @@ class RangeObserver {
   Model file_;  // constants that are rounded like activations hold just their two ends here
   std::vector<FakeSlot>& slots_;
   RangeOptions options_;
-  Ranges ranges_, before_;
-  std::vector<End> ends_;  // by tensor
+  Ranges ranges_, before_, shared_;
+  std::vector<End> ends_;            // by tensor
+  std::vector<std::size_t> groups_;  // by tensor: one of those that share its scale
   double steps_ = 0;
   std::vector<std::size_t> full_;  // values of a whole batch, by slot
 };
