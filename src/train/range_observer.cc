@@ -100,8 +100,8 @@ void RangeObserver::find_ends() {
   for (const int t : g.outputs) ends_[z(t)] = End::kOutput;
   for (std::size_t k = g.ops.size(); k-- > 0;) {
     const Op& op = g.ops[k];
-    Quant fixed;
-    if (!same_scale(op.code) && !fixed_output(op.code, DType::kInt8, &fixed)) continue;
+    const bool curve = op.code == OpCode::kLogistic || op.code == OpCode::kTanh;
+    if (!same_scale(op.code) && !curve) continue;
     const bool passes = std::any_of(op.outputs.begin(), op.outputs.end(),
                                     [&](int t) { return t >= 0 && ends_[z(t)] != End::kNone; });
     for (const int t : op.inputs)
@@ -111,8 +111,7 @@ void RangeObserver::find_ends() {
 }
 
 void RangeObserver::follow() {
-  const double start = (1 + steps_) / (10 + steps_);
-  const double momentum = std::min(options_.momentum, start);
+  const double momentum = std::min(options_.momentum, 1 - haste_ / (1 + haste_ + steps_));
   const bool begins = steps_ == 0;
   steps_ += 1;
   for (std::size_t i = 0; i < slots_.size(); ++i) {
@@ -166,6 +165,7 @@ void RangeObserver::learn(FakeSlot& s, float& low, float& high) const {
 
 void RangeObserver::restart() {
   steps_ = 0;
+  haste_ = kRestart;
   for (FakeSlot& s : slots_) {
     const std::size_t t = z(s.tensor);
     if (s.kind != FakeKind::kActivation || file_.main().tensors[t].constant) continue;
@@ -237,7 +237,7 @@ std::vector<std::string> RangeObserver::unsettled() const {
 }
 
 NamedArrays RangeObserver::save() const {
-  std::vector<double> state{steps_};
+  std::vector<double> state{steps_, haste_};
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     state.push_back(static_cast<double>(full_[i]));
     state.push_back(slots_[i].cuts ? 1 : 0);
@@ -252,12 +252,13 @@ void RangeObserver::load(const NamedArrays& saved) {
   const std::size_t n = ranges_.min.size();
   ranges_.min = values<float>(saved, "range_min", DType::kFloat32, n);
   ranges_.max = values<float>(saved, "range_max", DType::kFloat32, n);
-  const auto state = values<double>(saved, "range_state", DType::kFloat64, 1 + 3 * slots_.size());
+  const auto state = values<double>(saved, "range_state", DType::kFloat64, 2 + 3 * slots_.size());
   steps_ = state[0];
+  haste_ = state[1];
   for (std::size_t i = 0; i < slots_.size(); ++i) {
-    full_[i] = static_cast<std::size_t>(state[1 + 3 * i]);
-    slots_[i].cuts = state[2 + 3 * i] != 0;
-    slots_[i].learn = state[3 + 3 * i] != 0;
+    full_[i] = static_cast<std::size_t>(state[2 + 3 * i]);
+    slots_[i].cuts = state[3 + 3 * i] != 0;
+    slots_[i].learn = state[4 + 3 * i] != 0;
     slots_[i].seen = false;
     slots_[i].step_grad = 0;
   }

@@ -5,10 +5,11 @@
 //   trainer.look(…);  o.follow();     // the first batch: its extremes are the ranges
 //   trainer.step(…);  o.follow();     // range <- m range + (1 - m) batch's range
 //
-// m grows from 1/10 to the momentum: at first it is an average over all batches so far.
+// m grows from 1/10 to the momentum: at first, while weights move fast, about the last ninth of the
+// batches so far counts; after a restart all of them do.
 //
 // An average of extremes cuts the outermost values.  What is cut of the model's input or output is
-// an error of the answer itself, so the range of an output, or of what SOFTMAX or LOGISTIC makes
+// an error of the answer itself, so the range of an output, or of what LOGISTIC or TANH makes
 // one of, never lies inside that of the last batch, and an input's, whose values do not change
 // while a model is trained, holds all batches.
 //
@@ -53,6 +54,7 @@ class RangeObserver {
   std::vector<std::string> unsettled() const;
 
  private:
+  static constexpr double kStart = 9, kRestart = 1;
   enum class End : std::uint8_t { kNone, kInput, kOutput };  // whose scale a tensor has
   void find_ends();
   void average(const FakeSlot& s, bool first, float m, float& low, float& high) const;
@@ -68,6 +70,7 @@ class RangeObserver {
   std::vector<End> ends_;            // by tensor
   std::vector<std::size_t> groups_;  // by tensor: one of those that share its scale
   double steps_ = 0;
+  double haste_ = kStart;          // m = 1 - haste / (1 + haste + steps)
   std::vector<std::size_t> full_;  // values of a whole batch, by slot
 };
 

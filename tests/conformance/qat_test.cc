@@ -89,10 +89,6 @@ void again(const std::string& name) {
   const double their_distance = distance({theirs.begin(), theirs.end()}, wanted);
   const double our_distance = distance(outputs(r.model, test), wanted);
   EXPECT_LE(our_distance, their_distance) << name;
-  if (std::getenv("LITEGAP_VERBOSE") != nullptr)
-    fmt::print("{}: off {} of {}, distance {} theirs {}; loss {} float {}; {} unsettled\n", name,
-               off, file.size(), our_distance, their_distance, r.fit.epochs.back().loss,
-               plain.epochs.back().loss, r.unsettled.size());
 }
 
 TEST(QatReferences, OurFilesAreNoFartherFromFloat) {
