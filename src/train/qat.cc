@@ -14,7 +14,7 @@ namespace {
 
 std::size_t z(int i) { return static_cast<std::size_t>(i); }
 
-constexpr std::size_t kStatisticsBatches = 64;
+constexpr std::size_t kStatisticsBatches = 64, kRangeBatches = 16;
 
 // Statistics as an architecture starts with them: mean 0, variance 1 in every channel.
 bool is_initial(const Graph& g, const FoldedNorm& f) {
@@ -23,24 +23,6 @@ bool is_initial(const Graph& g, const FoldedNorm& f) {
     return std::all_of(s.begin(), s.end(), [=](float v) { return v == value; });
   };
   return all(f.mean, 0) && all(f.variance, 1);
-}
-
-// Moving statistics of the weights as they are now: the mean over batches.
-void measure_statistics(Trainer& trainer, const Samples& samples, std::size_t n,
-                        const FitOptions& o) {
-  std::vector<std::size_t> order(n);
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  if (o.shuffle) {
-    Random random(o.seed);
-    random.shuffle(order);
-  }
-  const std::size_t batch = std::min(o.batch_size, n);
-  const std::size_t batches = std::min(n / batch, kStatisticsBatches);
-  for (std::size_t i = 0; i < batches; ++i) {
-    trainer.mode().statistics_momentum = static_cast<double>(i) / static_cast<double>(i + 1);
-    trainer.look(samples, order.data() + i * batch, batch);
-  }
-  trainer.mode().statistics_momentum = -1;
 }
 
 // A quantization-aware training under way.
@@ -63,7 +45,7 @@ class QatRun {
 
   QatResult run() {
     trainer_.mode().frozen_statistics = freeze_at_ == 0;
-    look_first();
+    look_ranges(1);
     QatResult r;
     r.fit = fit(trainer_, samples_, fit_options());
     r.unsettled = observer_.unsettled();
@@ -111,7 +93,7 @@ class QatRun {
     measure_initial();
     freeze();
     observer_.restart();
-    look_first();
+    look_ranges(kRangeBatches);
   }
 
   NamedArrays saved() const {
@@ -135,14 +117,39 @@ class QatRun {
     if (freezes() && trainer_.optimizer().iterations >= freeze_at_) freeze();
   }
 
-  // The first batch sets the ranges to start from.
-  void look_first() {
+  // Values of up to `most` batches, as training sees them.
+  template <class Before, class After>
+  void look(std::size_t most, Before before, After after) {
+    std::vector<std::size_t> order(trained_);
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    if (options_.fit.shuffle) {
+      Random random(options_.fit.seed);
+      random.shuffle(order);
+    }
+    const std::size_t batch = std::min(options_.fit.batch_size, trained_);
+    for (std::size_t i = 0; i < std::min(trained_ / batch, most); ++i) {
+      before(i);
+      trainer_.look(samples_, order.data() + i * batch, batch);
+      after();
+    }
+  }
+
+  void look_ranges(std::size_t most) {
     trainer_.mode().update_statistics = false;
-    std::vector<std::size_t> rows(std::min(options_.fit.batch_size, trained_));
-    std::iota(rows.begin(), rows.end(), std::size_t{0});
-    trainer_.look(samples_, rows.data(), rows.size());
+    look(
+        most, [](std::size_t) {}, [this] { observer_.follow(); });
     trainer_.mode().update_statistics = true;
-    observer_.follow();
+    observer_.mark();
+  }
+
+  // The mean over batches, of the weights as they are now.
+  void look_statistics() {
+    double& momentum = trainer_.mode().statistics_momentum;
+    look(
+        kStatisticsBatches,
+        [&](std::size_t i) { momentum = static_cast<double>(i) / static_cast<double>(i + 1); },
+        [] {});
+    momentum = -1;
   }
 
   // A moving average forgets what it started from only slowly.  Statistics that came with the model
@@ -155,7 +162,7 @@ class QatRun {
       if (is_initial(g, f) && !f.attrs.frozen) measured.insert({f.mean, f.variance});
     if (measured.empty()) return;
     const auto kept = trainer_.weights().value;
-    measure_statistics(trainer_, samples_, trained_, options_.fit);
+    look_statistics();
     const auto& parameters = trainer_.graph().parameters;
     for (std::size_t p = 0; p < parameters.size(); ++p)
       if (!measured.contains(parameters[p].tensor))

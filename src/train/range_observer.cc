@@ -112,7 +112,6 @@ void RangeObserver::find_ends() {
 
 void RangeObserver::follow() {
   const double momentum = std::min(options_.momentum, 1 - haste_ / (1 + haste_ + steps_));
-  const bool begins = steps_ == 0;
   steps_ += 1;
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     FakeSlot& s = slots_[i];
@@ -136,7 +135,6 @@ void RangeObserver::follow() {
     s.seen = false;
   }
   place();
-  if (begins) before_ = ranges_;
 }
 
 void RangeObserver::average(const FakeSlot& s, bool first, float m, float& low, float& high) const {
@@ -163,12 +161,16 @@ void RangeObserver::learn(FakeSlot& s, float& low, float& high) const {
   s.step_grad = 0;
 }
 
+void RangeObserver::mark() { before_ = ranges_; }
+
 void RangeObserver::restart() {
   steps_ = 0;
   haste_ = kRestart;
   for (FakeSlot& s : slots_) {
     const std::size_t t = z(s.tensor);
-    if (s.kind != FakeKind::kActivation || file_.main().tensors[t].constant) continue;
+    if (s.kind != FakeKind::kActivation || file_.main().tensors[t].constant ||
+        ends_[t] == End::kInput)
+      continue;
     ranges_.min[t] = ranges_.max[t] = std::numeric_limits<float>::quiet_NaN();
     s.quant = {};
     s.cuts = s.seen = false;
@@ -223,7 +225,7 @@ std::vector<std::string> RangeObserver::settle() {
                                   std::fabs(ranges_.max[t] - before_.max[t]));
     s.cuts = change <= 0.02f * width;
   }
-  before_ = ranges_;
+  mark();
   return unsettled();
 }
 

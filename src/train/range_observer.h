@@ -36,7 +36,8 @@ class RangeObserver {
   RangeObserver(Model file, std::vector<FakeSlot>& slots, const RangeOptions& options);
 
   void follow();
-  void restart();            // values are others from now on: the next batch sets the ranges
+  void restart();  // inner values are others from now on: the next batch sets their ranges
+  void mark();     // settle() compares with the ranges of now
   void learn_from_now_on();  // step sizes follow their gradient
   // Ends an epoch: ranges that moved over 2 % of their width since the last call do not cut yet;
   // the others do.  Names of the former.
