@@ -46,11 +46,14 @@ struct Grid {
         zero(static_cast<T>(q.zero_point[0])),
         low((T(-128) - zero) * scale),
         high((T(127) - zero) * scale) {}
-  T round(T x) const {
-    const T code = std::min(std::max(std::nearbyint(x * inverse) + zero, T(-128)), T(127));
-    return (code - zero) * scale;
+  // Ties away from code 0, as the integer kernels break them.  Means of a few codes are full of
+  // ties, which float arithmetic blurs: what is that near to one counts as one.
+  T code(T x) const {
+    const T v = x * inverse + zero;
+    return std::copysign(std::floor(std::fabs(v) + T(0.5001)), v);
   }
-  T round_uncut(T x) const { return std::nearbyint(x * inverse) * scale; }
+  T round(T x) const { return (std::min(std::max(code(x), T(-128)), T(127)) - zero) * scale; }
+  T round_uncut(T x) const { return (code(x) - zero) * scale; }
 };
 
 template <class T>

@@ -51,8 +51,10 @@ class Optimizer {
   Optimizer(const OptimizerOptions& options, const TrainGraph& graph);
   void step(Weights<float>& weights);
 
-  double learning_rate() const { return learning_rate_at(options_, iterations); }
+  double learning_rate() const { return rate_factor * learning_rate_at(options_, iterations); }
   const OptimizerOptions& options() const { return options_; }
+
+  double rate_factor = 1;  // of the learning rate, for a phase of a training
 
   // What a checkpoint has to keep.
   std::uint64_t iterations = 0;

@@ -14,24 +14,15 @@ namespace {
 
 std::size_t z(int i) { return static_cast<std::size_t>(i); }
 
-constexpr std::size_t kStatisticsBatches = 64;
+constexpr std::size_t kStatisticsBatches = 64, kRangeBatches = 16;
 
-// Moving statistics of the weights as they are now: the mean over batches.
-void measure_statistics(Trainer& trainer, const Samples& samples, std::size_t n,
-                        const FitOptions& o) {
-  std::vector<std::size_t> order(n);
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  if (o.shuffle) {
-    Random random(o.seed);
-    random.shuffle(order);
-  }
-  const std::size_t batch = std::min(o.batch_size, n);
-  const std::size_t batches = std::min(n / batch, kStatisticsBatches);
-  for (std::size_t i = 0; i < batches; ++i) {
-    trainer.mode().statistics_momentum = static_cast<double>(i) / static_cast<double>(i + 1);
-    trainer.look(samples, order.data() + i * batch, batch);
-  }
-  trainer.mode().statistics_momentum = -1;
+// Statistics as an architecture starts with them: mean 0, variance 1 in every channel.
+bool is_initial(const Graph& g, const FoldedNorm& f) {
+  const auto all = [&](int t, float value) {
+    const auto s = g.tensors[z(t)].constant->span<float>();
+    return std::all_of(s.begin(), s.end(), [=](float v) { return v == value; });
+  };
+  return all(f.mean, 0) && all(f.variance, 1);
 }
 
 // A quantization-aware training under way.
@@ -53,14 +44,8 @@ class QatRun {
   }
 
   QatResult run() {
-    // The first batch only shows the ranges to start from.
     trainer_.mode().frozen_statistics = freeze_at_ == 0;
-    trainer_.mode().update_statistics = false;
-    std::vector<std::size_t> rows(std::min(options_.fit.batch_size, trained_));
-    std::iota(rows.begin(), rows.end(), std::size_t{0});
-    trainer_.look(samples_, rows.data(), rows.size());
-    trainer_.mode().update_statistics = true;
-    observer_.follow();
+    look_ranges(1);
     QatResult r;
     r.fit = fit(trainer_, samples_, fit_options());
     r.unsettled = observer_.unsettled();
@@ -68,7 +53,7 @@ class QatRun {
     const bool best = options_.fit.keep_best && r.fit.best_epoch >= 0;
     const Ranges ranges = best ? best_ : observer_.ranges();
     observer_.set_ranges(ranges, r.float_model);
-    r.ranges = observer_.ranges();
+    r.ranges = observer_.shared_ranges();
     for (std::size_t i = 0; i < r.fit.parameters.size(); ++i)
       trainer_.weights().value[i].assign(r.fit.parameters[i].span<float>().begin(),
                                          r.fit.parameters[i].span<float>().end());
@@ -101,14 +86,14 @@ class QatRun {
     return o;
   }
 
-  // Behind the last step nothing would be trained with them: then they stay as they followed.
   void freeze_when_due() {
     TapeMode& mode = trainer_.mode();
-    if (folded_.norms.empty() || mode.frozen_statistics || options_.freeze_after == 1 ||
-        trainer_.optimizer().iterations < freeze_at_)
+    if (!freezes() || mode.frozen_statistics || trainer_.optimizer().iterations < freeze_at_)
       return;
-    measure_statistics(trainer_, samples_, trained_, options_.fit);
-    mode.frozen_statistics = true;
+    measure_initial();
+    freeze();
+    observer_.restart();
+    look_ranges(kRangeBatches);
   }
 
   NamedArrays saved() const {
@@ -129,15 +114,80 @@ class QatRun {
         fail("checkpoint: {} is missing or of another model", name);
       to->assign(a->span<float>().begin(), a->span<float>().end());
     }
-    if (trainer_.optimizer().iterations >= freeze_at_ && options_.freeze_after < 1)
-      trainer_.mode().frozen_statistics = true;
+    if (freezes() && trainer_.optimizer().iterations >= freeze_at_) freeze();
+  }
+
+  // Values of up to `most` batches, as training sees them.
+  template <class Before, class After>
+  void look(std::size_t most, Before before, After after) {
+    std::vector<std::size_t> order(trained_);
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    if (options_.fit.shuffle) {
+      Random random(options_.fit.seed);
+      random.shuffle(order);
+    }
+    const std::size_t batch = std::min(options_.fit.batch_size, trained_);
+    for (std::size_t i = 0; i < std::min(trained_ / batch, most); ++i) {
+      before(i);
+      trainer_.look(samples_, order.data() + i * batch, batch);
+      after();
+    }
+  }
+
+  void look_ranges(std::size_t most) {
+    trainer_.mode().update_statistics = false;
+    look(
+        most, [](std::size_t) {}, [this] { observer_.follow(); });
+    trainer_.mode().update_statistics = true;
+    observer_.mark();
+  }
+
+  // The mean over batches, of the weights as they are now.
+  void look_statistics() {
+    double& momentum = trainer_.mode().statistics_momentum;
+    look(
+        kStatisticsBatches,
+        [&](std::size_t i) { momentum = static_cast<double>(i) / static_cast<double>(i + 1); },
+        [] {});
+    momentum = -1;
+  }
+
+  // A moving average forgets what it started from only slowly.  Statistics that came with the model
+  // say something and are kept as the average has them; the zeros and ones of an architecture do
+  // not: those are measured anew.
+  void measure_initial() {
+    const Graph& g = folded_.values.model.main();
+    std::set<int> measured;
+    for (const FoldedNorm& f : folded_.norms)
+      if (is_initial(g, f) && !f.attrs.frozen) measured.insert({f.mean, f.variance});
+    if (measured.empty()) return;
+    const auto kept = trainer_.weights().value;
+    look_statistics();
+    const auto& parameters = trainer_.graph().parameters;
+    for (std::size_t p = 0; p < parameters.size(); ++p)
+      if (!measured.contains(parameters[p].tensor))
+        std::copy(kept[p].begin(), kept[p].end(), trainer_.weights().value[p].begin());
+  }
+
+  // Some statistics follow the batches, and not to the end.
+  bool freezes() const {
+    const auto& norms = folded_.norms;
+    const bool follow = std::any_of(norms.begin(), norms.end(),
+                                    [](const FoldedNorm& f) { return !f.attrs.frozen; });
+    return follow && freeze_at_ > 0 && options_.freeze_after < 1;
+  }
+
+  void freeze() {
+    trainer_.mode().frozen_statistics = true;
+    trainer_.optimizer().rate_factor = options_.frozen_rate;
   }
 
   void decide(QatResult& r) const {
-    if (!folded_.norms.empty() && options_.freeze_after < 1) {
+    if (freezes()) {
       r.fit.decisions.push_back(
           {"batch normalization",
-           fmt::format("folded; statistics frozen after {} steps", freeze_at_),
+           fmt::format("statistics frozen after {} steps, then {:g} of the learning rate",
+                       freeze_at_, options_.frozen_rate),
            "the file holds folded weights and fixed statistics, and the last part of the training "
            "has to see them",
            {}});

@@ -132,6 +132,49 @@ TEST(KerasLower, TrainingKeepsOneConstantForEachVariable) {
   }
 }
 
+// The graph of the file, with batch normalization directly behind the layer that would fold it, the
+// activation on the normalization, and dropout.
+TEST(KerasLower, NormsAreKeptForQuantizationAwareTraining) {
+  const auto m = read_keras_json(
+      sequential(Json::array({nullptr, 9, 3}),
+                 {layer("Conv1D", {{"name", "c"}, {"filters", 4}, {"kernel_size", 3}}),
+                  layer("BatchNormalization", {{"name", "bn"}}), layer("ReLU", {{"name", "r"}}),
+                  layer("Dropout", {{"name", "d"}, {"rate", 0.5}}),
+                  layer("BatchNormalization", {{"name", "alone"}})}),
+      "m");
+  const Lowered l = lower(m, {.keep_norms = true});
+  std::vector<OpCode> codes;
+  for (const Op& op : l.model.main().ops) codes.push_back(op.code);
+  EXPECT_EQ(codes, (std::vector<OpCode>{OpCode::kReshape, OpCode::kConv2d, OpCode::kTrainBatchNorm,
+                                        OpCode::kReshape, OpCode::kTrainDropout,
+                                        OpCode::kTrainBatchNorm}));
+  EXPECT_EQ(fused_activation(l.model.main().ops[1].attrs), Activation::kNone);
+  EXPECT_EQ(fused_activation(l.model.main().ops[2].attrs), Activation::kRelu);
+  ASSERT_EQ(l.parameters.size(), m.variables.size());
+  for (const Parameter& p : l.parameters) {
+    const KerasVariable& v = m.variables[static_cast<std::size_t>(p.variable)];
+    EXPECT_EQ(p.trainable, v.name.find("moving") == std::string::npos) << v.name;
+  }
+}
+
+// tf_keras's fused kernel divides the variance of inputs with 4 or 5 axes by n - 1; Keras 3 and
+// layers that ask for the plain one divide by n.
+TEST(KerasLower, VarianceIsUnbiasedWhereTfKerasFuses) {
+  const auto unbiased = [](const char* input, Json shape, Json config) {
+    config["name"] = "bn";
+    Json list = Json::array({layer("InputLayer", {{input, shape}, {"name", "x"}})});
+    list.push_back(layer("BatchNormalization", config));
+    const Json j{{"class_name", "Sequential"}, {"config", {{"name", "m"}, {"layers", list}}}};
+    const Lowered l = lower(read_keras_json(j.dump(), "m"), {.training = true});
+    return std::get<BatchNormAttrs>(l.model.main().ops[0].attrs).unbiased;
+  };
+  const Json picture = Json::array({nullptr, 4, 4, 2}), row = Json::array({nullptr, 4});
+  EXPECT_TRUE(unbiased("batch_input_shape", picture, Json::object()));
+  EXPECT_FALSE(unbiased("batch_input_shape", row, Json::object()));
+  EXPECT_FALSE(unbiased("batch_input_shape", picture, {{"fused", false}}));
+  EXPECT_FALSE(unbiased("batch_shape", picture, Json::object()));
+}
+
 // tf_keras's way of writing connections; layer "d" is called twice.
 TEST(KerasLower, SharedLayersHaveOneSetOfVariables) {
   const Json dense = {

@@ -10,6 +10,7 @@
 #include "net.h"
 #include "run/metrics.h"
 #include "train/demo_data.h"
+#include "train/range_observer.h"
 
 namespace litegap {
 namespace {
@@ -79,22 +80,86 @@ double file_score(const Model& model, const Dataset& data, const char* metric) {
 
 // The kernel of Dense(1) is the edge of its own range: where rounding puts the edge below it, a
 // gradient that ends at the edge would stop it for good.  Thirty starts, none may stand still: a
-// frozen weight costs many times the loss.  A tenth is left for the ends of the output's range, an
-// average of the batches' extremes that cuts the outermost outputs (measured: up to 8 %).
+// frozen weight costs many times the loss.  What rounding itself costs is small: a step of the
+// output is about 0.012, its variance 1.2e-5, the noise of the data 0.01.
 TEST(Qat, ASingleWeightNeverFreezes) {
+  double in_float = 0, in_file = 0;
   for (std::uint64_t seed = 1; seed <= 30; ++seed) {
     const Dataset data = line_data(100, seed);
     QatOptions o;
     o.fit.epochs = 100;
-    o.fit.optimizer.learning_rate = 0.05;
+    o.fit.optimizer.learning_rate = 0.01;
     o.fit.seed = seed;
     const KerasModel m = read_keras_json(sequential_json({1}, {dense_json(1)}), "line", {seed});
-    const double trained = fit(train_graph(lower(m).model), data, o.fit).epochs.back().loss;
-    const QatResult r = qat(lower(m).model, data, o);
-    EXPECT_LT(r.fake_loss, 1.1 * trained + 1e-4) << "seed " << seed;
-    EXPECT_NEAR(file_score(r.model, data, "mse"), r.fake_loss, 0.01 * r.fake_loss + 1e-5)
-        << "seed " << seed;
+    const TrainGraph g = train_graph(lower(m).model);
+    const Model plain = with_parameters(g, fit(g, data, o.fit).parameters);
+    const double trained = file_score(plain, data, "mse");
+    const QatResult r = qat(m, data, o);
+    const double file = file_score(r.model, data, "mse");
+    EXPECT_LT(file, 1.03 * trained) << "seed " << seed;
+    EXPECT_NEAR(file, r.fake_loss, 0.01 * r.fake_loss) << "seed " << seed;
+    in_float += trained;
+    in_file += file;
   }
+  EXPECT_LT(in_file, 1.005 * in_float);
+}
+
+// The quantizer gives x the scale of the concatenation, which it reaches through the pool.  By that
+// range alone, -1 to 9, everything of x below -1 would be cut.
+TEST(RangeObserver, TensorsOfOneScaleShareTheirRanges) {
+  Net n;
+  const int x = n.input({1, 2, 2, 1}), y = n.input({1, 2, 2, 1});
+  const int pool =
+      n.op(OpCode::kMaxPool2d, PoolAttrs{Padding::kSame, 1, 1, 2, 2}, {x}, {1, 2, 2, 1});
+  const int joined = n.op(OpCode::kConcatenation, ConcatAttrs{3}, {pool, y}, {1, 2, 2, 2});
+  const int other = n.op(OpCode::kTanh, NoAttrs{}, {x}, {1, 2, 2, 1});
+  std::vector<FakeSlot> slots;
+  const std::map<int, std::pair<float, float>> seen{
+      {x, {-4, 3}}, {y, {0, 9}}, {pool, {-1, 3}}, {joined, {-1, 9}}, {other, {-1, 1}}};
+  for (const auto& [t, range] : seen) {
+    FakeSlot s;
+    s.tensor = t;
+    s.batch_min = range.first;
+    s.batch_max = range.second;
+    s.batch_values = 4;
+    s.seen = true;
+    slots.push_back(s);
+  }
+  RangeObserver observer(n.model, slots, {});
+  observer.follow();
+  for (const FakeSlot& s : slots) {
+    if (s.tensor == other) continue;
+    EXPECT_FLOAT_EQ(s.quant.scale[0], 13.0f / 255) << s.tensor;
+    EXPECT_EQ(observer.shared_ranges().min[static_cast<std::size_t>(s.tensor)], -4) << s.tensor;
+    EXPECT_EQ(observer.shared_ranges().max[static_cast<std::size_t>(s.tensor)], 9) << s.tensor;
+  }
+}
+
+// Three batches with extremes 1, 2 and 1: an input holds 2, an output forgets it by a hundredth,
+// another value takes the average, whose weights are 1/10 old at first, then 2/11 old.
+TEST(RangeObserver, EndsOfTheModelAreNotCut) {
+  Net n;
+  const int x = n.input({1, 1}), inner = n.op(OpCode::kExp, NoAttrs{}, {x}, {1, 1});
+  const int y = n.op(OpCode::kAbs, NoAttrs{}, {inner}, {1, 1});
+  std::vector<FakeSlot> slots(3);
+  for (int i = 0; i < 3; ++i)
+    slots[static_cast<std::size_t>(i)].tensor =
+        std::vector{x, inner, y}[static_cast<std::size_t>(i)];
+  RangeObserver observer(n.model, slots, {.momentum = 0.99});
+  for (const float high : {1.0f, 2.0f, 1.0f}) {
+    for (FakeSlot& s : slots) {
+      s.batch_min = 0;
+      s.batch_max = high;
+      s.batch_values = 1;
+      s.seen = true;
+    }
+    observer.follow();
+  }
+  const auto max = [&](int t) { return observer.ranges().max[static_cast<std::size_t>(t)]; };
+  const float second = 2.0f / 11 * 1 + 9.0f / 11 * 2;
+  EXPECT_EQ(max(x), 2);
+  EXPECT_FLOAT_EQ(max(y), 0.99f * 2 + 0.01f * 1);
+  EXPECT_FLOAT_EQ(max(inner), 3.0f / 12 * second + 9.0f / 12 * 1);
 }
 
 TEST(Qat, TheFileDoesWhatWasTrained) {
