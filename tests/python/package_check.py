@@ -77,6 +77,22 @@ def check_files(folder, example, litegap):
     check(np.array_equal(real, outputs(folder / "line_static.tflite", x[:1])), "run: real values in and out")
 
 
+def check_every_file(folder, litegap):
+    """Each written file in the stock runtime and in litegap, on the same input."""
+    random = np.random.default_rng(1)
+    for path in sorted(folder.glob("*.tflite")):
+        interpreter = Interpreter(str(path), num_threads=1)
+        interpreter.allocate_tensors()
+        i, o = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+        whole = i["dtype"] != np.float32
+        x = (random.integers(-128, 128, i["shape"]) if whole else random.random(i["shape"])).astype(i["dtype"])
+        interpreter.set_tensor(i["index"], x)
+        interpreter.invoke()
+        theirs, ours = interpreter.get_tensor(o["index"]), litegap.run(path, x)
+        same = np.array_equal(ours, theirs) if o["dtype"] != np.float32 else np.allclose(ours, theirs, 1e-5, 1e-6)
+        check(same, f"{path.name}: same outputs as the runtime")
+
+
 def raises(litegap, text, call):
     try:
         call()
@@ -117,6 +133,7 @@ def main():
             folder = pathlib.Path(tmp)
             example = run_examples(folder)
             check_files(folder, example, litegap)
+            check_every_file(folder, litegap)
             check_errors(folder, example, litegap)
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
