@@ -33,8 +33,6 @@ struct Rank {
 };
 Rank rank_of(const OpSpec& spec, const Operand& o) {
   const ScaleZero s = scale_zero(spec, o);
-  if (s.scale >= 1.0f)
-    refuse(spec, "tensor {} has scale {}, expected one below 1", o.name, s.scale);
   return {s.zero, make_multiplier(s.scale)};
 }
 

@@ -6,6 +6,7 @@
 //   dilation) CONV_3D_TRANSPOSE  filter [depth, height, width, out, in];  y(i * stride + k *
 //   dilation) += x(i)
 #include <array>
+#include <cmath>
 
 #include "kernels/arithmetic_ops.h"
 #include "kernels/fused_bounds.h"
@@ -91,7 +92,8 @@ void convolve(const Io& io, const Volume& v) noexcept {
         for (std::int64_t c = 0; c < ci; ++c) {
           const float x = in[at * v.in_channels + g * ci + c];
           const float* w = filter + (tap * ci + c) * co;
-          for (std::int64_t o = g * of_group; o < (g + 1) * of_group; ++o) y[o] += x * w[o];
+          for (std::int64_t o = g * of_group; o < (g + 1) * of_group; ++o)
+            y[o] = std::fma(x, w[o], y[o]);
         }
       }
     });

@@ -156,13 +156,16 @@ struct FloorModulo {
 std::unique_ptr<Kernel> prepare_floor_div(OpSpec& spec) {
   switch (prepare_types(spec)) {
     case DType::kFloat32:
+      expect_no_zero<float>(spec);
       return same_type_kernel<float>(spec, FloorDivide<float>{});
     case DType::kInt32:
       expect_no_zero<std::int32_t>(spec);
       return same_type_kernel<std::int32_t>(spec, FloorDivide<std::int32_t>{});
     case DType::kInt16:
+      expect_no_zero<std::int16_t>(spec);
       return same_type_kernel<std::int16_t>(spec, FloorDivide<std::int16_t>{});
     case DType::kInt8:
+      expect_no_zero<std::int8_t>(spec);
       return same_type_kernel<std::int8_t>(spec, FloorDivide<std::int8_t>{});
     default:
       refuse_type(spec);
