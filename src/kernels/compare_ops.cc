@@ -29,7 +29,15 @@ void expect_bool_output(const OpSpec& spec) {
 struct Rank {
   std::int32_t zero = 0;
   Multiplier scale;
-  std::int32_t operator()(std::int32_t q) const { return scale_double((q - zero) * 256, scale); }
+  std::int32_t operator()(std::int32_t q) const {
+    const std::int32_t x = high_multiply((q - zero) * 256, scale.mantissa);
+    const int right = -scale.exponent;
+    if (right >= 0) return shift_right_away(x, right);
+    // A scale of 1 or more: the runtime shifts to the right by a negative number.  The mask of the
+    // lost bits is then -1 and the processor shifts by the number modulo 32, so that little more
+    // than the sign is left.
+    return (x >> (right & 31)) + (x >= 0 ? 1 : 0);
+  }
 };
 Rank rank_of(const OpSpec& spec, const Operand& o) {
   const ScaleZero s = scale_zero(spec, o);

@@ -26,6 +26,7 @@ struct Volume {
   RealBounds<float> bounds;
   std::size_t input = 0, filter = 1, bias = 2;
   bool has_bias = false;
+  bool fused = false;  // multiply and add in one rounding, as the built-in matrix product
 };
 
 float bounded(float v, RealBounds<float> r) { return std::min(std::max(v, r.low), r.high); }
@@ -93,7 +94,7 @@ void convolve(const Io& io, const Volume& v) noexcept {
           const float x = in[at * v.in_channels + g * ci + c];
           const float* w = filter + (tap * ci + c) * co;
           for (std::int64_t o = g * of_group; o < (g + 1) * of_group; ++o)
-            y[o] = std::fma(x, w[o], y[o]);
+            y[o] = v.fused ? std::fma(x, w[o], y[o]) : y[o] + x * w[o];
         }
       }
     });
@@ -139,6 +140,7 @@ Volume read_volume(const OpSpec& spec, std::size_t input, std::size_t bias) {
   v.input = input;
   v.bias = bias;
   v.has_bias = spec.has(bias);
+  v.fused = spec.dialect != Dialect::kReference;
   const std::int32_t stride[] = {a.stride_d, a.stride_h, a.stride_w},
                      dilation[] = {a.dilation_d, a.dilation_h, a.dilation_w};
   for (std::size_t d = 0; d < 3; ++d) {

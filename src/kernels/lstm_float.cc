@@ -12,11 +12,7 @@
 namespace litegap {
 namespace {
 
-// In double: the runtime's own approximation is off by a few of the last bits, ours should add
-// none.
-float sigmoid(float x) {
-  return static_cast<float>(1.0 / (1.0 + std::exp(-static_cast<double>(x))));
-}
+float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 
 void clip(float* v, std::int32_t n, float limit) noexcept {
   if (!(limit > 0)) return;
