@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "kernels/broadcast.h"
+#include "kernels/half.h"
 #include "kernels/move.h"
 #include "kernels/value_quant.h"
 
@@ -279,15 +280,16 @@ std::unique_ptr<Kernel> prepare_select(OpSpec& spec) {
 
 constexpr const char* kChoices = "float32 int8 uint8 int16 int32 uint32 int64 bool";
 constexpr KernelRow kRows[] = {
-    {OpCode::kEqual, prepare_compare<std::equal_to<>, true>,
-     "float32 int8 uint8 int16 int32 int64 bool"},
+    {OpCode::kEqual, with_half<prepare_compare<std::equal_to<>, true>>,
+     "float16 float32 int8 uint8 int16 int32 int64 bool"},
     {OpCode::kNotEqual, prepare_compare<std::not_equal_to<>, true>,
      "float32 int8 uint8 int16 int32 int64 bool"},
     {OpCode::kGreater, prepare_compare<std::greater<>, false>,
      "float32 int8 uint8 int16 int32 int64"},
     {OpCode::kGreaterEqual, prepare_compare<std::greater_equal<>, false>,
      "float32 int8 uint8 int16 int32 int64"},
-    {OpCode::kLess, prepare_compare<std::less<>, false>, "float32 int8 uint8 int16 int32 int64"},
+    {OpCode::kLess, with_half<prepare_compare<std::less<>, false>>,
+     "float16 float32 int8 uint8 int16 int32 int64"},
     {OpCode::kLessEqual, prepare_compare<std::less_equal<>, false>,
      "float32 int8 uint8 int16 int32 int64"},
     {OpCode::kLogicalAnd, prepare_logical<std::logical_and<>>, "bool"},

@@ -11,6 +11,7 @@
 #include "kernels/broadcast.h"
 #include "kernels/fixed_point.h"
 #include "kernels/fused_bounds.h"
+#include "kernels/half.h"
 
 namespace litegap {
 namespace {
@@ -208,7 +209,7 @@ std::unique_ptr<Kernel> prepare_pow(OpSpec& spec) {
 }
 
 constexpr KernelRow kRows[] = {
-    {OpCode::kDiv, prepare_div, "float32 int8 uint8 int16 int32"},
+    {OpCode::kDiv, with_half_xnn<prepare_div>, "float16 float32 int8 uint8 int16 int32"},
     {OpCode::kFloorDiv, prepare_floor_div, "float32 int8 int16 int32"},
     {OpCode::kFloorMod, prepare_floor_mod, "float32 int8 int16 int32 int64"},
     {OpCode::kPow, prepare_pow, "float32 int32"},
