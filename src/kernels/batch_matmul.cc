@@ -197,10 +197,14 @@ std::unique_ptr<Kernel> int8_product(const OpSpec& spec, Product p) {
     return code_product<std::int8_t, std::int32_t, std::int32_t>(
         std::move(p), a.zero, b.zero, [](std::int32_t sum) { return sum; });
   }
-  const ScaleZero a = scale_zero(spec, spec.inputs[0]), b = scale_zero(spec, spec.inputs[1]);
+  // The kernel reads one scale of its second operand, which is 0 where there are several.
+  const bool per_channel = spec.inputs[1].quant->per_channel();
+  const ScaleZero a = scale_zero(spec, spec.inputs[0]),
+                  b = per_channel ? ScaleZero{} : scale_zero(spec, spec.inputs[1]);
   const ScaleZero y = scale_zero(spec, spec.outputs[0]);
-  const float product = a.scale * b.scale;
-  if (spec.dialect == Dialect::kXnnpack && b.zero == 0 && product / y.scale < 256.0f) {
+  const float product = per_channel ? 0.0f : a.scale * b.scale;
+  if (spec.dialect == Dialect::kXnnpack && !per_channel && b.zero == 0 &&
+      product / y.scale < 256.0f) {
     const float scale = product / y.scale;
     return code_product<std::int8_t, std::int32_t, std::int8_t>(
         std::move(p), a.zero, b.zero,
@@ -230,8 +234,15 @@ std::unique_ptr<Kernel> int16_product(const OpSpec& spec, Product p) {
 // ----------------------------------------------------------------------- Every row of the float
 // operand is quantized for itself.
 std::unique_ptr<Kernel> hybrid_product(const OpSpec& spec, Product product, bool asymmetric) {
-  const ScaleZero b = scale_zero(spec, spec.inputs[1]);
-  if (b.zero != 0) refuse(spec, "int8 weights with zero point {}, expected 0", b.zero);
+  const Quant& quant = *spec.inputs[1].quant;
+  for (const std::int64_t zero : quant.zero_point) {
+    if (zero != 0) refuse(spec, "int8 weights with zero point {}, expected 0", zero);
+  }
+  std::vector<float> scales = quant.scale;
+  if (scales.size() == 1) scales.assign(product.columns, scales[0]);
+  if (scales.size() != product.columns)
+    refuse(spec, "tensor {} has {} scales for {} columns", spec.inputs[1].name, quant.scale.size(),
+           product.columns);
   const bool xnn = spec.dialect == Dialect::kXnnpack && spec.inputs[1].constant != nullptr;
   const HybridCode how = xnn          ? HybridCode::kQd8
                          : asymmetric ? HybridCode::kAsymmetric
@@ -240,7 +251,7 @@ std::unique_ptr<Kernel> hybrid_product(const OpSpec& spec, Product product, bool
   const std::size_t bytes_code = align64(product.depth * sizeof(std::int16_t));
   const std::size_t scratch = bytes_row + bytes_code + product.b.elements * sizeof(std::int16_t);
   return make_kernel(
-      [=, p = std::move(product), scale = b.scale](const Io& io) noexcept {
+      [=, p = std::move(product)](const Io& io) noexcept {
         const GemmKernels& kernels = gemm_best();
         auto* row = reinterpret_cast<float*>(io.scratch);
         auto* code = reinterpret_cast<std::int16_t*>(io.scratch + bytes_row);
@@ -255,11 +266,10 @@ std::unique_ptr<Kernel> hybrid_product(const OpSpec& spec, Product product, bool
               row[k] = x[i * p.a.row_step + k * p.a.column_step];
             const RowCode rc = hybrid_code(how, kernels, row, p.depth);
             kernels.quantize(row, p.depth, rc, code);
-            const float whole = rc.scale * scale;
             for (std::size_t j = 0; j < p.columns; ++j) {
               const auto sum =
                   static_cast<float>(dot<std::int32_t>(code, y + j * p.depth, p.depth));
-              *out++ = xnn ? sum * rc.scale * scale : sum * whole;
+              *out++ = xnn ? sum * rc.scale * scales[j] : sum * (rc.scale * scales[j]);
             }
           }
         }

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "kernels/broadcast.h"
+#include "kernels/half.h"
 #include "kernels/move.h"
 #include "kernels/value_quant.h"
 
@@ -29,12 +30,18 @@ void expect_bool_output(const OpSpec& spec) {
 struct Rank {
   std::int32_t zero = 0;
   Multiplier scale;
-  std::int32_t operator()(std::int32_t q) const { return scale_double((q - zero) * 256, scale); }
+  std::int32_t operator()(std::int32_t q) const {
+    const std::int32_t x = high_multiply((q - zero) * 256, scale.mantissa);
+    const int right = -scale.exponent;
+    if (right >= 0) return shift_right_away(x, right);
+    // A scale of 1 or more: the runtime shifts to the right by a negative number.  The mask of the
+    // lost bits is then -1 and the processor shifts by the number modulo 32, so that little more
+    // than the sign is left.
+    return (x >> (right & 31)) + (x >= 0 ? 1 : 0);
+  }
 };
 Rank rank_of(const OpSpec& spec, const Operand& o) {
   const ScaleZero s = scale_zero(spec, o);
-  if (s.scale >= 1.0f)
-    refuse(spec, "tensor {} has scale {}, expected one below 1", o.name, s.scale);
   return {s.zero, make_multiplier(s.scale)};
 }
 
@@ -273,15 +280,16 @@ std::unique_ptr<Kernel> prepare_select(OpSpec& spec) {
 
 constexpr const char* kChoices = "float32 int8 uint8 int16 int32 uint32 int64 bool";
 constexpr KernelRow kRows[] = {
-    {OpCode::kEqual, prepare_compare<std::equal_to<>, true>,
-     "float32 int8 uint8 int16 int32 int64 bool"},
+    {OpCode::kEqual, with_half<prepare_compare<std::equal_to<>, true>>,
+     "float16 float32 int8 uint8 int16 int32 int64 bool"},
     {OpCode::kNotEqual, prepare_compare<std::not_equal_to<>, true>,
      "float32 int8 uint8 int16 int32 int64 bool"},
     {OpCode::kGreater, prepare_compare<std::greater<>, false>,
      "float32 int8 uint8 int16 int32 int64"},
     {OpCode::kGreaterEqual, prepare_compare<std::greater_equal<>, false>,
      "float32 int8 uint8 int16 int32 int64"},
-    {OpCode::kLess, prepare_compare<std::less<>, false>, "float32 int8 uint8 int16 int32 int64"},
+    {OpCode::kLess, with_half<prepare_compare<std::less<>, false>>,
+     "float16 float32 int8 uint8 int16 int32 int64"},
     {OpCode::kLessEqual, prepare_compare<std::less_equal<>, false>,
      "float32 int8 uint8 int16 int32 int64"},
     {OpCode::kLogicalAnd, prepare_logical<std::logical_and<>>, "bool"},

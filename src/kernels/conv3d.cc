@@ -6,6 +6,7 @@
 //   dilation) CONV_3D_TRANSPOSE  filter [depth, height, width, out, in];  y(i * stride + k *
 //   dilation) += x(i)
 #include <array>
+#include <cmath>
 
 #include "kernels/arithmetic_ops.h"
 #include "kernels/fused_bounds.h"
@@ -25,6 +26,7 @@ struct Volume {
   RealBounds<float> bounds;
   std::size_t input = 0, filter = 1, bias = 2;
   bool has_bias = false;
+  bool fused = false;  // multiply and add in one rounding, as the built-in matrix product
 };
 
 float bounded(float v, RealBounds<float> r) { return std::min(std::max(v, r.low), r.high); }
@@ -91,7 +93,8 @@ void convolve(const Io& io, const Volume& v) noexcept {
         for (std::int64_t c = 0; c < ci; ++c) {
           const float x = in[at * v.in_channels + g * ci + c];
           const float* w = filter + (tap * ci + c) * co;
-          for (std::int64_t o = g * of_group; o < (g + 1) * of_group; ++o) y[o] += x * w[o];
+          for (std::int64_t o = g * of_group; o < (g + 1) * of_group; ++o)
+            y[o] = v.fused ? std::fma(x, w[o], y[o]) : y[o] + x * w[o];
         }
       }
     });
@@ -137,6 +140,7 @@ Volume read_volume(const OpSpec& spec, std::size_t input, std::size_t bias) {
   v.input = input;
   v.bias = bias;
   v.has_bias = spec.has(bias);
+  v.fused = spec.dialect != Dialect::kReference;
   const std::int32_t stride[] = {a.stride_d, a.stride_h, a.stride_w},
                      dilation[] = {a.dilation_d, a.dilation_h, a.dilation_w};
   for (std::size_t d = 0; d < 3; ++d) {

@@ -10,6 +10,7 @@
 
 #include "kernels/arithmetic_ops.h"
 #include "kernels/fixed_point.h"
+#include "kernels/half.h"
 #include "kernels/lookup.h"
 
 namespace litegap {
@@ -241,11 +242,11 @@ std::unique_ptr<Kernel> prepare_log(OpSpec& spec) {
 
 constexpr KernelRow kRows[] = {
     {OpCode::kLogistic, prepare_logistic, "float32 int8 uint8 int16"},
-    {OpCode::kTanh, prepare_tanh, "float32 int8 uint8 int16"},
+    {OpCode::kTanh, with_half<prepare_tanh>, "float16 float32 int8 uint8 int16"},
     {OpCode::kElu, prepare_elu, "float32 int8"},
-    {OpCode::kGelu, prepare_gelu, "float32 int8 uint8 int16"},
-    {OpCode::kExp, prepare_exp, "float32 int8 int16"},
-    {OpCode::kLog, prepare_log, "float32 int8 int16"},
+    {OpCode::kGelu, with_half<prepare_gelu>, "float16 float32 int8 uint8 int16"},
+    {OpCode::kExp, with_half_xnn<prepare_exp>, "float16 float32 int8 int16"},
+    {OpCode::kLog, with_half_xnn<prepare_log>, "float16 float32 int8 int16"},
 };
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "kernels/broadcast.h"
 #include "kernels/fixed_point.h"
 #include "kernels/fused_bounds.h"
+#include "kernels/half.h"
 
 namespace litegap {
 namespace {
@@ -156,13 +157,16 @@ struct FloorModulo {
 std::unique_ptr<Kernel> prepare_floor_div(OpSpec& spec) {
   switch (prepare_types(spec)) {
     case DType::kFloat32:
+      expect_no_zero<float>(spec);
       return same_type_kernel<float>(spec, FloorDivide<float>{});
     case DType::kInt32:
       expect_no_zero<std::int32_t>(spec);
       return same_type_kernel<std::int32_t>(spec, FloorDivide<std::int32_t>{});
     case DType::kInt16:
+      expect_no_zero<std::int16_t>(spec);
       return same_type_kernel<std::int16_t>(spec, FloorDivide<std::int16_t>{});
     case DType::kInt8:
+      expect_no_zero<std::int8_t>(spec);
       return same_type_kernel<std::int8_t>(spec, FloorDivide<std::int8_t>{});
     default:
       refuse_type(spec);
@@ -205,7 +209,7 @@ std::unique_ptr<Kernel> prepare_pow(OpSpec& spec) {
 }
 
 constexpr KernelRow kRows[] = {
-    {OpCode::kDiv, prepare_div, "float32 int8 uint8 int16 int32"},
+    {OpCode::kDiv, with_half_xnn<prepare_div>, "float16 float32 int8 uint8 int16 int32"},
     {OpCode::kFloorDiv, prepare_floor_div, "float32 int8 int16 int32"},
     {OpCode::kFloorMod, prepare_floor_mod, "float32 int8 int16 int32 int64"},
     {OpCode::kPow, prepare_pow, "float32 int32"},

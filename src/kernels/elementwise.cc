@@ -9,6 +9,7 @@
 #include "kernels/arithmetic_ops.h"
 #include "kernels/broadcast.h"
 #include "kernels/fused_bounds.h"
+#include "kernels/half.h"
 
 namespace litegap {
 namespace {
@@ -413,11 +414,11 @@ std::unique_ptr<Kernel> prepare_squared_difference(OpSpec& spec) {
 }
 
 constexpr KernelRow kRows[] = {
-    {OpCode::kAdd, prepare_add_sub, "float32 int8 uint8 int16 int32 int64"},
-    {OpCode::kSub, prepare_add_sub, "float32 int8 uint8 int16 int32 int64"},
-    {OpCode::kMul, prepare_mul, "float32 int8 uint8 int16 int32 int64"},
-    {OpCode::kMaximum, prepare_max_min, "float32 int8 uint8 int16 int32 int64"},
-    {OpCode::kMinimum, prepare_max_min, "float32 int8 uint8 int16 int32 int64"},
+    {OpCode::kAdd, with_half<prepare_add_sub>, "float16 float32 int8 uint8 int16 int32 int64"},
+    {OpCode::kSub, with_half_xnn<prepare_add_sub>, "float16 float32 int8 uint8 int16 int32 int64"},
+    {OpCode::kMul, with_half<prepare_mul>, "float16 float32 int8 uint8 int16 int32 int64"},
+    {OpCode::kMaximum, with_half<prepare_max_min>, "float16 float32 int8 uint8 int16 int32 int64"},
+    {OpCode::kMinimum, with_half<prepare_max_min>, "float16 float32 int8 uint8 int16 int32 int64"},
     {OpCode::kSquaredDifference, prepare_squared_difference, "float32 int8 int32"},
 };
 

@@ -156,7 +156,8 @@ std::vector<std::int16_t> constant_codes(const Array& constant, std::int32_t zer
 
 void set_weights(const OpSpec& spec, std::size_t index, WindowSpec& out) {
   const Operand& w = spec.inputs[index];
-  if (w.sparse) refuse(spec, "tensor {}: sparse weights are not supported", w.name);
+  if (w.sparse && (w.dtype != DType::kFloat32 || spec.dialect == Dialect::kXnnpack))
+    refuse(spec, "tensor {}: sparse weights of {} are not supported", w.name, dtype_name(w.dtype));
   out.weight_type = w.dtype;
   if (w.dtype != DType::kFloat32) {
     if (w.quant == nullptr || w.quant->empty())

@@ -30,7 +30,9 @@ struct Basic {
   }
 };
 
-float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
+float sigmoid(float x) {
+  return static_cast<float>(1.0 / (1.0 + std::exp(-static_cast<double>(x))));
+}
 
 void run_float(const Basic& s, const Io& io) noexcept {
   s.join<float>(io);
@@ -45,7 +47,7 @@ void run_float(const Basic& s, const Io& io) noexcept {
     const auto* w = static_cast<const float*>(io.inputs[2]);
     for (std::int32_t g = 0; g < 4 * s.cell; ++g, w += wide) {
       float sum = 0;
-      for (std::int32_t k = 0; k < wide; ++k) sum += w[k] * row[k];
+      for (std::int32_t k = 0; k < wide; ++k) sum = std::fma(w[k], row[k], sum);
       gates[g] = sum + bias[g];
     }
     for (std::int32_t i = 0; i < s.cell; ++i) {
@@ -70,7 +72,7 @@ struct BasicCodes {
     for (std::int32_t g = 0; g < 4 * s.cell; ++g, w += wide) {
       std::int32_t sum = bias[g];
       for (std::int32_t k = 0; k < wide; ++k) sum += (row[k] - 128) * (w[k] - weight_zero);
-      gates[g] = static_cast<std::int16_t>(fixed::clamp16(scale_double(sum, scale)));
+      gates[g] = static_cast<std::int16_t>(fixed::clamp16(scale_up(sum, scale)));
     }
   }
 

@@ -163,6 +163,9 @@ class IntegerLstm final : public Kernel {
   Multiplier hidden_scale;
   std::vector<Array> kept;  // the constants that the products point into
 
+  // The runtime has no hyperbolic tangent for words of less than 0 or more than 6 integer bits:
+  // there it multiplies by what its buffer holds, the input gate.
+  bool has_tanh() const { return cell_log2 >= -15 && cell_log2 <= -9; }
   std::size_t scratch_bytes() const override {
     const std::size_t used =
         static_cast<std::size_t>(s.rows()) * static_cast<std::size_t>(s.cell) * 9;
@@ -210,7 +213,7 @@ class IntegerLstm final : public Kernel {
     }
     gate(gates[kOutputGate], x, h, c, out);
     logistic(out, n);
-    emit(out, c, h, reinterpret_cast<std::int8_t*>(out + n));
+    emit(out, c, in, h, reinterpret_cast<std::int8_t*>(out + n));
   }
 
   static void logistic(std::int16_t* g, std::int32_t n) noexcept {
@@ -246,14 +249,15 @@ class IntegerLstm final : public Kernel {
   }
 
   // The output state from the output gate and the cell.
-  void emit(const std::int16_t* gate, const std::int16_t* c, std::int8_t* h,
-            std::int8_t* hidden) const noexcept {
+  void emit(const std::int16_t* gate, const std::int16_t* c, const std::int16_t* input_gate,
+            std::int8_t* h, std::int8_t* hidden) const noexcept {
     const std::int32_t n = s.rows() * s.cell;
     std::int8_t* target = s.projection ? hidden : h;
     const std::int32_t zero = s.projection ? -hidden_zero : hidden_zero;
     for (std::int32_t i = 0; i < n; ++i) {
-      const std::int32_t v =
-          scale_double(std::int32_t{gate[i]} * tanh16(c[i], 15 + cell_log2), hidden_scale);
+      const std::int32_t squashed =
+          has_tanh() ? tanh16(c[i], 15 + cell_log2) : std::int32_t{input_gate[i]};
+      const std::int32_t v = scale_double(gate[i] * squashed, hidden_scale);
       target[i] =
           static_cast<std::int8_t>(std::clamp<std::int64_t>(std::int64_t{v} + zero, -128, 127));
     }
@@ -350,7 +354,7 @@ int exact_log2(const OpSpec& spec, float scale) {
   int e = 0;
   if (!(scale > 0) || std::frexp(scale, &e) != 0.5f)
     refuse(spec, "the cell's scale {} is not a power of two", scale);
-  if (e - 1 < -15 || e - 1 > -6) refuse(spec, "the cell's scale 2^{} is out of range", e - 1);
+  if (e - 1 < -24 || e - 1 > -6) refuse(spec, "the cell's scale 2^{} is out of range", e - 1);
   return e - 1;
 }
 
@@ -376,6 +380,9 @@ std::unique_ptr<Kernel> prepare_integer_lstm(OpSpec& spec, const LstmShape& s) {
   one_scale(spec, h);
   one_scale(spec, spec.inputs[I::kInput]);
   kernel->cell_log2 = exact_log2(spec, one_scale(spec, c));
+  if (!kernel->has_tanh() && s.cifg)
+    refuse(spec, "the cell's scale 2^{} and no input gate: the runtime's result is not defined",
+           kernel->cell_log2);
   for (const int g : {kInputGate, kForgetGate, kCellGate, kOutputGate}) {
     if (g == kInputGate && s.cifg) continue;
     kernel->gates[static_cast<std::size_t>(g)] = make_gate(spec, s, g, kernel->cell_log2);

@@ -3,6 +3,7 @@
 
 #include "kernels/arithmetic_ops.h"
 #include "kernels/fixed_point.h"
+#include "kernels/half.h"
 #include "kernels/lookup.h"
 
 namespace litegap {
@@ -158,16 +159,16 @@ std::unique_ptr<Kernel> prepare_cos(OpSpec& spec) {
 }
 
 constexpr KernelRow kRows[] = {
-    {OpCode::kAbs, prepare_abs, "float32 int8 int16 int32"},
-    {OpCode::kNeg, prepare_neg, "float32 int8 int16 int32 int64"},
-    {OpCode::kSqrt, prepare_sqrt, "float32 int8"},
+    {OpCode::kAbs, with_half_xnn<prepare_abs>, "float16 float32 int8 int16 int32"},
+    {OpCode::kNeg, with_half<prepare_neg>, "float16 float32 int8 int16 int32 int64"},
+    {OpCode::kSqrt, with_half_xnn<prepare_sqrt>, "float16 float32 int8"},
     {OpCode::kRsqrt, prepare_rsqrt, "float32 int8 int16"},
-    {OpCode::kSquare, prepare_square, "float32"},
+    {OpCode::kSquare, with_half_xnn<prepare_square>, "float16 float32"},
     {OpCode::kFloor, prepare_floor, "float32"},
-    {OpCode::kCeil, prepare_ceil, "float32"},
+    {OpCode::kCeil, with_half_xnn<prepare_ceil>, "float16 float32"},
     {OpCode::kRound, prepare_round, "float32"},
-    {OpCode::kSin, prepare_sin, "float32"},
-    {OpCode::kCos, prepare_cos, "float32"},
+    {OpCode::kSin, with_half<prepare_sin>, "float16 float32"},
+    {OpCode::kCos, with_half<prepare_cos>, "float16 float32"},
 };
 
 }  // namespace

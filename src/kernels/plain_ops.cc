@@ -47,7 +47,9 @@ std::unique_ptr<Kernel> pair_kernel(OpSpec& spec, F f) {
 // ---- SIGN, ATAN2
 template <class T>
 std::unique_ptr<Kernel> sign_kernel(std::size_t n) {
-  return map_values<T>(n, [](T x) { return x > T(0) ? T(1) : x < T(0) ? T(-1) : T(0); });
+  return map_values<T>(n, [](T x) {
+    return x > T(0) ? T(1) : x < T(0) ? T(-1) : x == T(0) ? T(0) : x;
+  });
 }
 
 std::unique_ptr<Kernel> prepare_sign(OpSpec& spec) {

@@ -82,7 +82,7 @@ void activate_row(Activation a, float* v, std::int64_t n) noexcept {
         v[i] = std::min(std::max(v[i], 0.0f), 6.0f);
         break;
       case Activation::kTanh:
-        v[i] = std::tanh(v[i]);
+        v[i] = static_cast<float>(std::tanh(static_cast<double>(v[i])));
         break;
       case Activation::kSignBit:
         v[i] = std::signbit(v[i]) ? 1.0f : 0.0f;

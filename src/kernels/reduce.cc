@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "kernels/arithmetic_ops.h"
+#include "kernels/half.h"
 #include "kernels/value_quant.h"
 
 namespace litegap {
@@ -325,10 +326,11 @@ std::unique_ptr<Kernel> prepare_any_all(OpSpec& spec) {
       r, true, [](bool a, bool v) { return a && v; }, same);
 }
 
+constexpr const char* kMeans = "float16 float32 int8 uint8 int16 int32 int64";
 constexpr const char* kNumbers = "float32 int8 uint8 int16 int32 int64";
 constexpr KernelRow kRows[] = {
-    {OpCode::kMean, prepare_mean_sum, kNumbers},
-    {OpCode::kSum, prepare_mean_sum, kNumbers},
+    {OpCode::kMean, with_half_xnn<prepare_mean_sum>, kMeans},
+    {OpCode::kSum, with_half_xnn<prepare_mean_sum>, kMeans},
     {OpCode::kReduceMax, prepare_extreme, kNumbers},
     {OpCode::kReduceMin, prepare_extreme, kNumbers},
     {OpCode::kReduceProd, prepare_product, "float32 int8 int16 int32 int64"},

@@ -27,6 +27,9 @@ struct Rnn {
   State state;
   bool has_aux = false, codes = false, time_major = true, backward = false;
   std::int32_t batch = 0, time = 1, units = 0;
+  // The hybrid bidirectional kernel runs a time-major sequence as often as it has steps, each time
+  // from the state that the time before left.
+  std::int32_t passes = 1;
   std::size_t output = 0;
   std::int64_t row = 0, offset = 0;  // of the output: elements of a row, where ours begin
   Activation activation = Activation::kNone;
@@ -76,7 +79,9 @@ struct Rnn {
     auto* h = static_cast<float*>(state.at(io, &spare));
     const auto order = [this](std::int32_t t) { return backward ? time - 1 - t : t; };
     if (time_major) {
-      for (std::int32_t t = 0; t < time; ++t) step(io, h, spare, std::int64_t{order(t)} * batch);
+      for (std::int32_t pass = 0; pass < passes; ++pass) {
+        for (std::int32_t t = 0; t < time; ++t) step(io, h, spare, std::int64_t{order(t)} * batch);
+      }
       return;
     }
     for (std::int32_t b = 0; b < batch; ++b) {
@@ -178,6 +183,7 @@ std::unique_ptr<Kernel> prepare_bidirectional_rnn(OpSpec& spec) {
   for (Rnn* r : {&forward, &backward}) {
     r->activation = a.activation;
     r->how = code_of(a.asymmetric_quantize_inputs);
+    if (r->codes && a.time_major) r->passes = r->time;
     if (!weighted) continue;
     r->has_aux = true;
     r->aux = 9;

@@ -91,6 +91,22 @@ std::unique_ptr<Kernel> prepare_expand_dims(OpSpec& spec) {
   return as_it_lies(spec, std::move(shape));
 }
 
+// The reader has made the values dense.
+std::unique_ptr<Kernel> prepare_densify(OpSpec& spec) {
+  expect_inputs(spec, 1, 1);
+  expect_outputs(spec, 1);
+  if (!spec.inputs[0].sparse || spec.inputs[0].constant == nullptr)
+    refuse(spec, "its input is not a sparse constant");
+  switch (spec.inputs[0].dtype) {
+    case DType::kFloat32:
+    case DType::kFloat16:
+    case DType::kInt8:
+      return as_it_lies(spec, spec.inputs[0].shape);
+    default:
+      refuse(spec, "type {} is not supported", dtype_name(spec.inputs[0].dtype));
+  }
+}
+
 template <class T>
 std::unique_ptr<Kernel> constant_output(std::vector<T> values) {
   return make_kernel([values = std::move(values)](const Io& io) noexcept {
@@ -190,10 +206,14 @@ std::unique_ptr<Kernel> prepare_broadcast_to(OpSpec& spec) {
 }
 
 constexpr KernelRow kRows[] = {
-    {OpCode::kReshape, prepare_reshape, "any"},          {OpCode::kSqueeze, prepare_squeeze, "any"},
-    {OpCode::kExpandDims, prepare_expand_dims, "any"},   {OpCode::kShape, prepare_shape, "any"},
-    {OpCode::kTranspose, prepare_transpose, "any"},      {OpCode::kTile, prepare_tile, "any"},
+    {OpCode::kReshape, prepare_reshape, "any"},
+    {OpCode::kSqueeze, prepare_squeeze, "any"},
+    {OpCode::kExpandDims, prepare_expand_dims, "any"},
+    {OpCode::kShape, prepare_shape, "any"},
+    {OpCode::kTranspose, prepare_transpose, "any"},
+    {OpCode::kTile, prepare_tile, "any"},
     {OpCode::kBroadcastTo, prepare_broadcast_to, "any"},
+    {OpCode::kDensify, prepare_densify, "float16 float32 int8"},
 };
 
 }  // namespace

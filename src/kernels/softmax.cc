@@ -10,6 +10,7 @@
 
 #include "kernels/arithmetic_ops.h"
 #include "kernels/fixed_point.h"
+#include "kernels/half.h"
 #include "kernels/lookup.h"
 
 namespace litegap {
@@ -185,7 +186,8 @@ std::unique_ptr<Kernel> prepare_softmax(OpSpec& spec) {
   refuse(spec, "types {} and {} are not supported", dtype_name(t), dtype_name(to));
 }
 
-constexpr KernelRow kRows[] = {{OpCode::kSoftmax, prepare_softmax, "float32 int8 uint8 int16"}};
+constexpr KernelRow kRows[] = {
+    {OpCode::kSoftmax, with_half<prepare_softmax>, "float16 float32 int8 uint8 int16"}};
 
 }  // namespace
 

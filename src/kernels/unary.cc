@@ -7,6 +7,7 @@
 #include "kernels/arithmetic_ops.h"
 #include "kernels/broadcast.h"
 #include "kernels/fixed_point.h"
+#include "kernels/half.h"
 #include "kernels/value_quant.h"
 
 namespace litegap {
@@ -225,12 +226,12 @@ std::unique_ptr<Kernel> prepare_hard_swish(OpSpec& spec) {
 
 constexpr KernelRow kRows[] = {
     {OpCode::kRelu, prepare_relu, "float32 int8 uint8 int16"},
-    {OpCode::kRelu6, prepare_relu, "float32 int8 uint8 int16"},
+    {OpCode::kRelu6, with_half_xnn<prepare_relu>, "float16 float32 int8 uint8 int16"},
     {OpCode::kReluN1To1, prepare_relu, "float32 int8 uint8"},
     {OpCode::kRelu0To1, prepare_relu, "float32 int8 uint8"},
     {OpCode::kLeakyRelu, prepare_leaky_relu, "float32 int8 uint8 int16"},
     {OpCode::kPrelu, prepare_prelu, "float32 int8 uint8 int16"},
-    {OpCode::kHardSwish, prepare_hard_swish, "float32 int8 uint8"},
+    {OpCode::kHardSwish, with_half_xnn<prepare_hard_swish>, "float16 float32 int8 uint8"},
 };
 
 }  // namespace

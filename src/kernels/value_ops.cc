@@ -29,18 +29,22 @@ struct Half {
 };
 using Complex = std::complex<float>;
 
-// As a C cast on x86-64: values outside of the target wrap through the 32-bit (64-bit for uint32,
-// int64, uint64) conversion, which gives the smallest integer when it cannot represent the value.
+// As a C cast on x86-64: values outside of the target wrap through the 32-bit (64-bit for int64)
+// conversion, which gives the smallest integer when it cannot represent the value.  The unsigned
+// types of 16 bits and more saturate instead, NaN to the largest.
 template <class To, class From>
 To number(From x) {
   if constexpr (std::is_same_v<To, bool>) {
     return x != From(0);
   } else if constexpr (std::is_floating_point_v<From> && std::is_integral_v<To>) {
+    if constexpr (std::is_unsigned_v<To> && sizeof(To) > 1) {
+      const double v = std::trunc(static_cast<double>(x)), end = std::ldexp(1.0, sizeof(To) * 8);
+      return v <= 0 ? To(0) : v < end ? static_cast<To>(v) : std::numeric_limits<To>::max();
+    }
     using Wide = std::conditional_t<(sizeof(To) < 4) || std::is_same_v<To, std::int32_t>,
                                     std::int32_t, std::int64_t>;
     const double v = std::trunc(static_cast<double>(x));
     const double limit = std::ldexp(1.0, sizeof(Wide) * 8 - 1);
-    if (std::is_same_v<To, std::uint64_t> && v >= limit && v < 2 * limit) return static_cast<To>(v);
     const Wide w =
         v >= -limit && v < limit ? static_cast<Wide>(v) : std::numeric_limits<Wide>::min();
     return static_cast<To>(w);
