@@ -92,6 +92,7 @@ class Trainer {
   Weights<float>& weights() { return weights_; }
   Optimizer& optimizer() { return optimizer_; }
   TapeMode& mode() { return mode_; }
+  const TapeMode& mode() const { return mode_; }
   const LossSite& site() const { return site_; }
   std::size_t right() const { return right_; }  // answers of the last step
 

@@ -39,7 +39,8 @@ class QatRun {
     trainer_.mode().fakes = &slots_;
     trained_ = training_rows(samples_, options.fit);
     const std::size_t batch = std::max<std::size_t>(1, options.fit.batch_size);
-    const double steps = static_cast<double>((trained_ + batch - 1) / batch) * options.fit.epochs;
+    per_epoch_ = (trained_ + batch - 1) / batch;
+    const double steps = static_cast<double>(per_epoch_) * options.fit.epochs;
     freeze_at_ = static_cast<std::uint64_t>(std::ceil(steps * options.freeze_after));
   }
 
@@ -49,14 +50,19 @@ class QatRun {
     QatResult r;
     r.fit = fit(trainer_, samples_, fit_options());
     r.unsettled = observer_.unsettled();
-    r.float_model = folded_file(folded_, r.fit.parameters);
-    const bool best = options_.fit.keep_best && r.fit.best_epoch >= 0;
-    const Ranges ranges = best ? best_ : observer_.ranges();
-    observer_.set_ranges(ranges, r.float_model);
-    r.ranges = observer_.shared_ranges();
     for (std::size_t i = 0; i < r.fit.parameters.size(); ++i)
       trainer_.weights().value[i].assign(r.fit.parameters[i].span<float>().begin(),
                                          r.fit.parameters[i].span<float>().end());
+    Ranges ranges = takes_best(r.fit) ? best_ : observer_.ranges();
+    if (never_froze(r.fit)) {
+      trainer_.mode().frozen_statistics = false;
+      freeze_now();
+      ranges = observer_.ranges();
+      r.fit.parameters = weight_arrays(trainer_.graph(), trainer_.weights());
+    }
+    r.float_model = folded_file(folded_, r.fit.parameters);
+    observer_.set_ranges(ranges, r.float_model);
+    r.ranges = observer_.shared_ranges();
     r.fake_loss = trainer_.evaluate(samples_, 0, samples_.count, &r.fake_accuracy);
     if (options_.keep_outputs) r.fake_outputs = trainer_.outputs(samples_);
     r.model = quantize_static(r.float_model, r.ranges, options_.quantization).model;
@@ -87,9 +93,23 @@ class QatRun {
   }
 
   void freeze_when_due() {
-    TapeMode& mode = trainer_.mode();
-    if (!freezes() || mode.frozen_statistics || trainer_.optimizer().iterations < freeze_at_)
-      return;
+    const TapeMode& mode = trainer_.mode();
+    if (freezes() && !mode.frozen_statistics && trainer_.optimizer().iterations >= freeze_at_)
+      freeze_now();
+  }
+
+  bool takes_best(const FitResult& r) const { return options_.fit.keep_best && r.best_epoch >= 0; }
+
+  // The weights are from before the freeze: the training was stopped, or its best epoch was.  Of
+  // the latter a validation saw what the moving statistics made, and found it best.
+  bool never_froze(const FitResult& r) const {
+    if (!freezes()) return false;
+    if (!takes_best(r)) return !trainer_.mode().frozen_statistics;
+    const auto steps = static_cast<std::uint64_t>(r.best_epoch + 1) * per_epoch_;
+    return steps < freeze_at_ && trained_ == samples_.count;
+  }
+
+  void freeze_now() {
     measure_initial();
     freeze();
     observer_.restart();
@@ -127,6 +147,7 @@ class QatRun {
       random.shuffle(order);
     }
     const std::size_t batch = std::min(options_.fit.batch_size, trained_);
+    if (batch == 0) return;  // fit() says what is wrong
     for (std::size_t i = 0; i < std::min(trained_ / batch, most); ++i) {
       before(i);
       trainer_.look(samples_, order.data() + i * batch, batch);
@@ -210,7 +231,7 @@ class QatRun {
   RangeObserver observer_;
   Ranges best_;
   std::size_t trained_ = 0;
-  std::uint64_t freeze_at_ = 0;
+  std::uint64_t per_epoch_ = 0, freeze_at_ = 0;  // steps
 };
 
 }  // namespace

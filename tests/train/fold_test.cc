@@ -371,15 +371,15 @@ TEST(Fold, FreezesStatisticsMeasuredOverTheData) {
 
 KerasModel mobile() {
   return read_keras_json(
-      sequential_json({16, 16, 1},
-                      {conv2d_json(8, 3, "linear", 2), batch_norm_json(), activation_json("relu"),
-                       layer_json("DepthwiseConv2D", {{"name", "dw"},
-                                                      {"kernel_size", 3},
-                                                      {"padding", "same"},
-                                                      {"use_bias", false},
-                                                      {"depthwise_initializer", "glorot_uniform"}}),
-                       batch_norm_json(), activation_json("relu6"), flatten_json(),
-                       dense_json(4, "softmax")}),
+      sequential_json(
+          {16, 16, 1},
+          {conv2d_json(8, 3, "linear", 2), batch_norm_json(), activation_json("relu"),
+           layer_json("DepthwiseConv2D", {{"name", "dw"},
+                                          {"kernel_size", 3},
+                                          {"padding", "same"},
+                                          {"use_bias", false},
+                                          {"depthwise_initializer", "glorot_uniform"}}),
+           batch_norm_json(), activation_json("relu6"), flatten_json(), dense_json(4, "softmax")}),
       "mobile", {3});
 }
 
@@ -444,6 +444,30 @@ TEST(Fold, KeepsTheBestEpochAndResumes) {
   const auto a = whole.fake_outputs.span<float>(), b = again.fake_outputs.span<float>();
   EXPECT_TRUE(std::equal(a.begin(), a.end(), b.begin(), b.end()));
   EXPECT_EQ(whole.ranges.max.size(), again.ranges.max.size());
+}
+
+// The statistics of an architecture start at 0 and 1 and follow slowly; a training that ends before
+// they are frozen must not write what they were.
+TEST(Fold, AStoppedTrainingHasItsStatistics) {
+  const Dataset train = picture_data(1000, 11);
+  QatOptions o;
+  o.fit.loss.kind = LossKind::kSparseCrossEntropy;
+  o.fit.epochs = 50;
+  o.fit.optimizer.kind = OptimizerKind::kAdam;
+  o.fit.optimizer.learning_rate = 0.01;
+  int epochs = 0;
+  o.fit.after_epoch = [&](int) { ++epochs; };
+  o.fit.stop = [&] { return epochs == 3; };  // about a hundred steps
+  for (const bool best : {false, true}) {
+    epochs = 0;
+    o.fit.keep_best = best;
+    const QatResult r = qat(mobile(), train, o);
+    EXPECT_TRUE(r.fit.stopped);
+    EXPECT_GT(file_score(r.model, train), 0.9) << best;
+    EXPECT_NEAR(file_score(r.model, train), r.fake_accuracy, 0.002) << best;
+  }
+  o.fit.batch_size = 0;
+  EXPECT_THROW(qat(mobile(), train, o), Error);
 }
 
 }  // namespace
