@@ -69,7 +69,13 @@ float inverse_root_xnn(float v) {
   const float x = flush_subnormal(v);
   return x == 0.0f ? std::numeric_limits<float>::quiet_NaN() : 1.0f / std::sqrt(x);
 }
-float root_xnn(float v) { return std::sqrt(flush_subnormal(v)); }
+// From the inverse root y, refined as y (1.5 - x y^2 / 2): so large that y^2 is subnormal, the step
+// only multiplies by 1.5.
+float root_xnn(float v) {
+  constexpr float kSquareVanishes = 8.50705917302346158658e37f;  // 1 / FLT_MIN
+  const float root = std::sqrt(flush_subnormal(v));
+  return v > kSquareVanishes && std::isfinite(v) ? 1.5f * root : root;
+}
 
 // XNNPACK's sine takes whole turns away, then mirrors at a quarter turn with pi rounded to float32.
 // So far out that the turns overflow there is no result.

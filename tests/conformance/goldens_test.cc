@@ -299,6 +299,7 @@ bool depends_on_values(const std::string& error) {
   return error.find("failed to invoke") != std::string::npos &&
          (error.find("only defined for") != std::string::npos ||
           error.find("Division by 0") != std::string::npos ||
+          error.find("delta == 0 || delta == 1") != std::string::npos ||
           error.find("zero_point was not true") != std::string::npos);
 }
 
