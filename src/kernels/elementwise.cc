@@ -3,6 +3,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <complex>
 #include <functional>
 #include <limits>
 
@@ -115,6 +116,17 @@ std::unique_ptr<Kernel> plain(OpSpec& spec, Broadcast b, F f) {
   }
   return broadcast_kernel<T, T, T>(std::move(b), [f, clamp](T x, T y) { return clamp(f(x, y)); });
 }
+
+// XNNPACK: subnormal operands are zero, and zero times infinity is no number.
+struct FlushingMul {
+  template <class T>
+  T operator()(T x, T y) const {
+    if constexpr (std::is_floating_point_v<T>)
+      return flush_subnormal(x) * flush_subnormal(y);
+    else
+      return WrappingMul{}(x, y);
+  }
+};
 
 template <class F>
 std::unique_ptr<Kernel> plain_by_type(OpSpec& spec, Broadcast b, F f) {
@@ -329,6 +341,13 @@ std::unique_ptr<Kernel> prepare_mul(OpSpec& spec) {
   Broadcast b = prepare_two(spec);
   const DType t = spec.inputs[0].dtype;
   if (!is_code_type(t) || (t == DType::kInt16 && spec.outputs[0].quant->empty())) {
+    if (t == DType::kComplex64) {
+      using Complex = std::complex<float>;
+      return broadcast_kernel<Complex, Complex, Complex>(
+          std::move(b), [](const Complex& x, const Complex& y) { return x * y; });
+    }
+    if (t == DType::kFloat32 && xnn_takes(spec))
+      return plain_by_type(spec, std::move(b), FlushingMul{});
     return plain_by_type(spec, std::move(b), WrappingMul{});
   }
   const Scales s = scales_of(spec);
@@ -416,7 +435,8 @@ std::unique_ptr<Kernel> prepare_squared_difference(OpSpec& spec) {
 constexpr KernelRow kRows[] = {
     {OpCode::kAdd, with_half<prepare_add_sub>, "float16 float32 int8 uint8 int16 int32 int64"},
     {OpCode::kSub, with_half_xnn<prepare_add_sub>, "float16 float32 int8 uint8 int16 int32 int64"},
-    {OpCode::kMul, with_half<prepare_mul>, "float16 float32 int8 uint8 int16 int32 int64"},
+    {OpCode::kMul, with_half<prepare_mul>,
+     "float16 float32 complex64 int8 uint8 int16 int32 int64"},
     {OpCode::kMaximum, with_half<prepare_max_min>, "float16 float32 int8 uint8 int16 int32 int64"},
     {OpCode::kMinimum, with_half<prepare_max_min>, "float16 float32 int8 uint8 int16 int32 int64"},
     {OpCode::kSquaredDifference, prepare_squared_difference, "float32 int8 int32"},

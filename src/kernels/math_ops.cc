@@ -1,5 +1,8 @@
 // ABS, NEG, SQRT, RSQRT, SQUARE, FLOOR, CEIL, ROUND, SIN, COS (docs/numerics.md, section 2.20).
 #include <cmath>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include "kernels/arithmetic_ops.h"
 #include "kernels/fixed_point.h"
@@ -69,12 +72,26 @@ float inverse_root_xnn(float v) {
   const float x = flush_subnormal(v);
   return x == 0.0f ? std::numeric_limits<float>::quiet_NaN() : 1.0f / std::sqrt(x);
 }
-// From the inverse root y, refined as y (1.5 - x y^2 / 2): so large that y^2 is subnormal, the step
-// only multiplies by 1.5.
+
+// Newton's method refines the processor's estimate e of 1/sqrt(v) by e * (3 - v * e * e) / 2. Where
+// e * e is subnormal, from 2^126 on, it becomes 0 and e is left, half as large again.
+#if defined(__x86_64__)
+__attribute__((target("avx512f"))) float estimate_avx512(float v) {
+  return _mm_cvtss_f32(_mm_maskz_rsqrt14_ss(1, _mm_setzero_ps(), _mm_set_ss(v)));
+}
+float inverse_root_estimate(float v) {
+  static const bool has = __builtin_cpu_supports("avx512f") != 0;
+  return has ? estimate_avx512(v) : 1.0f / std::sqrt(v);
+}
+#else
+float inverse_root_estimate(float v) { return 1.0f / std::sqrt(v); }
+#endif
 float root_xnn(float v) {
-  constexpr float kSquareVanishes = 8.50705917302346158658e37f;  // 1 / FLT_MIN
-  const float root = std::sqrt(flush_subnormal(v));
-  return v > kSquareVanishes && std::isfinite(v) ? 1.5f * root : root;
+  if (v >= 0x1p126f && v <= std::numeric_limits<float>::max()) {
+    const float e = inverse_root_estimate(v);
+    if (e * e < std::numeric_limits<float>::min()) return 1.5f * e * v;
+  }
+  return std::sqrt(flush_subnormal(v));
 }
 
 // XNNPACK's sine takes whole turns away, then mirrors at a quarter turn with pi rounded to float32.

@@ -169,6 +169,7 @@ Array dense_values(const fb::SparsityParameters& sparsity, DType dtype, const Sh
   const int bits = dtype_bits(dtype);
   if (bits < 8) fail("{}: sparse storage of {}: not supported", where, dtype_name(dtype));
   Array dense = Array::zeros(dtype, shape);
+  if (dense.empty()) return dense;
   Expander(sparsity, shape, where)
       .run(values, static_cast<std::size_t>(bits / 8), dense.mutable_data());
   return dense;
