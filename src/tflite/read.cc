@@ -286,24 +286,6 @@ class Reader {
     return copy_of<std::int32_t>(v);
   }
 
-  // Some writers put -1 into the shape itself and give no signature.  The runtime multiplies it as
-  // an unsigned number and refuses the file only where that overflows: never for one unknown
-  // dimension of a type of one byte, always for larger types.
-  void adopt_unknown_dimensions(Tensor& tensor, const std::string& where) const {
-    if (std::find(tensor.shape.begin(), tensor.shape.end(), -1) == tensor.shape.end()) return;
-    std::uint64_t bytes = std::max<std::uint64_t>(1, dtype_bits(tensor.dtype) / 8);
-    bool overflows = false;
-    for (const std::int32_t d : tensor.shape) {
-      const auto size = static_cast<std::uint64_t>(std::int64_t{d});
-      overflows = __builtin_mul_overflow(bytes, size, &bytes) || overflows;
-    }
-    if (overflows) {
-      fail("{}: {}: shape {} has no size", path_, where, shape_text(tensor.shape));
-    }
-    if (tensor.shape_signature.empty()) tensor.shape_signature = tensor.shape;
-    std::replace(tensor.shape.begin(), tensor.shape.end(), -1, 1);
-  }
-
   void read_tensor(std::size_t g, std::size_t t, const fb::SubGraph& s) {
     const fb::Tensor* from = s.tensors()->Get(static_cast<flatbuffers::uoffset_t>(t));
     charge(sizeof(Tensor));
@@ -319,7 +301,11 @@ class Reader {
     tensor.shape_signature = shape_of(from->shape_signature(), where);
     tensor.has_rank = from->has_rank();
     tensor.is_variable = from->is_variable();
-    adopt_unknown_dimensions(tensor, where);
+    // Unknown dimensions are 1 here and -1 in the signature; the runtime refuses them here too.
+    if (std::ranges::any_of(tensor.shape, [](std::int32_t d) { return d < 0; })) {
+      fail("{}: {}: shape {}, expected no negative dimension", path_, where,
+           shape_text(tensor.shape));
+    }
     std::size_t elements = 0;
     try {
       elements = shape_elements(tensor.shape);

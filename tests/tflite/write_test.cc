@@ -418,13 +418,19 @@ TEST(Read, ToleratesWhatIsOnlyStrange) {
   Model m = small_model();
   m.main().tensors[1].quant.zero_point = {5};  // one for all
   m.main().tensors[2].quant.axis = 3;          // a vector has one axis
-  m.main().tensors[0].shape = {-1, 4};         // unknown dimensions in the shape
-  m.main().tensors[0].shape_signature.clear();
   const ModelPtr back = parse_bytes(serialize_model(m));
   EXPECT_EQ(back->main().tensors[1].quant.zero_point, (std::vector<std::int64_t>{5, 5, 5}));
   EXPECT_EQ(back->main().tensors[2].quant.axis, 0);
-  EXPECT_EQ(back->main().tensors[0].shape, (Shape{1, 4}));
-  EXPECT_EQ(back->main().tensors[0].shape_signature, (Shape{-1, 4}));
+}
+
+// As the runtime does, whatever the type.
+TEST(Read, RefusesNegativeDimensions) {
+  for (const DType type : {DType::kFloat32, DType::kInt8}) {
+    Model m = small_model();
+    m.main().tensors[0].dtype = type;
+    m.main().tensors[0].shape = {-1, 4};
+    EXPECT_THROW(parse_bytes(serialize_model(m)), Error);
+  }
 }
 
 TEST(Read, EveryByteBroken) {
