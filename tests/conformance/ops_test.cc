@@ -55,6 +55,8 @@ std::string known_refusal(const std::string& name, const std::string& error) {
       {"add_shared_tensors", "a tensor is input and output at once"},
       {"add_quantized", "codes in, real numbers out"},
       {"add_quantized_int8", "codes in, real numbers out"},
+      {"keyword_scrambled_8bit", "a state of int8, at which the runtime aborts"},
+      {"segment_sum_invalid_buffer", "an operand without data"},
       {"single_conv_no_bias", "no bias"},
       {"simple_squeeze", "drops an axis of a scalar"}};
   const auto found = names.find(name);
@@ -135,6 +137,7 @@ void check_folder(const std::string& folder, Dialect dialect, bool exact) {
       ops = operators_of(*model);
       promised = foreign_operator(*model).empty();
       outcome = run_case(path, json, model, dialect);
+      if (name == "simple_floor_mod") reason = "divides by 0, at which the runtime stops";
     } catch (const Error& e) {
       outcome.wrong = fmt::format("refused: {}", e.what());
       reason = promised ? known_refusal(name, e.what()) : "refused";
