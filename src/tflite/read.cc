@@ -264,6 +264,8 @@ class Reader {
     for (std::size_t o = 0; o < size_of(s->operators()); ++o) {
       read_op(g, o, *s->operators()->Get(static_cast<flatbuffers::uoffset_t>(o)), tensors);
     }
+    const int open = unused_open_tensor(*s);
+    if (open >= 0) fail("{}: tensor {}, which nothing uses, has a dimension of -1", where, open);
   }
 
   std::vector<int> indices(const flatbuffers::Vector<std::int32_t>* v, std::size_t tensors,
@@ -473,23 +475,9 @@ class Reader {
   // Options that name other subgraphs.
   void check_graph_references(const fb::Operator& from, const std::string& where) {
     const auto graphs = static_cast<std::int64_t>(root_->subgraphs()->size());
-    const auto check = [&](std::int64_t index) {
+    for (const std::int64_t index : graph_references(from)) {
       if (index < 0 || index >= graphs)
         fail("{}: refers to subgraph {}, expected 0 to {}", where, index, graphs - 1);
-    };
-    if (const auto* w = from.builtin_options_as_WhileOptions()) {
-      check(w->cond_subgraph_index());
-      check(w->body_subgraph_index());
-    } else if (const auto* i = from.builtin_options_as_IfOptions()) {
-      check(i->then_subgraph_index());
-      check(i->else_subgraph_index());
-    } else if (const auto* c = from.builtin_options_as_CallOnceOptions()) {
-      check(c->init_subgraph_index());
-    } else if (const auto* call = from.builtin_options_as_CallOptions()) {
-      check(call->subgraph());
-    }
-    if (const auto* composite = from.builtin_options_2_as_StableHLOCompositeOptions()) {
-      check(composite->decomposition_subgraph_index());
     }
   }
 
