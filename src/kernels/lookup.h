@@ -40,6 +40,7 @@ Table16 make_table16(Real x_scale, std::int32_t x_zero, Real y_scale, std::int32
   const Real inverse = Real(65536) / (y_scale * static_cast<Real>(32767 - y_zero) -
                                       y_scale * static_cast<Real>(-32768 - y_zero));
   const auto entry = [](Real v) {
+    if (std::isnan(v)) return std::int16_t{0};  // as the processor's conversion gives
     return static_cast<std::int16_t>(std::min(std::max(v, Real(-32768)), Real(32767)));
   };
   Table16 table{};

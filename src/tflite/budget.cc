@@ -1,6 +1,5 @@
 // Questions about tables that the reader asks before it keeps them: what they cost in memory once
 // they are unpacked, what they refer to, and whether a piece of a file holds all of one.
-#include <algorithm>
 #include <cstring>
 
 #include "tflite/format.h"
@@ -70,31 +69,6 @@ std::vector<std::int64_t> graph_references(const fb::Operator& op) {
   if (const auto* c = op.builtin_options_2_as_StableHLOCompositeOptions())
     return {c->decomposition_subgraph_index()};
   return {};
-}
-
-int unused_open_tensor(const fb::SubGraph& graph) {
-  std::vector<bool> used(size_of(graph.tensors()), false);
-  const auto mark = [&](const flatbuffers::Vector<std::int32_t>* indices) {
-    for (std::size_t i = 0; i < size_of(indices); ++i) {
-      const std::int32_t t = indices->Get(static_cast<flatbuffers::uoffset_t>(i));
-      if (t >= 0 && static_cast<std::size_t>(t) < used.size())
-        used[static_cast<std::size_t>(t)] = true;
-    }
-  };
-  mark(graph.inputs());
-  mark(graph.outputs());
-  for (std::size_t o = 0; o < size_of(graph.operators()); ++o) {
-    const auto* op = graph.operators()->Get(static_cast<flatbuffers::uoffset_t>(o));
-    mark(op->inputs());
-    mark(op->outputs());
-    mark(op->intermediates());
-  }
-  for (std::size_t t = 0; t < used.size(); ++t) {
-    const auto* shape = graph.tensors()->Get(static_cast<flatbuffers::uoffset_t>(t))->shape();
-    if (!used[t] && shape != nullptr && std::find(shape->begin(), shape->end(), -1) != shape->end())
-      return static_cast<int>(t);
-  }
-  return -1;
 }
 
 bool holds_table(std::span<const std::byte> blob, const std::byte* table) {

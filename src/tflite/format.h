@@ -89,10 +89,6 @@ Array dense_values(const fb::SparsityParameters& sparsity, DType dtype, const Sh
 
 // The subgraphs that an operator's options name.
 std::vector<std::int64_t> graph_references(const fb::Operator& op);
-// A tensor that no operator, input or output names and whose shape holds a -1, or -1.  The stock
-// runtime, which asks for the size of every tensor, refuses such a file.
-int unused_open_tensor(const fb::SubGraph& graph);
-
 // Whether a (verified) table and its vtable lie in the blob.
 bool holds_table(std::span<const std::byte> blob, const std::byte* table);
 

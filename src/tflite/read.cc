@@ -264,8 +264,6 @@ class Reader {
     for (std::size_t o = 0; o < size_of(s->operators()); ++o) {
       read_op(g, o, *s->operators()->Get(static_cast<flatbuffers::uoffset_t>(o)), tensors);
     }
-    const int open = unused_open_tensor(*s);
-    if (open >= 0) fail("{}: tensor {}, which nothing uses, has a dimension of -1", where, open);
   }
 
   std::vector<int> indices(const flatbuffers::Vector<std::int32_t>* v, std::size_t tensors,
