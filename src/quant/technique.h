@@ -45,7 +45,7 @@ struct QuantizeRequest {
   Choice bias_correction = Choice::kOff;
   WeightRounding rounding = WeightRounding::kNearest;
   std::size_t least_elements = 1024;  // dynamic range: the size rule of the converter
-  InputMap input_map;  // from the samples as stored to the model's input
+  InputMap input_map;                 // from the samples as stored to the model's input
   std::uint64_t seed = 1;
   int threads = 0;  // 0 = all cores
   Progress progress;
