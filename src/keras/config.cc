@@ -2,6 +2,8 @@
 //
 //   config_int(dense, "units")                  Error when it is absent, a text, or 1e30
 //   config_ints(conv, "strides", 2, 1)          {2, 2} for 2, for [2, 2] and for [2]
+#include <cmath>
+
 #include "keras/layers.h"
 
 namespace litegap {
@@ -12,9 +14,7 @@ constexpr std::int64_t kLargest = 1 << 24;  // of any size in an architecture
 int checked_int(const KerasLayer& layer, const char* key, const Json& v) {
   if (v.is_number_float()) {
     const double d = v.get<double>();
-    if (d == static_cast<double>(static_cast<std::int64_t>(d)) && std::abs(d) <= kLargest) {
-      return static_cast<int>(d);
-    }
+    if (std::abs(d) <= kLargest && d == std::trunc(d)) return static_cast<int>(d);
   }
   if (!v.is_number_integer()) refuse(layer, "{} is {}, expected an integer", key, v.dump());
   const auto n = v.get<std::int64_t>();

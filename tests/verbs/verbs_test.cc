@@ -71,7 +71,8 @@ TEST_F(Verbs, TheSizeRuleLeavesSmallWeightsInFloat) {
   quantize_file(nullptr, r);
   const auto stored = [&](const std::string& name) {
     std::size_t int8 = 0;
-    for (const Tensor& t : read_model(at(name))->main().tensors) int8 += t.dtype == DType::kInt8;
+    const ModelPtr model = read_model(at(name));
+    for (const Tensor& t : model->main().tensors) int8 += t.dtype == DType::kInt8;
     return int8;
   };
   EXPECT_EQ(stored("usual.tflite"), 0u);
