@@ -227,6 +227,8 @@ def main():
                     tf[name].append(runtime_loss(other, x, y))
         print(f"mean loss of {seeds} seeds; 'runtime' and 'TensorFlow': by ai-edge-litert")
         table(rows, mine, own, tf)
+        if tf["float"]:
+            print(f"float training, litegap against TensorFlow from the same initial weights: {delta(mine['float'], tf['float'])}")
         journey(folder, python)
     return 0
 
