@@ -89,7 +89,10 @@ def check_every_file(folder, litegap):
         interpreter.set_tensor(i["index"], x)
         interpreter.invoke()
         theirs, ours = interpreter.get_tensor(o["index"]), litegap.run(path, x)
-        same = np.array_equal(ours, theirs) if o["dtype"] != np.float32 else np.allclose(ours, theirs, 1e-5, 1e-6)
+        # Activations quantized while running: a last bit on another processor may move a code.
+        near = 0.02 if "dynamic" in path.name else 1e-5
+        same = (np.array_equal(ours, theirs) if o["dtype"] != np.float32 else
+                np.allclose(ours, theirs, 0, near * max(1.0, float(np.max(np.abs(theirs))))))
         check(same, f"{path.name}: same outputs as the runtime")
 
 
