@@ -398,6 +398,7 @@ const Array& Walker::value(Frame& f, int t, bool real, std::size_t op) {
 
 void Walker::prepare_now(Prepared& p, const Frame& f, const Op& op, std::size_t index,
                          const std::vector<Array>& inputs, bool real, bool dynamic) {
+  p.kernel.reset();  // it may point to what is held until now, and prepare() may throw
   p.held = inputs;
   OpSpec spec;
   spec.op = &op;

@@ -118,6 +118,10 @@ TEST(Walk, AShapeThatIsComputed) {
     EXPECT_EQ(w.output(0).span<float>()[5], 6);
   }
   EXPECT_THROW(run(plan, w, std::vector<Array>{a, Array::of<std::int32_t>({2}, {4, 2})}), Error);
+  // A run that was refused leaves nothing behind.
+  run(plan, w, std::vector<Array>{a, Array::of<std::int32_t>({2}, {2, 3})});
+  EXPECT_EQ(w.output(0).shape(), (Shape{2, 3}));
+  EXPECT_EQ(w.output(0).span<float>()[5], 6);
 }
 
 TEST(Walk, ResourcesLiveFromRunToRunAndAreNotReset) {
