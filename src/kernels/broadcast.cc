@@ -4,6 +4,17 @@
 
 namespace litegap {
 
+DType prepare_pair(const OpSpec& spec) {
+  expect_inputs(spec, 2, 2);
+  expect_outputs(spec, 1);
+  const DType t = spec.inputs[0].dtype;
+  if (spec.inputs[1].dtype != t || spec.outputs[0].dtype != t) {
+    refuse(spec, "types {}, {} and {}: expected one type", dtype_name(t),
+           dtype_name(spec.inputs[1].dtype), dtype_name(spec.outputs[0].dtype));
+  }
+  return t;
+}
+
 Broadcast make_broadcast(const OpSpec& spec, const Shape& a, const Shape& b, Shape* out) {
   const std::size_t rank = std::max(a.size(), b.size());
   if (rank > Broadcast::kMaxRank) {

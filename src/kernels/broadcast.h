@@ -45,6 +45,8 @@ struct Broadcast {
   }
 };
 
+// Two operands and an output of one type, which it returns; refuses other ones.
+DType prepare_pair(const OpSpec& spec);
 // Of two shapes; refuses those that do not broadcast.
 Broadcast make_broadcast(const OpSpec& spec, const Shape& a, const Shape& b, Shape* out);
 // Of the first two inputs; sets the output's shape.
@@ -80,6 +82,12 @@ std::unique_ptr<Kernel> broadcast_kernel(const Broadcast& s, F f) {
     broadcast_map(s, static_cast<const A*>(io.inputs[0]), static_cast<const B*>(io.inputs[1]),
                   static_cast<Y*>(io.outputs[0]), f);
   });
+}
+
+// Of two operands of one type, to that type.
+template <class T, class F>
+std::unique_ptr<Kernel> pair_kernel(OpSpec& spec, F f) {
+  return broadcast_kernel<T, T, T>(broadcast(spec), f);
 }
 
 }  // namespace litegap

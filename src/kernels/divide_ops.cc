@@ -16,22 +16,6 @@
 namespace litegap {
 namespace {
 
-DType prepare_types(OpSpec& spec) {
-  expect_inputs(spec, 2, 2);
-  expect_outputs(spec, 1);
-  const DType t = spec.inputs[0].dtype;
-  if (spec.inputs[1].dtype != t || spec.outputs[0].dtype != t) {
-    refuse(spec, "types {}, {} and {}: expected one type", dtype_name(t),
-           dtype_name(spec.inputs[1].dtype), dtype_name(spec.outputs[0].dtype));
-  }
-  return t;
-}
-
-template <class T, class F>
-std::unique_ptr<Kernel> same_type_kernel(OpSpec& spec, F f) {
-  return broadcast_kernel<T, T, T>(broadcast(spec), f);
-}
-
 // ---- DIV
 // ----------------------------------------------------------------------------------------- x / 2^n
 // as the runtime's 32-bit words have it: from n = 32 on the mask of the lost bits wraps to -1 and
@@ -76,11 +60,11 @@ std::unique_ptr<Kernel> divide_codes(OpSpec& spec) {
                      code_bounds(spec, y)};
   switch (spec.inputs[0].dtype) {
     case DType::kInt8:
-      return same_type_kernel<std::int8_t>(spec, divide);
+      return pair_kernel<std::int8_t>(spec, divide);
     case DType::kUint8:
-      return same_type_kernel<std::uint8_t>(spec, divide);
+      return pair_kernel<std::uint8_t>(spec, divide);
     default:
-      return same_type_kernel<std::int16_t>(spec, divide);
+      return pair_kernel<std::int16_t>(spec, divide);
   }
 }
 
@@ -95,13 +79,13 @@ void expect_no_zero(const OpSpec& spec) {
 }
 
 std::unique_ptr<Kernel> prepare_div(OpSpec& spec) {
-  const DType t = prepare_types(spec);
+  const DType t = prepare_pair(spec);
   if (is_code_type(t)) return divide_codes(spec);
   const Activation activation = fused_activation(spec.op->attrs);
   if (t == DType::kInt32) {
     expect_no_zero<std::int32_t>(spec);
     const auto r = real_bounds<std::int32_t>(activation);
-    return same_type_kernel<std::int32_t>(spec, [r](std::int32_t x, std::int32_t y) {
+    return pair_kernel<std::int32_t>(spec, [r](std::int32_t x, std::int32_t y) {
       const std::int64_t q = y == 0 ? 0 : std::int64_t{x} / y;
       return static_cast<std::int32_t>(std::clamp<std::int64_t>(q, r.low, r.high));
     });
@@ -110,16 +94,16 @@ std::unique_ptr<Kernel> prepare_div(OpSpec& spec) {
   auto r = real_bounds<float>(activation);
   const bool xnn = spec.dialect == Dialect::kXnnpack && activation <= Activation::kRelu6;
   if (xnn && !r.set)
-    return same_type_kernel<float>(
+    return pair_kernel<float>(
         spec, [](float x, float y) { return flush_subnormal(x) / flush_subnormal(y); });
   if (xnn && activation == Activation::kRelu) r.high = std::numeric_limits<float>::infinity();
   if (xnn) {
-    return same_type_kernel<float>(spec, [r](float x, float y) {
+    return pair_kernel<float>(spec, [r](float x, float y) {
       const float q = flush_subnormal(x) / flush_subnormal(y), least = q < r.low ? r.low : q;
       return r.high < least ? r.high : least;
     });
   }
-  return same_type_kernel<float>(spec, [r](float x, float y) {
+  return pair_kernel<float>(spec, [r](float x, float y) {
     const float q = x / y, least = q < r.low ? r.low : q;
     return r.high < least ? r.high : least;
   });
@@ -155,48 +139,48 @@ struct FloorModulo {
 };
 
 std::unique_ptr<Kernel> prepare_floor_div(OpSpec& spec) {
-  switch (prepare_types(spec)) {
+  switch (prepare_pair(spec)) {
     case DType::kFloat32:
       expect_no_zero<float>(spec);
-      return same_type_kernel<float>(spec, FloorDivide<float>{});
+      return pair_kernel<float>(spec, FloorDivide<float>{});
     case DType::kInt32:
       expect_no_zero<std::int32_t>(spec);
-      return same_type_kernel<std::int32_t>(spec, FloorDivide<std::int32_t>{});
+      return pair_kernel<std::int32_t>(spec, FloorDivide<std::int32_t>{});
     case DType::kInt16:
       expect_no_zero<std::int16_t>(spec);
-      return same_type_kernel<std::int16_t>(spec, FloorDivide<std::int16_t>{});
+      return pair_kernel<std::int16_t>(spec, FloorDivide<std::int16_t>{});
     case DType::kInt8:
       expect_no_zero<std::int8_t>(spec);
-      return same_type_kernel<std::int8_t>(spec, FloorDivide<std::int8_t>{});
+      return pair_kernel<std::int8_t>(spec, FloorDivide<std::int8_t>{});
     default:
       refuse_type(spec);
   }
 }
 
 std::unique_ptr<Kernel> prepare_floor_mod(OpSpec& spec) {
-  switch (prepare_types(spec)) {
+  switch (prepare_pair(spec)) {
     case DType::kFloat32:
-      return same_type_kernel<float>(spec, FloorModulo<float>{});
+      return pair_kernel<float>(spec, FloorModulo<float>{});
     case DType::kInt64:
-      return same_type_kernel<std::int64_t>(spec, FloorModulo<std::int64_t>{});
+      return pair_kernel<std::int64_t>(spec, FloorModulo<std::int64_t>{});
     case DType::kInt32:
-      return same_type_kernel<std::int32_t>(spec, FloorModulo<std::int32_t>{});
+      return pair_kernel<std::int32_t>(spec, FloorModulo<std::int32_t>{});
     case DType::kInt16:
-      return same_type_kernel<std::int16_t>(spec, FloorModulo<std::int16_t>{});
+      return pair_kernel<std::int16_t>(spec, FloorModulo<std::int16_t>{});
     case DType::kInt8:
-      return same_type_kernel<std::int8_t>(spec, FloorModulo<std::int8_t>{});
+      return pair_kernel<std::int8_t>(spec, FloorModulo<std::int8_t>{});
     default:
       refuse_type(spec);
   }
 }
 
 std::unique_ptr<Kernel> prepare_pow(OpSpec& spec) {
-  switch (prepare_types(spec)) {
+  switch (prepare_pair(spec)) {
     case DType::kFloat32:
-      return same_type_kernel<float>(spec, [](float x, float y) { return std::pow(x, y); });
+      return pair_kernel<float>(spec, [](float x, float y) { return std::pow(x, y); });
     case DType::kInt32:
       // By squaring, modulo 2^32; a negative exponent leaves the integers.
-      return same_type_kernel<std::int32_t>(spec, [](std::int32_t x, std::int32_t y) {
+      return pair_kernel<std::int32_t>(spec, [](std::int32_t x, std::int32_t y) {
         std::uint32_t result = 1, base = static_cast<std::uint32_t>(x);
         for (std::int32_t e = y; e > 0; e >>= 1, base *= base) {
           if ((e & 1) != 0) result *= base;

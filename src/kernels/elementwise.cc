@@ -16,13 +16,7 @@ namespace litegap {
 namespace {
 
 Broadcast prepare_two(OpSpec& spec) {
-  expect_inputs(spec, 2, 2);
-  expect_outputs(spec, 1);
-  const DType t = spec.inputs[0].dtype;
-  if (spec.inputs[1].dtype != t || spec.outputs[0].dtype != t) {
-    refuse(spec, "types {}, {} and {}: expected one type", dtype_name(t),
-           dtype_name(spec.inputs[1].dtype), dtype_name(spec.outputs[0].dtype));
-  }
+  prepare_pair(spec);
   return broadcast(spec);
 }
 

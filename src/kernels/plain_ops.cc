@@ -18,17 +18,6 @@
 namespace litegap {
 namespace {
 
-DType prepare_pair(OpSpec& spec) {
-  expect_inputs(spec, 2, 2);
-  expect_outputs(spec, 1);
-  const DType t = spec.inputs[0].dtype;
-  if (spec.inputs[1].dtype != t || spec.outputs[0].dtype != t) {
-    refuse(spec, "types {}, {} and {}: expected one type", dtype_name(t),
-           dtype_name(spec.inputs[1].dtype), dtype_name(spec.outputs[0].dtype));
-  }
-  return t;
-}
-
 DType prepare_equal_pair(OpSpec& spec) {
   const DType t = prepare_pair(spec);
   if (spec.inputs[0].shape != spec.inputs[1].shape) {
@@ -37,11 +26,6 @@ DType prepare_equal_pair(OpSpec& spec) {
   }
   spec.outputs[0].shape = spec.inputs[0].shape;
   return t;
-}
-
-template <class T, class F>
-std::unique_ptr<Kernel> pair_kernel(OpSpec& spec, F f) {
-  return broadcast_kernel<T, T, T>(broadcast(spec), f);
 }
 
 // ---- SIGN, ATAN2

@@ -59,64 +59,45 @@ double held(double v, DType type) {
   return r;
 }
 
+namespace {
+
+// f(a value of the element type).
+template <class F>
+void with_type(DType type, F f) {
+  switch (type) {
+    case DType::kFloat32:
+      return f(float{});
+    case DType::kInt8:
+      return f(std::int8_t{});
+    case DType::kUint8:
+      return f(std::uint8_t{});
+    case DType::kInt16:
+      return f(std::int16_t{});
+    case DType::kInt32:
+      return f(std::int32_t{});
+    case DType::kInt64:
+      return f(std::int64_t{});
+    default:
+      return f(bool{});
+  }
+}
+
+}  // namespace
+
 Grid grid_of(const Array& a) {
   Grid g{a.shape(), {}};
-  const auto copy = [&](auto zero) {
+  with_type(a.dtype(), [&](auto zero) {
     for (const auto v : a.span<decltype(zero)>()) g.at.push_back(static_cast<double>(v));
-  };
-  switch (a.dtype()) {
-    case DType::kFloat32:
-      copy(float{});
-      break;
-    case DType::kInt8:
-      copy(std::int8_t{});
-      break;
-    case DType::kUint8:
-      copy(std::uint8_t{});
-      break;
-    case DType::kInt16:
-      copy(std::int16_t{});
-      break;
-    case DType::kInt32:
-      copy(std::int32_t{});
-      break;
-    case DType::kInt64:
-      copy(std::int64_t{});
-      break;
-    default:
-      copy(bool{});
-  }
+  });
   return g;
 }
 
 Array array_of(const Grid& g, DType type) {
   Array a = Array::zeros(type, g.shape);
-  const auto copy = [&](auto zero) {
+  with_type(type, [&](auto zero) {
     using T = decltype(zero);
     for (std::size_t i = 0; i < g.at.size(); ++i) a.mutable_span<T>()[i] = static_cast<T>(g.at[i]);
-  };
-  switch (type) {
-    case DType::kFloat32:
-      copy(float{});
-      break;
-    case DType::kInt8:
-      copy(std::int8_t{});
-      break;
-    case DType::kUint8:
-      copy(std::uint8_t{});
-      break;
-    case DType::kInt16:
-      copy(std::int16_t{});
-      break;
-    case DType::kInt32:
-      copy(std::int32_t{});
-      break;
-    case DType::kInt64:
-      copy(std::int64_t{});
-      break;
-    default:
-      copy(bool{});
-  }
+  });
   return a;
 }
 
