@@ -3,11 +3,19 @@
 //   return broadcast_kernel<float, float, float>(broadcast(spec), [](float p, float q) { … });
 //
 // Neighbouring axes that move both operands in one stride are one axis: equal shapes are a single
-// row, and so are an array and a scalar.
+// row, and so are an array and a scalar.  A short row that repeats against a long array, such as
+// one value per channel against an image, is written out several times first, so that the loop has
+// rows of some length:
+//
+//   a b c d e f g h i j k l      image of 4 pixels, 3 channels
+//   p q r p q r p q r p q r      the row, four times
 #pragma once
+#include <algorithm>
 #include <array>
+#include <type_traits>
 
 #include "kernels/kernel.h"
+#include "kernels/vectors.h"
 
 namespace litegap {
 
@@ -52,35 +60,77 @@ Broadcast make_broadcast(const OpSpec& spec, const Shape& a, const Shape& b, Sha
 // Of the first two inputs; sets the output's shape.
 Broadcast broadcast(OpSpec& spec);
 
+// n elements; a stride of 0 repeats the operand's first, else it is 1.
 template <class A, class B, class Y, class F>
-void broadcast_map(const Broadcast& s, const A* x, const B* y, Y* out, F f) {
+void broadcast_row(std::size_t n, const A* p, std::size_t a, const B* q, std::size_t b, Y* to,
+                   const F& f) {
+  if (a != 0 && b != 0) {
+    for (std::size_t k = 0; k < n; ++k) to[k] = static_cast<Y>(f(p[k], q[k]));
+  } else if (a != 0) {
+    const B one = q[0];
+    for (std::size_t k = 0; k < n; ++k) to[k] = static_cast<Y>(f(p[k], one));
+  } else if (b != 0) {
+    const A one = p[0];
+    for (std::size_t k = 0; k < n; ++k) to[k] = static_cast<Y>(f(one, q[k]));
+  } else {
+    for (std::size_t k = 0; k < n; ++k) to[k] = static_cast<Y>(f(p[0], q[0]));
+  }
+}
+
+inline constexpr std::size_t kWrittenOut = 512;  // elements of a short row, written out
+
+// `all` elements; one operand's row of `n` repeats, the other goes on.
+template <bool kFirstRepeats, class A, class B, class Y, class F>
+void repeated_row(std::size_t n, std::size_t all, const A* p, const B* q, Y* to, const F& f) {
+  using Repeated = std::conditional_t<kFirstRepeats, A, B>;
+  std::array<Repeated, kWrittenOut> room;
+  const std::size_t length = std::min(kWrittenOut / n * n, all);
+  for (std::size_t k = 0; k < length; ++k) {
+    if constexpr (kFirstRepeats)
+      room[k] = p[k % n];
+    else
+      room[k] = q[k % n];
+  }
+  for (std::size_t k = 0; k < all; k += length) {
+    const std::size_t count = std::min(length, all - k);
+    if constexpr (kFirstRepeats)
+      broadcast_row(count, room.data(), 1, q + k, 1, to + k, f);
+    else
+      broadcast_row(count, p + k, 1, room.data(), 1, to + k, f);
+  }
+}
+
+template <class A, class B, class Y, class F>
+void broadcast_map(const Broadcast& s, const A* x, const B* y, Y* out, const F& f) {
   const std::size_t n = s.inner.size;
-  s.rows([&](std::size_t o, std::size_t i, std::size_t j) {
-    Y* to = out + o;
-    const A* p = x + i;
-    const B* q = y + j;
-    if (s.inner.a != 0 && s.inner.b != 0) {
-      for (std::size_t k = 0; k < n; ++k) to[k] = static_cast<Y>(f(p[k], q[k]));
-    } else if (s.inner.b == 0) {
-      const B one = q[0];
-      const std::size_t step = s.inner.a;
-      if (step == 0) {
-        for (std::size_t k = 0; k < n; ++k) to[k] = static_cast<Y>(f(p[0], one));
-      } else {
-        for (std::size_t k = 0; k < n; ++k) to[k] = static_cast<Y>(f(p[k], one));
-      }
-    } else {
-      const A one = p[0];
-      for (std::size_t k = 0; k < n; ++k) to[k] = static_cast<Y>(f(one, q[k]));
-    }
+  const bool dense = s.inner.a == 1 && s.inner.b == 1 && s.outer_rank > 0 && n <= kWrittenOut / 4;
+  const Broadcast::Axis next = dense ? s.outer[s.outer_rank - 1] : Broadcast::Axis{};
+  const bool first = dense && next.a == 0 && next.b == n;
+  const bool second = dense && next.b == 0 && next.a == n;
+  if (!first && !second) {
+    s.rows([&](std::size_t o, std::size_t i, std::size_t j) {
+      broadcast_row(n, x + i, s.inner.a, y + j, s.inner.b, out + o, f);
+    });
+    return;
+  }
+  Broadcast longer = s;
+  --longer.outer_rank;
+  longer.inner.size = n * next.size;
+  longer.rows([&](std::size_t o, std::size_t i, std::size_t j) {
+    if (first)
+      repeated_row<true>(n, longer.inner.size, x + i, y + j, out + o, f);
+    else
+      repeated_row<false>(n, longer.inner.size, x + i, y + j, out + o, f);
   });
 }
 
 template <class A, class B, class Y, class F>
 std::unique_ptr<Kernel> broadcast_kernel(const Broadcast& s, F f) {
   return make_kernel([s, f](const Io& io) {
-    broadcast_map(s, static_cast<const A*>(io.inputs[0]), static_cast<const B*>(io.inputs[1]),
-                  static_cast<Y*>(io.outputs[0]), f);
+    with_vectors([&] {
+      broadcast_map(s, static_cast<const A*>(io.inputs[0]), static_cast<const B*>(io.inputs[1]),
+                    static_cast<Y*>(io.outputs[0]), f);
+    });
   });
 }
 

@@ -1,8 +1,10 @@
-// DEPTHWISE_CONV_2D: float, hybrid and integer (docs/numerics.md, sections 2.3, 4, 4.5).
+// DEPTHWISE_CONV_2D: hybrid and integer, and the choice of the kernel (docs/numerics.md, sections
+// 2.3, 4, 4.5).
 //
 // x [N, H, W, C], weights [1, kh, kw, C * multiplier], bias [C * multiplier], y [N, OH, OW, C *
 // multiplier]. A multiplier of 1 runs channel blocks side by side; others are convolutions of C
 // groups.
+#include "kernels/depthwise_float.h"
 #include "kernels/gemm_feed.h"
 #include "kernels/gemm_ops.h"
 #include "kernels/gemm_spec.h"
@@ -51,7 +53,7 @@ class DepthwiseKernel final : public Kernel {
   WindowSpec s_;
   PanelFeed feed_;
   PaddedImage image_;
-  bool float_ = false, dynamic_ = false, direct_ = false;
+  bool dynamic_ = false, direct_ = false;
   std::vector<std::ptrdiff_t> taps_;
   std::vector<std::byte> packed_;
   std::vector<std::int32_t> start_;
@@ -65,14 +67,12 @@ class DepthwiseKernel final : public Kernel {
 PanelFeed::Kind feed_kind(const WindowSpec& s) {
   if (s.hybrid) return PanelFeed::Kind::kHybrid;
   if (s.input == DType::kInt8) return PanelFeed::Kind::kWidenI8;
-  if (s.input == DType::kUint8) return PanelFeed::Kind::kWidenU8;
-  return s.input == DType::kInt16 ? PanelFeed::Kind::kCopy16 : PanelFeed::Kind::kFloat;
+  return s.input == DType::kUint8 ? PanelFeed::Kind::kWidenU8 : PanelFeed::Kind::kCopy16;
 }
 
 DepthwiseKernel::DepthwiseKernel(WindowSpec spec) : s_(std::move(spec)) {
   feed_ = {feed_kind(s_), s_.input_zero, s_.kernels};
-  float_ = feed_.kind == PanelFeed::Kind::kFloat;
-  dynamic_ = s_.weights.empty() && s_.float_weights.empty();
+  dynamic_ = s_.weights.empty();
   channels_ = static_cast<std::size_t>(s_.window.out_c);
   blocks_ = (channels_ + kBlock - 1) / kBlock;
   out_bytes_ = !s_.requant ? 4 : s_.requant->type == DType::kInt16 ? 2 : 1;
@@ -81,10 +81,7 @@ DepthwiseKernel::DepthwiseKernel(WindowSpec spec) : s_(std::move(spec)) {
     weight_bytes_ = blocks_ * block_bytes_;
   } else {
     packed_.resize(blocks_ * block_bytes_);
-    if (float_)
-      pack(s_.float_weights.data(), 0, packed_.data());
-    else
-      pack(s_.weights.data(), 0, packed_.data());
+    pack(s_.weights.data(), 0, packed_.data());
   }
   const std::size_t padded = channels_ + kPanelPad;
   if (s_.bias_input >= 0) bias_bytes_ = 16 * padded;
@@ -97,10 +94,6 @@ DepthwiseKernel::DepthwiseKernel(WindowSpec spec) : s_(std::move(spec)) {
   start_.resize(padded);
   for (std::size_t c = 0; c < s_.bias.size() && !s_.wide; ++c)
     start_[c] = static_cast<std::int32_t>(s_.bias[c]);
-  if (float_ && s_.bias_first) {
-    std::memcpy(start_.data(), float_bias_.data(), padded * sizeof(float));
-    s_.finish->scale = s_.finish->tail = FloatScale::kClamp;
-  }
 }
 
 void DepthwiseKernel::plan() {
@@ -124,8 +117,8 @@ void DepthwiseKernel::plan() {
         static_cast<std::size_t>(tap.y) * image_.width + static_cast<std::size_t>(tap.x);
     taps_.push_back(static_cast<std::ptrdiff_t>(cell * channels_ * bytes));
   }
-  if (!float_ && taps_.size() % 2 != 0) taps_.push_back(taps_[0]);
-  block_bytes_ = taps_.size() * kBlock * (float_ ? 4 : 2);
+  if (taps_.size() % 2 != 0) taps_.push_back(taps_[0]);
+  block_bytes_ = taps_.size() * kBlock * 2;
   const std::size_t row = image_.cells() * bytes;
   const std::size_t rows =
       std::max<std::size_t>(1, kStripBytes / (row * static_cast<std::size_t>(v.step_y)));
@@ -135,7 +128,7 @@ void DepthwiseKernel::plan() {
       direct_ ? 0 : (static_cast<std::size_t>(image_.rows(strip_rows_)) * row + 64 + 63) / 64 * 64;
 }
 
-// float: [block][tap][16]; integer: [block][pair of taps][slot][2] int16.
+// [block][pair of taps][slot][2] int16
 template <class T>
 void DepthwiseKernel::pack(const T* weights, std::int32_t zero, std::byte* out) const {
   const std::size_t real = s_.window.source_taps;
@@ -144,14 +137,9 @@ void DepthwiseKernel::pack(const T* weights, std::int32_t zero, std::byte* out) 
     std::byte* block = out + c / kBlock * block_bytes_;
     for (std::size_t t = 0; t < real; ++t) {
       const T value = weights[s_.window.grids[0].taps[t].source * channels_ + c];
-      if constexpr (std::is_same_v<T, float>) {
-        std::memcpy(block + (t * kBlock + c % kBlock) * sizeof(float), &value, sizeof value);
-      } else {
-        const auto code = static_cast<std::int16_t>(value - zero);
-        const auto slot = static_cast<std::size_t>(depthwise_slot(static_cast<int>(c % kBlock)));
-        std::memcpy(block + ((t / 2 * kBlock + slot) * 2 + t % 2) * sizeof code, &code,
-                    sizeof code);
-      }
+      const auto code = static_cast<std::int16_t>(value - zero);
+      const auto slot = static_cast<std::size_t>(depthwise_slot(static_cast<int>(c % kBlock)));
+      std::memcpy(block + ((t / 2 * kBlock + slot) * 2 + t % 2) * sizeof code, &code, sizeof code);
     }
   }
 }
@@ -170,9 +158,7 @@ DepthwiseKernel::Work DepthwiseKernel::work_of(const Io& io) const {
   if (dynamic_) {
     std::byte* packed = io.scratch + strip_bytes_;
     const void* in = io.inputs[1];
-    if (float_)
-      pack(static_cast<const float*>(in), 0, packed);
-    else if (s_.weight_type == DType::kUint8)
+    if (s_.weight_type == DType::kUint8)
       pack(static_cast<const std::uint8_t*>(in), s_.weight_zero, packed);
     else
       pack(static_cast<const std::int8_t*>(in), s_.weight_zero, packed);
@@ -187,10 +173,7 @@ void DepthwiseKernel::read_bias(const void* in, std::byte* out, Work& w) const {
   std::memset(out, 0, bias_bytes_);
   if (s_.finish) {
     std::memcpy(out, in, channels_ * sizeof(float));
-    if (float_ && s_.bias_first)
-      w.start = reinterpret_cast<const std::int32_t*>(out);
-    else
-      w.finish.bias = reinterpret_cast<const float*>(out);
+    w.finish.bias = reinterpret_cast<const float*>(out);
   } else if (s_.wide) {
     std::memcpy(out, in, channels_ * sizeof(std::int64_t));
     w.wide_bias = reinterpret_cast<const std::int64_t*>(out);
@@ -245,15 +228,13 @@ void DepthwiseKernel::run_block(const Work& w, const std::byte* in, std::byte* c
   task.input = in;
   task.taps = taps_.data();
   task.tap_count = taps_.size();
-  task.weights = w.weights + channel / kBlock * block_bytes_;
+  task.weights = reinterpret_cast<const std::int16_t*>(w.weights + channel / kBlock * block_bytes_);
   task.start = w.start + channel;
   task.pixel_step = static_cast<std::ptrdiff_t>(static_cast<std::size_t>(s_.window.step_x) *
                                                 channels_ * feed_.out_bytes());
   task.pixels = pixels;
   task.tile = tile;
-  task.channels = static_cast<int>(std::min(kBlock, channels_ - channel));
-  const GemmKernels& k = *s_.kernels;
-  (!float_ ? k.depthwise : s_.fused_multiply_add ? k.depthwise_fused : k.depthwise_plain)(task);
+  s_.kernels->depthwise(task);
   FinishTask end;
   end.tile = tile;
   end.tile_stride = kBlock;
@@ -415,7 +396,10 @@ std::unique_ptr<Kernel> prepare_depthwise_conv_2d(OpSpec& spec, const GemmKernel
       (s.wide && s.window.source_taps > kSafeTaps)) {
     return make_window_kernel(std::move(s));
   }
-  if (arithmetic == Arithmetic::kFloat && xnn) sum_by_columns(s.window.grids[0].taps);
+  if (arithmetic == Arithmetic::kFloat) {
+    if (xnn) sum_by_columns(s.window.grids[0].taps);
+    return make_depthwise_float(std::move(s));
+  }
   return std::make_unique<DepthwiseKernel>(std::move(s));
 }
 

@@ -1,7 +1,6 @@
 // ADD, SUB, MUL, MAXIMUM, MINIMUM, SQUARED_DIFFERENCE
 // (docs/numerics.md, sections 1.4, 1.5, 2.7, 2.8, 2.20, 2.21).
 #include <array>
-#include <bit>
 #include <cmath>
 #include <complex>
 #include <functional>
@@ -140,12 +139,6 @@ std::unique_ptr<Kernel> plain_by_type(OpSpec& spec, Broadcast b, F f) {
       break;
   }
   refuse_type(spec);
-}
-
-// Ties to even, for |v| below 2^22: the bits below the point fall off when a large number is added.
-// Unlike the library's functions this becomes vector code.
-inline std::int32_t small_round_even(float v) {
-  return std::bit_cast<std::int32_t>(v + 12582912.0f) - 0x4B400000;
 }
 
 // ---- codes

@@ -11,22 +11,26 @@ constexpr int kMr = 4, kNr = 16;
 
 template <int R, class W>
 void pairs(const GemmTask& task) {
-  std::int32_t sums[R][kNr];
-  for (int r = 0; r < R; ++r) std::memcpy(sums[r], task.start, sizeof sums[r]);
-  const W* w = static_cast<const W*>(task.weights);
-  for (std::size_t s = 0; s < task.segment_count; ++s) {
-    const Segment segment = task.segments[s];
-    for (std::ptrdiff_t g = 0; g < segment.groups; ++g, w += 2 * kNr) {
-      for (int r = 0; r < R; ++r) {
-        std::int16_t x[2];
-        std::memcpy(x, task.rows[r] + segment.offset + 4 * g, sizeof x);
-        for (int n = 0; n < kNr; ++n) {
-          sums[r][n] = wrap_add(sums[r][n], x[0] * w[2 * n] + x[1] * w[2 * n + 1]);
+  auto* tile = static_cast<std::int32_t*>(task.tile);
+  const std::byte* const* rows = task.rows;
+  for (std::size_t t = 0; t < task.tiles; ++t, rows += R, tile += R * kNr) {
+    std::int32_t sums[R][kNr];
+    for (int r = 0; r < R; ++r) std::memcpy(sums[r], task.start, sizeof sums[r]);
+    const W* w = static_cast<const W*>(task.weights);
+    for (std::size_t s = 0; s < task.segment_count; ++s) {
+      const Segment segment = task.segments[s];
+      for (std::ptrdiff_t g = 0; g < segment.groups; ++g, w += 2 * kNr) {
+        for (int r = 0; r < R; ++r) {
+          std::int16_t x[2];
+          std::memcpy(x, rows[r] + segment.offset + 4 * g, sizeof x);
+          for (int n = 0; n < kNr; ++n) {
+            sums[r][n] = wrap_add(sums[r][n], x[0] * w[2 * n] + x[1] * w[2 * n + 1]);
+          }
         }
       }
     }
+    std::memcpy(tile, sums, sizeof sums);
   }
-  std::memcpy(task.tile, sums, sizeof sums);
 }
 
 template <bool kFma>
@@ -35,22 +39,41 @@ float multiply_add(float a, float b, float c) {
   return c + a * b;
 }
 
+// Comparisons that let a NaN through, as the runtime's do.
+float clamped(float v, float low, float high) {
+  v = v < low ? low : v;
+  return high < v ? high : v;
+}
+
 template <int R, bool kFma>
 void floats(const GemmTask& task) {
-  float sums[R][kNr];
-  for (int r = 0; r < R; ++r) std::memcpy(sums[r], task.start, sizeof sums[r]);
-  const float* w = static_cast<const float*>(task.weights);
-  for (std::size_t s = 0; s < task.segment_count; ++s) {
-    const Segment segment = task.segments[s];
-    for (std::ptrdiff_t g = 0; g < segment.groups; ++g, w += kNr) {
-      for (int r = 0; r < R; ++r) {
-        float x;
-        std::memcpy(&x, task.rows[r] + segment.offset + 4 * g, sizeof x);
-        for (int n = 0; n < kNr; ++n) sums[r][n] = multiply_add<kFma>(x, w[n], sums[r][n]);
+  auto* tile = static_cast<float*>(task.tile);
+  const std::byte* const* rows = task.rows;
+  std::byte* const* out = task.out;
+  for (std::size_t t = 0; t < task.tiles; ++t, rows += R, tile += R * kNr) {
+    float sums[R][kNr];
+    for (int r = 0; r < R; ++r) std::memcpy(sums[r], task.start, sizeof sums[r]);
+    const float* w = static_cast<const float*>(task.weights);
+    for (std::size_t s = 0; s < task.segment_count; ++s) {
+      const Segment segment = task.segments[s];
+      for (std::ptrdiff_t g = 0; g < segment.groups; ++g, w += kNr) {
+        for (int r = 0; r < R; ++r) {
+          float x;
+          std::memcpy(&x, rows[r] + segment.offset + 4 * g, sizeof x);
+          for (int n = 0; n < kNr; ++n) sums[r][n] = multiply_add<kFma>(x, w[n], sums[r][n]);
+        }
       }
     }
+    if (out == nullptr) {
+      std::memcpy(tile, sums, sizeof sums);
+      continue;
+    }
+    for (int r = 0; r < R; ++r) {
+      for (float& v : sums[r]) v = clamped(v, task.low, task.high);
+      std::memcpy(out[r] + task.channel * sizeof(float), sums[r], sizeof sums[r]);
+    }
+    out += R;
   }
-  std::memcpy(task.tile, sums, sizeof sums);
 }
 
 template <bool kFma>
@@ -65,11 +88,11 @@ void float_row(const GemmTask& task) {
 }
 
 void depthwise(const DepthwiseTask& task) {
-  auto* out = static_cast<std::int32_t*>(task.tile);
+  std::int32_t* out = task.tile;
   const std::byte* in = task.input;
   for (std::size_t p = 0; p < task.pixels; ++p, in += task.pixel_step, out += kDepthwiseBlock) {
     std::memcpy(out, task.start, kDepthwiseBlock * sizeof *out);
-    const auto* w = static_cast<const std::int16_t*>(task.weights);
+    const std::int16_t* w = task.weights;
     for (std::size_t t = 0; t < task.tap_count; t += 2, w += 2 * kDepthwiseBlock) {
       std::int16_t a[kDepthwiseBlock], b[kDepthwiseBlock];
       std::memcpy(a, in + task.taps[t], sizeof a);
@@ -83,19 +106,25 @@ void depthwise(const DepthwiseTask& task) {
 }
 
 template <bool kFma>
-void depthwise_float(const DepthwiseTask& task) {
-  auto* out = static_cast<float*>(task.tile);
-  const std::byte* in = task.input;
-  for (std::size_t p = 0; p < task.pixels; ++p, in += task.pixel_step, out += kDepthwiseBlock) {
-    float sums[kDepthwiseBlock];
-    std::memcpy(sums, task.start, sizeof sums);
-    const auto* w = static_cast<const float*>(task.weights);
-    for (std::size_t t = 0; t < task.tap_count; ++t, w += kDepthwiseBlock) {
-      float x[kDepthwiseBlock];
-      std::memcpy(x, in + task.taps[t], sizeof x);
-      for (int c = 0; c < kDepthwiseBlock; ++c) sums[c] = multiply_add<kFma>(x[c], w[c], sums[c]);
+void depthwise_float(const DepthwiseFloatTask& task) {
+  float* out = task.out;
+  for (std::size_t p = 0; p < task.pixels; ++p) {
+    for (std::size_t c = 0; c < task.channels; ++c) {
+      const float* w = task.weights + c / kDepthwiseBlock * kDepthwiseBlock * task.tap_count +
+                       c % kDepthwiseBlock;
+      float sum = task.start[c];
+      for (std::size_t t = 0; t < task.tap_count; ++t, w += kDepthwiseBlock) {
+        const std::byte* at =
+            task.places != nullptr
+                ? task.places[p * task.tap_count + t]
+                : task.input + static_cast<std::ptrdiff_t>(p) * task.pixel_step + task.taps[t];
+        float x;
+        std::memcpy(&x, at + c * sizeof x, sizeof x);
+        sum = multiply_add<kFma>(x, *w, sum);
+      }
+      if (task.bias != nullptr) sum += task.bias[c];
+      *out++ = clamped(sum, task.low, task.high);
     }
-    std::memcpy(out, sums, sizeof sums);
   }
 }
 
@@ -221,8 +250,7 @@ void finish_float_plain(const FloatFinish& f, const FinishTask& task) {
                     static_cast<const std::int32_t*>(task.tile)[base + static_cast<std::size_t>(i)],
                     task.row_sum[r], s, w, f.bias[c])
               : scaled(how, sum, s, w, f.bias[c]);
-      v = v < f.low ? f.low : v;  // comparisons that let a NaN through, as the runtime's do
-      v = f.high < v ? f.high : v;
+      v = clamped(v, f.low, f.high);
       std::memcpy(task.out[r] + 4 * c, &v, sizeof v);
     }
   }

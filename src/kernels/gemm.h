@@ -24,7 +24,7 @@
 namespace litegap {
 
 inline constexpr int kMaxTileRows = 12;
-inline constexpr int kMaxTileColumns = 64;
+inline constexpr int kMaxTileColumns = 16;
 inline constexpr int kRowPanels = 4;        // of the forms for a single row
 inline constexpr int kDepthwiseBlock = 16;  // channels of one depthwise panel
 inline constexpr int kPanelPad = 64;        // per-channel arrays are padded to multiples of this
@@ -40,25 +40,48 @@ struct GemmTask {
   std::size_t segment_count = 0;
   const void* weights = nullptr;  // one packed panel
   const void* start = nullptr;    // nr int32 or float
-  void* tile = nullptr;           // [rows][nr] int32 or float, 64-byte aligned
+  void* tile = nullptr;           // [tiles][rows][nr] int32 or float, 64-byte aligned
   std::size_t panel_bytes = 0;    // row forms: from a panel to the next
+  std::size_t tiles = 1;          // one after the other in `rows`, `tile` and `out`
+  // Float forms of panels (or halves) whose channels are all real: results go straight to channel
+  // `channel` of the pixels at out[row], clamped, and not to the tile.  Null: to the tile.
+  std::byte* const* out = nullptr;
+  std::size_t channel = 0;
+  float low = 0, high = 0;
 };
 using GemmFn = void (*)(const GemmTask&);
 
-// `pixels` neighbouring outputs of one block of kDepthwiseBlock channels.
+// `pixels` neighbouring outputs of one block of kDepthwiseBlock channels, of int16 values.
 struct DepthwiseTask {
   const std::byte* input = nullptr;  // the window of the first pixel, at the block's first channel
-  const std::ptrdiff_t* taps = nullptr;  // byte offsets
-  std::size_t tap_count = 0;             // even in the integer form (a tap of weight 0 is added)
-  const void* weights =
-      nullptr;  // int: per pair of taps 16 x 2 int16 in slot order; float: [tap][16]
-  const void* start = nullptr;    // 16 int32 or float
-  std::ptrdiff_t pixel_step = 0;  // bytes
+  const std::ptrdiff_t* taps = nullptr;   // byte offsets
+  std::size_t tap_count = 0;              // even (a tap of weight 0 is added)
+  const std::int16_t* weights = nullptr;  // per pair of taps 16 x 2 in slot order
+  const std::int32_t* start = nullptr;    // 16
+  std::ptrdiff_t pixel_step = 0;          // bytes
   std::size_t pixels = 0;
-  void* tile = nullptr;            // [pixels][16] int32 or float
-  int channels = kDepthwiseBlock;  // real ones; sums of others may be left undefined
+  std::int32_t* tile = nullptr;  // [pixels][16]
 };
 using DepthwiseFn = void (*)(const DepthwiseTask&);
+
+// `pixels` neighbouring outputs of all channels, of floats:
+//   out[p][c] = clamp((start[c] + sum over taps t of x(p, t)[c] * weights(t, c)) + bias[c])
+// A tap is at places[p * tap_count + t], or, where places is null, at input + p * pixel_step +
+// taps[t]; both point at channel 0.  Nothing is read past the last channel.
+struct DepthwiseFloatTask {
+  const std::byte* input = nullptr;
+  const std::ptrdiff_t* taps = nullptr;  // byte offsets
+  const std::byte* const* places = nullptr;
+  std::size_t tap_count = 0;
+  std::ptrdiff_t pixel_step = 0;   // bytes
+  const float* weights = nullptr;  // [block of 16 channels][tap][16], padded
+  const float* start = nullptr;    // padded to whole blocks
+  const float* bias = nullptr;     // the same; null: nothing is added
+  float low = 0, high = 0;
+  std::size_t pixels = 0, channels = 0;
+  float* out = nullptr;  // [pixels][channels]
+};
+using DepthwiseFloatFn = void (*)(const DepthwiseFloatTask&);
 
 // The place of a channel in a packed pair of taps: the order in which 128-bit lanes interleave.
 inline int depthwise_slot(int c) { return (c & 3) | ((c >> 3 & 1) << 2) | ((c >> 2 & 1) << 3); }
@@ -118,7 +141,8 @@ struct GemmKernels {
   // One row by kRowPanels neighbouring panels, tile [kRowPanels * nr]: a single row leaves too few
   // independent float sums in one panel.
   GemmFn fused_row = nullptr, plain_row = nullptr;
-  DepthwiseFn depthwise = nullptr, depthwise_fused = nullptr, depthwise_plain = nullptr;
+  DepthwiseFn depthwise = nullptr;
+  DepthwiseFloatFn depthwise_fused = nullptr, depthwise_plain = nullptr;
   FinishFn finish = nullptr;  // kFixed and kXnn; the others are finish_plain
   FloatFinishFn finish_float = nullptr;
   // out[i] = in[i] - zero_point

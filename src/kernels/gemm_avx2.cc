@@ -30,34 +30,38 @@ LITEGAP_AVX2_INLINE __m256i broadcast_group(const std::byte* p) {
 // C = 1: only the first eight columns of the panel.
 template <int R, class W, int C>
 LITEGAP_AVX2 void pairs(const GemmTask& task) {
-  __m256i sums[R][2];
   const auto* start = static_cast<const __m256i*>(task.start);
+  const __m256i start0 = _mm256_loadu_si256(start), start1 = _mm256_loadu_si256(start + 1);
+  auto* tile = static_cast<__m256i*>(task.tile);
+  const std::byte* const* rows = task.rows;
+  for (std::size_t t = 0; t < task.tiles; ++t, rows += R, tile += 2 * R) {
+    __m256i sums[R][2];
 #pragma GCC unroll 12
-  for (int r = 0; r < R; ++r) {
-    sums[r][0] = _mm256_loadu_si256(start);
-    sums[r][1] = _mm256_loadu_si256(start + 1);
-  }
-  const W* w = static_cast<const W*>(task.weights);
-  for (std::size_t s = 0; s < task.segment_count; ++s) {
-    const std::byte* x[R];
+    for (int r = 0; r < R; ++r) {
+      sums[r][0] = start0;
+      sums[r][1] = start1;
+    }
+    const W* w = static_cast<const W*>(task.weights);
+    for (std::size_t s = 0; s < task.segment_count; ++s) {
+      const std::byte* x[R];
 #pragma GCC unroll 12
-    for (int r = 0; r < R; ++r) x[r] = task.rows[r] + task.segments[s].offset;
-    const std::ptrdiff_t bytes = 4 * task.segments[s].groups;
-    for (std::ptrdiff_t g = 0; g < bytes; g += 4, w += 2 * kNr) {
-      const __m256i w0 = load_pairs(w), w1 = C == 2 ? load_pairs(w + kNr) : w0;
+      for (int r = 0; r < R; ++r) x[r] = rows[r] + task.segments[s].offset;
+      const std::ptrdiff_t bytes = 4 * task.segments[s].groups;
+      for (std::ptrdiff_t g = 0; g < bytes; g += 4, w += 2 * kNr) {
+        const __m256i w0 = load_pairs(w), w1 = C == 2 ? load_pairs(w + kNr) : w0;
 #pragma GCC unroll 12
-      for (int r = 0; r < R; ++r) {
-        const __m256i v = broadcast_group(x[r] + g);
-        sums[r][0] = _mm256_add_epi32(sums[r][0], _mm256_madd_epi16(v, w0));
-        if constexpr (C == 2) sums[r][1] = _mm256_add_epi32(sums[r][1], _mm256_madd_epi16(v, w1));
+        for (int r = 0; r < R; ++r) {
+          const __m256i v = broadcast_group(x[r] + g);
+          sums[r][0] = _mm256_add_epi32(sums[r][0], _mm256_madd_epi16(v, w0));
+          if constexpr (C == 2) sums[r][1] = _mm256_add_epi32(sums[r][1], _mm256_madd_epi16(v, w1));
+        }
       }
     }
-  }
-  auto* tile = static_cast<__m256i*>(task.tile);
 #pragma GCC unroll 12
-  for (int r = 0; r < R; ++r) {
-    _mm256_store_si256(tile + 2 * r, sums[r][0]);
-    if constexpr (C == 2) _mm256_store_si256(tile + 2 * r + 1, sums[r][1]);
+    for (int r = 0; r < R; ++r) {
+      _mm256_store_si256(tile + 2 * r, sums[r][0]);
+      if constexpr (C == 2) _mm256_store_si256(tile + 2 * r + 1, sums[r][1]);
+    }
   }
 }
 
@@ -70,38 +74,58 @@ LITEGAP_AVX2_INLINE __m256 broadcast_float(const std::byte* p) {
   return _mm256_broadcast_ss(reinterpret_cast<const float*>(p));
 }
 
+// Of a NaN and a bound the second operand wins: the NaN.
+LITEGAP_AVX2_INLINE __m256 clamped(__m256 v, __m256 low, __m256 high) {
+  return _mm256_min_ps(high, _mm256_max_ps(low, v));
+}
+
 // Sums in the order of the segments, one product after the other: each product rounded before it is
 // added (the reference and built-in kernels' way), or fused (XNNPACK's).
 template <int R, bool kFma, int C>
 LITEGAP_AVX2 void floats(const GemmTask& task) {
-  __m256 sums[R][2];
   const auto* start = static_cast<const float*>(task.start);
+  auto* tile = static_cast<float*>(task.tile);
+  const std::byte* const* rows = task.rows;
+  std::byte* const* out = task.out;
+  for (std::size_t t = 0; t < task.tiles; ++t, rows += R, tile += R * kNr) {
+    __m256 sums[R][2];
 #pragma GCC unroll 12
-  for (int r = 0; r < R; ++r) {
-    sums[r][0] = _mm256_loadu_ps(start);
-    sums[r][1] = _mm256_loadu_ps(start + 8);
-  }
-  const float* w = static_cast<const float*>(task.weights);
-  for (std::size_t s = 0; s < task.segment_count; ++s) {
-    const std::byte* x[R];
+    for (int r = 0; r < R; ++r) {
+      sums[r][0] = _mm256_loadu_ps(start);
+      sums[r][1] = _mm256_loadu_ps(start + 8);
+    }
+    const float* w = static_cast<const float*>(task.weights);
+    for (std::size_t s = 0; s < task.segment_count; ++s) {
+      const std::byte* x[R];
 #pragma GCC unroll 12
-    for (int r = 0; r < R; ++r) x[r] = task.rows[r] + task.segments[s].offset;
-    const std::ptrdiff_t bytes = 4 * task.segments[s].groups;
-    for (std::ptrdiff_t g = 0; g < bytes; g += 4, w += kNr) {
-      const __m256 w0 = _mm256_loadu_ps(w), w1 = C == 2 ? _mm256_loadu_ps(w + 8) : w0;
+      for (int r = 0; r < R; ++r) x[r] = rows[r] + task.segments[s].offset;
+      const std::ptrdiff_t bytes = 4 * task.segments[s].groups;
+      for (std::ptrdiff_t g = 0; g < bytes; g += 4, w += kNr) {
+        const __m256 w0 = _mm256_loadu_ps(w), w1 = C == 2 ? _mm256_loadu_ps(w + 8) : w0;
 #pragma GCC unroll 12
-      for (int r = 0; r < R; ++r) {
-        const __m256 v = broadcast_float(x[r] + g);
-        sums[r][0] = multiply_add<kFma>(v, w0, sums[r][0]);
-        if constexpr (C == 2) sums[r][1] = multiply_add<kFma>(v, w1, sums[r][1]);
+        for (int r = 0; r < R; ++r) {
+          const __m256 v = broadcast_float(x[r] + g);
+          sums[r][0] = multiply_add<kFma>(v, w0, sums[r][0]);
+          if constexpr (C == 2) sums[r][1] = multiply_add<kFma>(v, w1, sums[r][1]);
+        }
       }
     }
-  }
-  auto* tile = static_cast<float*>(task.tile);
+    if (out == nullptr) {
 #pragma GCC unroll 12
-  for (int r = 0; r < R; ++r) {
-    _mm256_store_ps(tile + r * kNr, sums[r][0]);
-    if constexpr (C == 2) _mm256_store_ps(tile + r * kNr + 8, sums[r][1]);
+      for (int r = 0; r < R; ++r) {
+        _mm256_store_ps(tile + r * kNr, sums[r][0]);
+        if constexpr (C == 2) _mm256_store_ps(tile + r * kNr + 8, sums[r][1]);
+      }
+      continue;
+    }
+    const __m256 low = _mm256_set1_ps(task.low), high = _mm256_set1_ps(task.high);
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) {
+      float* to = reinterpret_cast<float*>(out[r]) + task.channel;
+      _mm256_storeu_ps(to, clamped(sums[r][0], low, high));
+      if constexpr (C == 2) _mm256_storeu_ps(to + 8, clamped(sums[r][1], low, high));
+    }
+    out += R;
   }
 }
 
@@ -136,75 +160,135 @@ LITEGAP_AVX2 void float_row(const GemmTask& task) {
   }
 }
 
-LITEGAP_AVX2 void depthwise(const DepthwiseTask& task) {
-  auto* out = static_cast<__m256i*>(task.tile);
-  const std::byte* in = task.input;
-  const auto* start = static_cast<const __m256i*>(task.start);
-  const __m256i s0 = _mm256_loadu_si256(start), s1 = _mm256_loadu_si256(start + 1);
-  for (std::size_t p = 0; p < task.pixels; ++p, in += task.pixel_step, out += 2) {
-    __m256i low = _mm256_setzero_si256(), high = low;
-    const auto* w = static_cast<const __m256i*>(task.weights);
-    for (std::size_t t = 0; t < task.tap_count; t += 2, w += 2) {
-      const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in + task.taps[t]));
-      const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in + task.taps[t + 1]));
-      low = _mm256_add_epi32(low,
-                             _mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), _mm256_loadu_si256(w)));
-      high = _mm256_add_epi32(
-          high, _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), _mm256_loadu_si256(w + 1)));
+// One pixel, or two that share the loads of weights.
+template <int P>
+LITEGAP_AVX2_INLINE void depthwise_pixels(const DepthwiseTask& task, const std::byte* in,
+                                          __m256i* out) {
+  __m256i sums[P][2];
+#pragma GCC unroll 4
+  for (int p = 0; p < P; ++p) sums[p][0] = sums[p][1] = _mm256_setzero_si256();
+  const auto* w = reinterpret_cast<const __m256i*>(task.weights);
+  for (std::size_t t = 0; t < task.tap_count; t += 2, w += 2) {
+    const __m256i w0 = _mm256_loadu_si256(w), w1 = _mm256_loadu_si256(w + 1);
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) {
+      const std::byte* at = in + p * task.pixel_step;
+      const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at + task.taps[t]));
+      const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at + task.taps[t + 1]));
+      sums[p][0] = _mm256_add_epi32(sums[p][0], _mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), w0));
+      sums[p][1] = _mm256_add_epi32(sums[p][1], _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), w1));
     }
+  }
+  const auto* start = reinterpret_cast<const __m256i*>(task.start);
+  const __m256i s0 = _mm256_loadu_si256(start), s1 = _mm256_loadu_si256(start + 1);
+#pragma GCC unroll 4
+  for (int p = 0; p < P; ++p, out += 2) {
+    const __m256i low = sums[p][0], high = sums[p][1];
     _mm256_store_si256(out, _mm256_add_epi32(s0, _mm256_permute2x128_si256(low, high, 0x20)));
     _mm256_store_si256(out + 1, _mm256_add_epi32(s1, _mm256_permute2x128_si256(low, high, 0x31)));
   }
 }
 
-// P neighbouring pixels share each load of weights; C vectors of eight channels are real.
-template <int P, bool kFma, int C>
-LITEGAP_AVX2_INLINE void depthwise_pixels(const DepthwiseTask& task, const std::byte* in,
-                                          float* out) {
-  __m256 sums[P][C];
-  const auto* start = static_cast<const float*>(task.start);
-#pragma GCC unroll 12
-  for (int p = 0; p < P; ++p) {
-    sums[p][0] = _mm256_loadu_ps(start);
-    if constexpr (C == 2) sums[p][1] = _mm256_loadu_ps(start + 8);
-  }
-  const float* w = static_cast<const float*>(task.weights);
-  for (std::size_t t = 0; t < task.tap_count; ++t, w += kDepthwiseBlock) {
-    const __m256 w0 = _mm256_loadu_ps(w), w1 = C == 2 ? _mm256_loadu_ps(w + 8) : w0;
-#pragma GCC unroll 12
-    for (int p = 0; p < P; ++p) {
-      const auto* x = reinterpret_cast<const float*>(in + p * task.pixel_step + task.taps[t]);
-      sums[p][0] = multiply_add<kFma>(_mm256_loadu_ps(x), w0, sums[p][0]);
-      if constexpr (C == 2) sums[p][1] = multiply_add<kFma>(_mm256_loadu_ps(x + 8), w1, sums[p][1]);
+LITEGAP_AVX2 void depthwise(const DepthwiseTask& task) {
+  auto* out = reinterpret_cast<__m256i*>(task.tile);
+  const std::byte* in = task.input;
+  std::size_t p = 0;
+  for (; p + 2 <= task.pixels; p += 2, in += 2 * task.pixel_step, out += 4)
+    depthwise_pixels<2>(task, in, out);
+  if (p < task.pixels) depthwise_pixels<1>(task, in, out);
+}
+
+// The first n of eight lanes.
+LITEGAP_AVX2_INLINE __m256i first_lanes(std::size_t n) {
+  alignas(32) static constexpr std::int32_t kOn[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kOn + 8 - (n < 8 ? n : 8)));
+}
+
+// P neighbouring pixels of one block of channels share each load of weights.  V: vectors of eight
+// channels; kWhole: all their lanes are real, else only those of the masks are touched.
+template <int P, bool kFma, bool kPlaces, int V, bool kWhole>
+LITEGAP_AVX2_INLINE void float_block(const DepthwiseFloatTask& task, std::size_t pixel,
+                                     std::size_t channel) {
+  __m256 sums[P][V];
+  __m256i mask[V];
+#pragma GCC unroll 8
+  for (int v = 0; v < V; ++v) {
+    const __m256 start = _mm256_loadu_ps(task.start + channel + 8 * v);
+#pragma GCC unroll 8
+    for (int p = 0; p < P; ++p) sums[p][v] = start;
+    if constexpr (!kWhole) {
+      const std::size_t left = task.channels - channel, skip = 8 * static_cast<std::size_t>(v);
+      mask[v] = first_lanes(left > skip ? left - skip : 0);
     }
   }
-#pragma GCC unroll 12
-  for (int p = 0; p < P; ++p) {
-    _mm256_store_ps(out + p * kDepthwiseBlock, sums[p][0]);
-    if constexpr (C == 2) _mm256_store_ps(out + p * kDepthwiseBlock + 8, sums[p][1]);
+  const float* w = task.weights + channel * task.tap_count;
+  const std::byte* in = nullptr;
+  const std::byte* const* places = nullptr;
+  if constexpr (kPlaces)
+    places = task.places + pixel * task.tap_count;
+  else
+    in = task.input + static_cast<std::ptrdiff_t>(pixel) * task.pixel_step + 4 * channel;
+  for (std::size_t t = 0; t < task.tap_count; ++t, w += kDepthwiseBlock) {
+    __m256 weights[V];
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) weights[v] = _mm256_loadu_ps(w + 8 * v);
+#pragma GCC unroll 8
+    for (int p = 0; p < P; ++p) {
+      const std::byte* at =
+          kPlaces ? places[static_cast<std::size_t>(p) * task.tap_count + t] + 4 * channel
+                  : in + p * task.pixel_step + task.taps[t];
+      const auto* x = reinterpret_cast<const float*>(at);
+#pragma GCC unroll 8
+      for (int v = 0; v < V; ++v) {
+        const __m256 values =
+            kWhole ? _mm256_loadu_ps(x + 8 * v) : _mm256_maskload_ps(x + 8 * v, mask[v]);
+        sums[p][v] = multiply_add<kFma>(values, weights[v], sums[p][v]);
+      }
+    }
+  }
+  const __m256 low = _mm256_set1_ps(task.low), high = _mm256_set1_ps(task.high);
+  float* out = task.out + pixel * task.channels + channel;
+#pragma GCC unroll 8
+  for (int p = 0; p < P; ++p, out += task.channels) {
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) {
+      __m256 sum = sums[p][v];
+      if (task.bias != nullptr)
+        sum = _mm256_add_ps(sum, _mm256_loadu_ps(task.bias + channel + 8 * v));
+      sum = clamped(sum, low, high);
+      if constexpr (kWhole)
+        _mm256_storeu_ps(out + 8 * v, sum);
+      else
+        _mm256_maskstore_ps(out + 8 * v, mask[v], sum);
+    }
   }
 }
 
-template <bool kFma, int C>
-LITEGAP_AVX2_INLINE void depthwise_row(const DepthwiseTask& task) {
-  auto* out = static_cast<float*>(task.tile);
-  constexpr std::size_t kTogether = C == 2 ? 4 : 8;
-  const std::byte* in = task.input;
+template <int P, bool kFma, bool kPlaces>
+LITEGAP_AVX2_INLINE void float_pixels(const DepthwiseFloatTask& task, std::size_t pixel) {
+  std::size_t c = 0;
+  for (; c + 16 <= task.channels; c += 16) float_block<P, kFma, kPlaces, 2, true>(task, pixel, c);
+  if (c + 8 == task.channels)
+    float_block<P, kFma, kPlaces, 1, true>(task, pixel, c);
+  else if (c + 8 > task.channels && c < task.channels)
+    float_block<P, kFma, kPlaces, 1, false>(task, pixel, c);
+  else if (c < task.channels)
+    float_block<P, kFma, kPlaces, 2, false>(task, pixel, c);
+}
+
+template <bool kFma, bool kPlaces>
+LITEGAP_AVX2_INLINE void float_row_of_pixels(const DepthwiseFloatTask& task) {
   std::size_t p = 0;
-  for (; p + kTogether <= task.pixels;
-       p += kTogether, in += static_cast<std::ptrdiff_t>(kTogether) * task.pixel_step) {
-    depthwise_pixels<static_cast<int>(kTogether), kFma, C>(task, in, out + p * kDepthwiseBlock);
-  }
-  for (; p < task.pixels; ++p, in += task.pixel_step)
-    depthwise_pixels<1, kFma, C>(task, in, out + p * kDepthwiseBlock);
+  for (; p + 4 <= task.pixels; p += 4) float_pixels<4, kFma, kPlaces>(task, p);
+  for (; p < task.pixels; ++p) float_pixels<1, kFma, kPlaces>(task, p);
 }
 
 template <bool kFma>
-LITEGAP_AVX2 void depthwise_float(const DepthwiseTask& task) {
-  if (task.channels <= 8)
-    depthwise_row<kFma, 1>(task);
+LITEGAP_AVX2 void depthwise_float(const DepthwiseFloatTask& task) {
+  if (task.places != nullptr)
+    float_row_of_pixels<kFma, true>(task);
   else
-    depthwise_row<kFma, 2>(task);
+    float_row_of_pixels<kFma, false>(task);
 }
 
 LITEGAP_AVX2_INLINE __m256i load8(const std::int32_t* p) {
@@ -266,13 +350,79 @@ LITEGAP_AVX2_INLINE void store8(DType type, __m256i y, int count, std::byte* out
   std::memcpy(out, &bytes, static_cast<std::size_t>(count));
 }
 
+// The rounded values of eight channels: of XNNPACK without the zero point, which is added once they
+// are 16 bits wide; else with it, in sums of 32 bits that wrap.
+template <Rounding kRounding>
+struct Rounded8 {
+  Fixed8 fixed;
+  __m256i zero;
+  __m256 scale, top;
+};
+template <Rounding kRounding>
+LITEGAP_AVX2_INLINE Rounded8<kRounding> rounded_constants(const Requant& q, std::size_t c) {
+  Rounded8<kRounding> k;
+  if constexpr (kRounding == Rounding::kXnn) {
+    k.scale = _mm256_loadu_ps(&q.scale[c]);
+    k.top = _mm256_set1_ps(static_cast<float>(q.high - q.zero_point));
+  } else {
+    k.fixed = fixed_constants(q, c);
+    k.zero = _mm256_set1_epi32(q.zero_point);
+  }
+  return k;
+}
+template <Rounding kRounding>
+LITEGAP_AVX2_INLINE __m256i rounded8(const Rounded8<kRounding>& k, const std::int32_t* sums) {
+  if constexpr (kRounding == Rounding::kXnn)
+    return _mm256_cvtps_epi32(
+        _mm256_min_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(load8(sums)), k.scale), k.top));
+  else
+    return _mm256_add_epi32(fixed8(k.fixed, load8(sums)), k.zero);
+}
+
+// Sixteen channels of 8-bit codes, two rows at a time.  Packing saturates: a value beyond 16 bits
+// becomes an end of the codes' range either way.
+template <Rounding kRounding, DType kType>
+LITEGAP_AVX2 void finish_bytes(const Requant& q, const FinishTask& task, int first) {
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  const __m256i zero =
+      _mm256_set1_epi16(static_cast<std::int16_t>(kRounding == Rounding::kXnn ? q.zero_point : 0));
+  const __m256i low = _mm256_set1_epi8(static_cast<char>(q.low)),
+                high = _mm256_set1_epi8(static_cast<char>(q.high));
+  const std::size_t c = task.channel + static_cast<std::size_t>(first);
+  const auto k0 = rounded_constants<kRounding>(q, c), k1 = rounded_constants<kRounding>(q, c + 8);
+  const auto* sums = static_cast<const std::int32_t*>(task.tile) + first;
+  for (int r = 0; r < task.rows; r += 2, sums += 2 * task.tile_stride) {
+    const bool both = r + 1 < task.rows;
+    const std::int32_t* other = both ? sums + task.tile_stride : sums;
+    const __m256i words0 = _mm256_adds_epi16(
+        _mm256_packs_epi32(rounded8<kRounding>(k0, sums), rounded8<kRounding>(k1, sums + 8)), zero);
+    const __m256i words1 = _mm256_adds_epi16(
+        _mm256_packs_epi32(rounded8<kRounding>(k0, other), rounded8<kRounding>(k1, other + 8)),
+        zero);
+    __m256i codes;
+    if constexpr (kType == DType::kInt8)
+      codes = _mm256_max_epi8(_mm256_min_epi8(_mm256_packs_epi16(words0, words1), high), low);
+    else
+      codes = _mm256_max_epu8(_mm256_min_epu8(_mm256_packus_epi16(words0, words1), high), low);
+    codes = _mm256_permutevar8x32_epi32(codes, order);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(task.out[r] + c), _mm256_castsi256_si128(codes));
+    if (both)
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(task.out[r + 1] + c),
+                       _mm256_extracti128_si256(codes, 1));
+  }
+}
+
 template <Rounding kRounding, DType kType>
 LITEGAP_AVX2 void finish_as(const Requant& q, const FinishTask& task) {
   constexpr std::size_t kWidth = kType == DType::kInt16 ? 2 : 1;
   const __m256i zero = _mm256_set1_epi32(q.zero_point), low = _mm256_set1_epi32(q.low),
                 high = _mm256_set1_epi32(q.high);
   const __m256 top = _mm256_set1_ps(static_cast<float>(q.high - q.zero_point));
-  for (int i = 0; i < task.count; i += 8) {
+  int i = 0;
+  if constexpr (kType != DType::kInt16) {
+    for (; i + 16 <= task.count; i += 16) finish_bytes<kRounding, kType>(q, task, i);
+  }
+  for (; i < task.count; i += 8) {
     const std::size_t c = task.channel + static_cast<std::size_t>(i);
     const int count = task.count - i < 8 ? task.count - i : 8;
     const Fixed8 fixed = fixed_constants(q, c);
@@ -335,7 +485,7 @@ LITEGAP_AVX2 void finish_float_as(const FloatFinish& f, const FinishTask& task) 
     for (int r = 0; r < task.rows; ++r, at += task.tile_stride) {
       const __m256 s = kReal ? bias : _mm256_broadcast_ss(task.row_scale + r);
       __m256 v = scaled8<kScale>(task.tile, at, s, w, bias);
-      v = _mm256_min_ps(high, _mm256_max_ps(low, v));  // the second operand wins where one is a NaN
+      v = clamped(v, low, high);
       auto* out = reinterpret_cast<float*>(task.out[r]) + c;
       if (whole)
         _mm256_storeu_ps(out, v);

@@ -4,6 +4,10 @@
 #include "kernels/gemm.h"
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push  // its header of intrinsics starts from undefined registers
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
 
 #include <cstring>
@@ -51,43 +55,46 @@ LITEGAP_AVX512_INLINE __m512i broadcast_group(const std::byte* p) {
 // With few rows, U independent sums per row hide the latency.
 template <class Form, int R, int U>
 LITEGAP_AVX512 void integers(const GemmTask& task) {
-  __m512i sums[R][U];
   const __m512i start = _mm512_loadu_si512(task.start);
+  auto* tile = static_cast<std::int32_t*>(task.tile);
+  const std::byte* const* rows = task.rows;
+  for (std::size_t t = 0; t < task.tiles; ++t, rows += R, tile += R * kNr) {
+    __m512i sums[R][U];
 #pragma GCC unroll 12
-  for (int r = 0; r < R; ++r) {
-    sums[r][0] = start;
+    for (int r = 0; r < R; ++r) {
+      sums[r][0] = start;
 #pragma GCC unroll 12
-    for (int u = 1; u < U; ++u) sums[r][u] = _mm512_setzero_si512();
-  }
-  const auto* w = static_cast<const std::byte*>(task.weights);
-  for (std::size_t s = 0; s < task.segment_count; ++s) {
-    const std::byte* x[R];
+      for (int u = 1; u < U; ++u) sums[r][u] = _mm512_setzero_si512();
+    }
+    const auto* w = static_cast<const std::byte*>(task.weights);
+    for (std::size_t s = 0; s < task.segment_count; ++s) {
+      const std::byte* x[R];
 #pragma GCC unroll 12
-    for (int r = 0; r < R; ++r) x[r] = task.rows[r] + task.segments[s].offset;
-    const std::ptrdiff_t bytes = 4 * task.segments[s].groups;
-    std::ptrdiff_t g = 0;
-    for (; g + 4 * U <= bytes; g += 4 * U, w += U * Form::kBytes) {
+      for (int r = 0; r < R; ++r) x[r] = rows[r] + task.segments[s].offset;
+      const std::ptrdiff_t bytes = 4 * task.segments[s].groups;
+      std::ptrdiff_t g = 0;
+      for (; g + 4 * U <= bytes; g += 4 * U, w += U * Form::kBytes) {
 #pragma GCC unroll 12
-      for (int u = 0; u < U; ++u) {
-        const __m512i weights = Form::load(w + static_cast<std::size_t>(u) * Form::kBytes);
+        for (int u = 0; u < U; ++u) {
+          const __m512i weights = Form::load(w + static_cast<std::size_t>(u) * Form::kBytes);
+#pragma GCC unroll 12
+          for (int r = 0; r < R; ++r)
+            sums[r][u] = Form::dot(sums[r][u], broadcast_group(x[r] + g + 4 * u), weights);
+        }
+      }
+      for (; g < bytes; g += 4, w += Form::kBytes) {
+        const __m512i weights = Form::load(w);
 #pragma GCC unroll 12
         for (int r = 0; r < R; ++r)
-          sums[r][u] = Form::dot(sums[r][u], broadcast_group(x[r] + g + 4 * u), weights);
+          sums[r][0] = Form::dot(sums[r][0], broadcast_group(x[r] + g), weights);
       }
     }
-    for (; g < bytes; g += 4, w += Form::kBytes) {
-      const __m512i weights = Form::load(w);
 #pragma GCC unroll 12
-      for (int r = 0; r < R; ++r)
-        sums[r][0] = Form::dot(sums[r][0], broadcast_group(x[r] + g), weights);
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 12
+      for (int u = 1; u < U; ++u) sums[r][0] = _mm512_add_epi32(sums[r][0], sums[r][u]);
+      _mm512_store_si512(tile + r * kNr, sums[r][0]);
     }
-  }
-  auto* tile = static_cast<std::int32_t*>(task.tile);
-#pragma GCC unroll 12
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 12
-    for (int u = 1; u < U; ++u) sums[r][0] = _mm512_add_epi32(sums[r][0], sums[r][u]);
-    _mm512_store_si512(tile + r * kNr, sums[r][0]);
   }
 }
 
@@ -104,26 +111,40 @@ LITEGAP_AVX512_INLINE __m512 broadcast_float(const std::byte* p) {
 
 template <int R, bool kFma>
 LITEGAP_AVX512 void floats(const GemmTask& task) {
-  __m512 sums[R];
   const __m512 start = _mm512_loadu_ps(task.start);
-#pragma GCC unroll 12
-  for (int r = 0; r < R; ++r) sums[r] = start;
-  const float* w = static_cast<const float*>(task.weights);
-  for (std::size_t s = 0; s < task.segment_count; ++s) {
-    const std::byte* x[R];
-#pragma GCC unroll 12
-    for (int r = 0; r < R; ++r) x[r] = task.rows[r] + task.segments[s].offset;
-    const std::ptrdiff_t bytes = 4 * task.segments[s].groups;
-    for (std::ptrdiff_t g = 0; g < bytes; g += 4, w += kNr) {
-      const __m512 weights = _mm512_loadu_ps(w);
-#pragma GCC unroll 12
-      for (int r = 0; r < R; ++r)
-        sums[r] = multiply_add<kFma>(broadcast_float(x[r] + g), weights, sums[r]);
-    }
-  }
   auto* tile = static_cast<float*>(task.tile);
+  const std::byte* const* rows = task.rows;
+  std::byte* const* out = task.out;
+  for (std::size_t t = 0; t < task.tiles; ++t, rows += R, tile += R * kNr) {
+    __m512 sums[R];
 #pragma GCC unroll 12
-  for (int r = 0; r < R; ++r) _mm512_store_ps(tile + r * kNr, sums[r]);
+    for (int r = 0; r < R; ++r) sums[r] = start;
+    const float* w = static_cast<const float*>(task.weights);
+    for (std::size_t s = 0; s < task.segment_count; ++s) {
+      const std::byte* x[R];
+#pragma GCC unroll 12
+      for (int r = 0; r < R; ++r) x[r] = rows[r] + task.segments[s].offset;
+      const std::ptrdiff_t bytes = 4 * task.segments[s].groups;
+      for (std::ptrdiff_t g = 0; g < bytes; g += 4, w += kNr) {
+        const __m512 weights = _mm512_loadu_ps(w);
+#pragma GCC unroll 12
+        for (int r = 0; r < R; ++r)
+          sums[r] = multiply_add<kFma>(broadcast_float(x[r] + g), weights, sums[r]);
+      }
+    }
+    if (out == nullptr) {
+#pragma GCC unroll 12
+      for (int r = 0; r < R; ++r) _mm512_store_ps(tile + r * kNr, sums[r]);
+      continue;
+    }
+    const __m512 low = _mm512_set1_ps(task.low), high = _mm512_set1_ps(task.high);
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) {  // of a NaN and a bound the second operand wins: the NaN
+      float* to = reinterpret_cast<float*>(out[r]) + task.channel;
+      _mm512_storeu_ps(to, _mm512_min_ps(high, _mm512_max_ps(low, sums[r])));
+    }
+    out += R;
+  }
 }
 
 template <bool kFma>
@@ -197,6 +218,9 @@ const GemmKernels* gemm_avx512() {
 }
 
 }  // namespace litegap
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 #else
 namespace litegap {

@@ -95,6 +95,13 @@ inline void feed_strip(const PanelFeed& feed, const PaddedImage& p, const std::b
                        std::int32_t first, std::int32_t outputs, const RowCode& code,
                        std::byte* out) {
   const std::size_t left = static_cast<std::size_t>(p.pad_left) * static_cast<std::size_t>(p.in_c);
+  const std::int32_t top = first * p.step - p.pad_top;
+  if (p.cells() == p.line() && p.step <= p.span && top >= 0 && top + p.rows(outputs) <= p.in_h) {
+    // Rows of the image as they lie, all of them: one row.
+    feed.convert(image + static_cast<std::size_t>(top) * p.line() * feed.in_bytes(),
+                 static_cast<std::size_t>(p.rows(outputs)) * p.line(), code, out);
+    return;
+  }
   for (std::int32_t r = 0; r < p.rows(outputs); ++r, out += p.cells() * feed.out_bytes()) {
     if (r % p.step >= p.span) continue;
     const std::int32_t y = first * p.step + r - p.pad_top;

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t kStripBytes = 64 * 1024;  // stays in L2 beside the weights
 constexpr std::size_t kStripPixels = 2048;
+constexpr std::size_t kFinishRows = 48;  // of a tile in the nearest cache
 
 std::size_t round64(std::size_t n) { return (n + 63) / 64 * 64; }
 
@@ -86,7 +87,11 @@ class WindowKernel final : public Kernel {
   void run_strip(Work& w, const std::byte* strip, std::byte* out, std::size_t grid,
                  std::int32_t y0) const;
   void run_panels(const Work& w, std::size_t grid, std::size_t pixels) const;
-  void run_tile(const Work& w, const Block& b, std::size_t first, int rows) const;
+  bool straight(const Block& b) const;
+  void run_tiles(const Work& w, const Block& b, std::size_t first, int rows,
+                 std::size_t tiles) const;
+  void run_tile(const Work& w, const Block& b, std::size_t first, int rows,
+                std::size_t tiles) const;
   void run_float_row(const Work& w, std::size_t grid, std::size_t group, std::size_t panel) const;
   void sum_by_tap(const GemmTask& task, std::size_t at) const;
   void run_wide_tile(const Work& w, const Block& b, std::size_t first, int rows) const;
@@ -381,28 +386,49 @@ void WindowKernel::run_panels(const Work& w, std::size_t grid, std::size_t pixel
       const std::size_t tiles = (pixels + most - 1) / most;
       const std::size_t least = pixels / std::max<std::size_t>(1, tiles),
                         higher = pixels - least * tiles;
-      for (std::size_t t = 0, m = 0; t < tiles; ++t) {  // of equal height, as far as it goes
-        const int rows = static_cast<int>(least + (t < higher ? 1 : 0));
-        if (s_.wide)
-          run_wide_tile(w, b, m, rows);
-        else
-          run_tile(w, b, m, rows);
-        m += static_cast<std::size_t>(rows);
-      }
+      // Tiles of equal height, as far as it goes: the higher ones first.
+      run_tiles(w, b, 0, static_cast<int>(least + 1), higher);
+      run_tiles(w, b, higher * (least + 1), static_cast<int>(least), tiles - higher);
     }
   }
 }
 
-void WindowKernel::run_tile(const Work& w, const Block& b, std::size_t first, int rows) const {
-  alignas(64) std::int32_t tile[kMaxTileRows * kMaxTileColumns];
+void WindowKernel::run_tiles(const Work& w, const Block& b, std::size_t first, int rows,
+                             std::size_t tiles) const {
+  if (tiles == 0) return;
+  const auto height = static_cast<std::size_t>(rows);
+  if (s_.wide) {
+    for (std::size_t t = 0; t < tiles; ++t) run_wide_tile(w, b, first + t * height, rows);
+    return;
+  }
+  const std::size_t most = straight(b) ? tiles : std::max<std::size_t>(1, kFinishRows / height);
+  for (std::size_t t = 0; t < tiles; t += most)
+    run_tile(w, b, first + t * height, rows, std::min(most, tiles - t));
+}
+
+// Can the inner loops themselves clamp and store a block's results?
+bool WindowKernel::straight(const Block& b) const {
+  return s_.finish && s_.finish->scale == FloatScale::kClamp && !s_.sum_by_tap &&
+         b.count == (b.half ? layout_.nr / 2 : layout_.nr);
+}
+
+void WindowKernel::run_tile(const Work& w, const Block& b, std::size_t first, int rows,
+                            std::size_t tiles) const {
+  alignas(64) std::int32_t tile[kFinishRows * kMaxTileColumns];
   const auto at = static_cast<std::size_t>(rows - 1);
   const GemmKernels& k = *s_.kernels;
-  const GemmTask task{
-      w.rows + first, b.segments, layout_.grids[b.grid].runs.size(), b.weights, w.start + b.lane,
-      tile,           0};
+  GemmTask task{w.rows + first,
+                b.segments,
+                layout_.grids[b.grid].runs.size(),
+                b.weights,
+                w.start + b.lane,
+                tile,
+                0,
+                tiles};
+  const int all = rows * static_cast<int>(tiles);
   const FinishTask finish{tile,
                           static_cast<std::size_t>(layout_.nr),
-                          rows,
+                          all,
                           b.channel,
                           b.count,
                           w.outs + first,
@@ -410,12 +436,19 @@ void WindowKernel::run_tile(const Work& w, const Block& b, std::size_t first, in
                           w.row_sums + first};
   switch (element_) {
     case Element::kFloats:
+      if (straight(b)) {
+        task.out = w.outs + first;
+        task.channel = b.channel;
+        task.low = w.finish.low;
+        task.high = w.finish.high;
+      }
       if (s_.sum_by_tap)
         sum_by_tap(task, at);
       else if (b.half)
         (s_.fused_multiply_add ? k.half_fused : k.half_plain)[at](task);
       else
         (s_.fused_multiply_add ? k.fused : k.plain)[at](task);
+      if (task.out != nullptr) return;
       break;
     case Element::kPairs8:
       (b.half ? k.half_pairs8 : k.pairs8)[at](task);
@@ -428,7 +461,7 @@ void WindowKernel::run_tile(const Work& w, const Block& b, std::size_t first, in
       break;
   }
   if (s_.finish) return k.finish_float(w.finish, finish);
-  if (w.accumulators != nullptr || tail_begin_ < out_elements_) keep_sums(w, b, first, rows, tile);
+  if (w.accumulators != nullptr || tail_begin_ < out_elements_) keep_sums(w, b, first, all, tile);
   k.finish(*s_.requant, finish);
 }
 
@@ -455,9 +488,9 @@ void WindowKernel::run_float_row(const Work& w, std::size_t grid, std::size_t gr
 }
 
 void WindowKernel::sum_by_tap(const GemmTask& task, std::size_t at) const {
-  alignas(64) float part[kMaxTileRows * kMaxTileColumns];
+  alignas(64) float part[kFinishRows * kMaxTileColumns];
   auto* sums = static_cast<float*>(task.tile);
-  const std::size_t n = (at + 1) * static_cast<std::size_t>(layout_.nr);
+  const std::size_t n = task.tiles * (at + 1) * static_cast<std::size_t>(layout_.nr);
   std::fill(sums, sums + n, 0.0f);
   GemmTask one = task;
   one.segment_count = 1;

@@ -10,8 +10,17 @@
 namespace litegap {
 namespace {
 
+// The loop by value: what is written could else be its fields, for all the compiler knows.
 template <class T>
-void strided_row(const MoveLoop& loop, const std::byte* from, std::byte* to) noexcept {
+void strided_row(MoveLoop loop, const std::byte* from, std::byte* to) noexcept {
+  constexpr auto kBytes = static_cast<std::int64_t>(sizeof(T));
+  if (loop.from == 0 && loop.to == kBytes) {  // one value repeated
+    T value;
+    std::memcpy(&value, from, sizeof value);
+    for (std::int64_t i = 0; i < loop.count; ++i)
+      std::memcpy(to + i * kBytes, &value, sizeof value);
+    return;
+  }
   for (std::int64_t i = 0; i < loop.count; ++i) {
     std::memcpy(to, from, sizeof(T));
     from += loop.from;
@@ -64,9 +73,10 @@ void Move::row(const std::byte* from, std::byte* to) const noexcept {
     default:
       break;
   }
-  for (std::int64_t i = 0; i < inner_.count; ++i) {
-    std::memcpy(to + i * inner_.to, from + i * inner_.from, bytes_);
-  }
+  const MoveLoop loop = inner_;
+  const std::size_t bytes = bytes_;
+  for (std::int64_t i = 0; i < loop.count; ++i)
+    std::memcpy(to + i * loop.to, from + i * loop.from, bytes);
 }
 
 void Move::run(const void* from, void* to) const noexcept {

@@ -7,6 +7,7 @@
 #include "kernels/arithmetic_ops.h"
 #include "kernels/fused_bounds.h"
 #include "kernels/geometry.h"
+#include "kernels/vectors.h"
 
 namespace litegap {
 namespace {
@@ -87,8 +88,10 @@ template <class T, class Acc, class Step, class Finish>
 std::unique_ptr<Kernel> pool_kernel(const Window& w, Acc start, Step step, Finish finish) {
   return make_kernel(
       [=](const Io& io) {
-        pool(w, static_cast<const T*>(io.inputs[0]), static_cast<T*>(io.outputs[0]),
-             reinterpret_cast<Acc*>(io.scratch), start, step, finish);
+        with_vectors([&] {
+          pool(w, static_cast<const T*>(io.inputs[0]), static_cast<T*>(io.outputs[0]),
+               reinterpret_cast<Acc*>(io.scratch), start, step, finish);
+        });
       },
       static_cast<std::size_t>(w.channels) * sizeof(Acc));
 }

@@ -32,10 +32,12 @@ std::unique_ptr<Kernel> from_float_xnn(ScaleZero y, std::size_t n) {
   return make_kernel([=](const Io& io) {
     const float* x = static_cast<const float*>(io.inputs[0]);
     T* out = static_cast<T*>(io.outputs[0]);
-    for (std::size_t i = 0; i < n; ++i) {
-      const float v = x[i] * inverse, bounded = std::min(v > low ? v : low, high);
-      out[i] = static_cast<T>(static_cast<std::int32_t>(std::lrint(bounded)) + y.zero);
-    }
+    with_vectors([&] {
+      for (std::size_t i = 0; i < n; ++i) {
+        const float v = x[i] * inverse, bounded = std::min(v > low ? v : low, high);
+        out[i] = static_cast<T>(small_round_even(bounded) + y.zero);
+      }
+    });
   });
 }
 

@@ -7,6 +7,7 @@
 #include <array>
 
 #include "kernels/kernel.h"
+#include "kernels/vectors.h"
 
 namespace litegap {
 
@@ -59,10 +60,12 @@ std::unique_ptr<Kernel> reduce_kernel(const Reduction& r, Acc start, Step step, 
   return make_kernel(
       [=](const Io& io) {
         Acc* acc = reinterpret_cast<Acc*>(io.scratch);
-        std::fill_n(acc, r.outputs, start);
-        accumulate(r, static_cast<const T*>(io.inputs[0]), acc, step);
         T* out = static_cast<T*>(io.outputs[0]);
-        for (std::size_t i = 0; i < r.outputs; ++i) out[i] = static_cast<T>(finish(acc[i], i));
+        with_vectors([&] {
+          std::fill_n(acc, r.outputs, start);
+          accumulate(r, static_cast<const T*>(io.inputs[0]), acc, step);
+          for (std::size_t i = 0; i < r.outputs; ++i) out[i] = static_cast<T>(finish(acc[i], i));
+        });
       },
       r.outputs * sizeof(Acc));
 }

@@ -5,6 +5,7 @@
 
 #include "kernels/arith.h"
 #include "kernels/move.h"
+#include "kernels/vectors.h"
 
 namespace litegap {
 namespace {
@@ -142,8 +143,12 @@ class BilinearKernel final : public Kernel {
  public:
   BilinearKernel(const Geometry& g, Taps y, Taps x) : g_(g), y_(std::move(y)), x_(std::move(x)) {}
   void run(const Io& io) const noexcept override {
-    const auto* in = static_cast<const T*>(io.inputs[0]);
-    auto* out = static_cast<T*>(io.outputs[0]);
+    with_vectors(
+        [&] { mix_all(static_cast<const T*>(io.inputs[0]), static_cast<T*>(io.outputs[0])); });
+  }
+
+ private:
+  void mix_all(const T* in, T* out) const noexcept {
     const std::int64_t pixel = g_.depth, row = pixel * g_.in_w;
     for (std::int32_t b = 0; b < g_.batch; ++b, in += row * g_.in_h) {
       for (const Tap& y : y_) {
@@ -159,7 +164,6 @@ class BilinearKernel final : public Kernel {
     }
   }
 
- private:
   Geometry g_;
   Taps y_, x_;
 };

@@ -139,8 +139,10 @@ std::unique_ptr<Kernel> prepare_prelu(OpSpec& spec) {
            shape_text(spec.inputs[1].shape), shape_text(spec.inputs[0].shape));
   }
   if (t == DType::kFloat32 && slope == t) {
-    return broadcast_kernel<float, float, float>(
-        b, [](float x, float a) { return x >= 0.0f ? x : x * a; });
+    return broadcast_kernel<float, float, float>(b, [](float x, float a) {
+      const float below = x * a;  // always: a choice of two values becomes vector code
+      return x >= 0.0f ? x : below;
+    });
   }
   if (t == DType::kInt8 && slope == t) return prelu_codes<std::int8_t, std::int8_t>(spec, b);
   if (t == DType::kUint8 && slope == t) return prelu_codes<std::uint8_t, std::uint8_t>(spec, b);

@@ -8,6 +8,7 @@
 
 #include "kernels/kernel.h"
 #include "kernels/requantize.h"
+#include "kernels/vectors.h"
 
 namespace litegap {
 
@@ -74,7 +75,9 @@ std::unique_ptr<Kernel> map_values(std::size_t n, F f) {
   return make_kernel([n, f](const Io& io) {
     const T* x = static_cast<const T*>(io.inputs[0]);
     T* y = static_cast<T*>(io.outputs[0]);
-    for (std::size_t i = 0; i < n; ++i) y[i] = static_cast<T>(f(x[i]));
+    with_vectors([&] {
+      for (std::size_t i = 0; i < n; ++i) y[i] = static_cast<T>(f(x[i]));
+    });
   });
 }
 

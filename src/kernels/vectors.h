@@ -1,0 +1,36 @@
+// Plain loops as vector code of the machine at hand: the compiler's own, not intrinsics.
+//
+// The program is built for the oldest processors; a loop that runs inside with_vectors() is built
+// once more for AVX2 and the faster one is taken at run time.  Contraction into fused multiply-adds
+// is off and AVX2 has no other arithmetic than SSE2, so both give the same bits.
+//
+//   with_vectors([&] { for (std::size_t i = 0; i < n; ++i) y[i] = a[i] + b[i]; });
+#pragma once
+
+namespace litegap {
+
+#if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
+
+// "flatten": a call that is not inlined would run code that was built without AVX2.
+template <class F>
+__attribute__((target("avx2"), flatten, noinline)) void run_for_avx2(const F& f) {
+  f();
+}
+template <class F>
+void with_vectors(const F& f) {
+  if (__builtin_cpu_supports("avx2"))
+    run_for_avx2(f);
+  else
+    f();
+}
+
+#else
+
+template <class F>
+void with_vectors(const F& f) {
+  f();
+}
+
+#endif
+
+}  // namespace litegap
