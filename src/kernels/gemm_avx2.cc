@@ -27,19 +27,22 @@ LITEGAP_AVX2_INLINE __m256i broadcast_group(const std::byte* p) {
   return _mm256_set1_epi32(v);
 }
 
-// C = 1: only the first eight columns of the panel.
-template <int R, class W, int C>
+// C = 1: only the first eight columns of the panel.  U groups at a time, each with sums of its own:
+// with few rows one group does not fill the machine.
+template <int R, class W, int C, int U>
 LITEGAP_AVX2 void pairs(const GemmTask& task) {
   const auto* start = static_cast<const __m256i*>(task.start);
   const __m256i start0 = _mm256_loadu_si256(start), start1 = _mm256_loadu_si256(start + 1);
   auto* tile = static_cast<__m256i*>(task.tile);
   const std::byte* const* rows = task.rows;
   for (std::size_t t = 0; t < task.tiles; ++t, rows += R, tile += 2 * R) {
-    __m256i sums[R][2];
+    __m256i sums[R][U][2];
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
-      sums[r][0] = start0;
-      sums[r][1] = start1;
+      sums[r][0][0] = start0;
+      sums[r][0][1] = start1;
+#pragma GCC unroll 12
+      for (int u = 1; u < U; ++u) sums[r][u][0] = sums[r][u][1] = _mm256_setzero_si256();
     }
     const W* w = static_cast<const W*>(task.weights);
     for (std::size_t s = 0; s < task.segment_count; ++s) {
@@ -47,20 +50,43 @@ LITEGAP_AVX2 void pairs(const GemmTask& task) {
 #pragma GCC unroll 12
       for (int r = 0; r < R; ++r) x[r] = rows[r] + task.segments[s].offset;
       const std::ptrdiff_t bytes = 4 * task.segments[s].groups;
-      for (std::ptrdiff_t g = 0; g < bytes; g += 4, w += 2 * kNr) {
-        const __m256i w0 = load_pairs(w), w1 = C == 2 ? load_pairs(w + kNr) : w0;
+      std::ptrdiff_t g = 0;
+      for (; g + 4 * U <= bytes; g += 4 * U, w += 2 * kNr * U) {
 #pragma GCC unroll 12
-        for (int r = 0; r < R; ++r) {
-          const __m256i v = broadcast_group(x[r] + g);
-          sums[r][0] = _mm256_add_epi32(sums[r][0], _mm256_madd_epi16(v, w0));
-          if constexpr (C == 2) sums[r][1] = _mm256_add_epi32(sums[r][1], _mm256_madd_epi16(v, w1));
+        for (int u = 0; u < U; ++u) {
+          const __m256i w0 = load_pairs(w + 2 * kNr * u),
+                        w1 = C == 2 ? load_pairs(w + 2 * kNr * u + kNr) : w0;
+#pragma GCC unroll 12
+          for (int r = 0; r < R; ++r) {
+            const __m256i v = broadcast_group(x[r] + g + 4 * u);
+            sums[r][u][0] = _mm256_add_epi32(sums[r][u][0], _mm256_madd_epi16(v, w0));
+            if constexpr (C == 2)
+              sums[r][u][1] = _mm256_add_epi32(sums[r][u][1], _mm256_madd_epi16(v, w1));
+          }
+        }
+      }
+      if constexpr (U > 1) {
+        for (; g < bytes; g += 4, w += 2 * kNr) {
+          const __m256i w0 = load_pairs(w), w1 = C == 2 ? load_pairs(w + kNr) : w0;
+#pragma GCC unroll 12
+          for (int r = 0; r < R; ++r) {
+            const __m256i v = broadcast_group(x[r] + g);
+            sums[r][0][0] = _mm256_add_epi32(sums[r][0][0], _mm256_madd_epi16(v, w0));
+            if constexpr (C == 2)
+              sums[r][0][1] = _mm256_add_epi32(sums[r][0][1], _mm256_madd_epi16(v, w1));
+          }
         }
       }
     }
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
-      _mm256_store_si256(tile + 2 * r, sums[r][0]);
-      if constexpr (C == 2) _mm256_store_si256(tile + 2 * r + 1, sums[r][1]);
+#pragma GCC unroll 12
+      for (int u = 1; u < U; ++u) {
+        sums[r][0][0] = _mm256_add_epi32(sums[r][0][0], sums[r][u][0]);
+        if constexpr (C == 2) sums[r][0][1] = _mm256_add_epi32(sums[r][0][1], sums[r][u][1]);
+      }
+      _mm256_store_si256(tile + 2 * r, sums[r][0][0]);
+      if constexpr (C == 2) _mm256_store_si256(tile + 2 * r + 1, sums[r][0][1]);
     }
   }
 }
@@ -497,7 +523,15 @@ LITEGAP_AVX2 void finish_float_as(const FloatFinish& f, const FinishTask& task) 
 
 void finish_float(const FloatFinish& f, const FinishTask& task) {
   const std::size_t end = task.channel + static_cast<std::size_t>(task.count);
-  if (task.channel < f.split && end > f.split) return finish_float_plain(f, task);
+  if (task.channel < f.split && end > f.split) {
+    FinishTask head = task, tail = task;
+    head.count = static_cast<int>(f.split - task.channel);
+    tail.count = static_cast<int>(end - f.split);
+    tail.channel = f.split;
+    tail.tile = static_cast<const float*>(task.tile) + head.count;  // sums of either type
+    finish_float(f, head);
+    return finish_float(f, tail);
+  }
   switch (task.channel < f.split ? f.scale : f.tail) {
     case FloatScale::kNone:
       return finish_float_as<FloatScale::kNone>(f, task);
@@ -605,13 +639,14 @@ LITEGAP_AVX2 void quantize_row(const float* in, std::size_t n, const RowCode& co
 
 template <class W>
 constexpr std::array<GemmFn, kMaxTileRows> pair_forms() {
-  return {pairs<1, W, 2>, pairs<2, W, 2>, pairs<3, W, 2>,
-          pairs<4, W, 2>, pairs<5, W, 2>, pairs<6, W, 2>};
+  return {pairs<1, W, 2, 4>, pairs<2, W, 2, 2>, pairs<3, W, 2, 1>,
+          pairs<4, W, 2, 1>, pairs<5, W, 2, 1>, pairs<6, W, 2, 1>};
 }
 template <class W>
 constexpr std::array<GemmFn, kMaxTileRows> half_pair_forms() {
-  return {pairs<1, W, 1>, pairs<2, W, 1>, pairs<3, W, 1>, pairs<4, W, 1>, pairs<5, W, 1>,
-          pairs<6, W, 1>, pairs<7, W, 1>, pairs<8, W, 1>, pairs<9, W, 1>, pairs<10, W, 1>};
+  return {pairs<1, W, 1, 4>, pairs<2, W, 1, 4>, pairs<3, W, 1, 2>, pairs<4, W, 1, 2>,
+          pairs<5, W, 1, 2>, pairs<6, W, 1, 1>, pairs<7, W, 1, 1>, pairs<8, W, 1, 1>,
+          pairs<9, W, 1, 1>, pairs<10, W, 1, 1>};
 }
 template <bool kFma>
 constexpr std::array<GemmFn, kMaxTileRows> float_forms() {

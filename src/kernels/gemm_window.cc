@@ -71,6 +71,9 @@ class WindowKernel final : public Kernel {
   };
 
   bool dynamic_weights() const { return s_.weights.empty() && s_.float_weights.empty(); }
+  bool keeps_sums(const Work& w) const {
+    return w.accumulators != nullptr || tail_begin_ < out_elements_;
+  }
   bool is_float() const { return element_ == Element::kFloats; }
   std::size_t lanes() const {
     return s_.window.grids.size() * static_cast<std::size_t>(s_.window.groups) * layout_.panels *
@@ -93,6 +96,8 @@ class WindowKernel final : public Kernel {
   void run_tile(const Work& w, const Block& b, std::size_t first, int rows,
                 std::size_t tiles) const;
   void run_float_row(const Work& w, std::size_t grid, std::size_t group, std::size_t panel) const;
+  void run_integer_row(const Work& w, std::size_t grid, std::size_t group, std::size_t first,
+                       std::size_t panels) const;
   void sum_by_tap(const GemmTask& task, std::size_t at) const;
   void run_wide_tile(const Work& w, const Block& b, std::size_t first, int rows) const;
   void keep_sums(const Work& w, const Block& b, std::size_t first, int rows,
@@ -373,6 +378,12 @@ void WindowKernel::run_panels(const Work& w, std::size_t grid, std::size_t pixel
         p += kRowPanels - 1;
         continue;
       }
+      if (pixels == 1 && !is_float() && !s_.wide && !keeps_sums(w)) {
+        const std::size_t count = std::min(kFinishRows, layout_.panels - p);
+        run_integer_row(w, grid, group, p, count);
+        p += count - 1;
+        continue;
+      }
       Block b;
       b.grid = grid;
       b.lane = ((grid * groups + group) * layout_.panels + p) * nr;
@@ -461,7 +472,7 @@ void WindowKernel::run_tile(const Work& w, const Block& b, std::size_t first, in
       break;
   }
   if (s_.finish) return k.finish_float(w.finish, finish);
-  if (w.accumulators != nullptr || tail_begin_ < out_elements_) keep_sums(w, b, first, all, tile);
+  if (keeps_sums(w)) keep_sums(w, b, first, all, tile);
   k.finish(*s_.requant, finish);
 }
 
@@ -485,6 +496,44 @@ void WindowKernel::run_float_row(const Work& w, std::size_t grid, std::size_t gr
   s_.kernels->finish_float(w.finish,
                            {tile, kRowPanels * nr, 1, group * layout_.group_channels + panel * nr,
                             static_cast<int>(count), w.outs, nullptr, nullptr});
+}
+
+// One row by many panels: they are finished together.
+void WindowKernel::run_integer_row(const Work& w, std::size_t grid, std::size_t group,
+                                   std::size_t first, std::size_t panels) const {
+  alignas(64) std::int32_t tile[kFinishRows * kMaxTileColumns];
+  const PackedGrid& packed = layout_.grids[grid];
+  const auto nr = static_cast<std::size_t>(layout_.nr);
+  const std::size_t at = group * layout_.panels + first;
+  const std::size_t lane =
+      (grid * static_cast<std::size_t>(s_.window.groups) * layout_.panels + at) * nr;
+  GemmTask task{w.rows,
+                packed.segments.data() + group * packed.runs.size(),
+                packed.runs.size(),
+                w.weights + packed.first_byte + at * packed.panel_bytes,
+                w.start + lane,
+                tile};
+  const GemmKernels& k = *s_.kernels;
+  const GemmFn form = element_ == Element::kQuads    ? k.quads[0]
+                      : element_ == Element::kPairs8 ? k.pairs8[0]
+                                                     : k.pairs16[0];
+  for (std::size_t p = 0; p < panels; ++p) {
+    form(task);
+    task.weights = static_cast<const std::byte*>(task.weights) + packed.panel_bytes;
+    task.start = static_cast<const std::int32_t*>(task.start) + nr;
+    task.tile = static_cast<std::int32_t*>(task.tile) + nr;
+  }
+  const std::size_t count = std::min(panels * nr, layout_.group_channels - first * nr);
+  const FinishTask finish{tile,
+                          panels * nr,
+                          1,
+                          group * layout_.group_channels + first * nr,
+                          static_cast<int>(count),
+                          w.outs,
+                          w.row_scales,
+                          w.row_sums};
+  if (s_.finish) return k.finish_float(w.finish, finish);
+  k.finish(*s_.requant, finish);
 }
 
 void WindowKernel::sum_by_tap(const GemmTask& task, std::size_t at) const {
