@@ -7,6 +7,10 @@
 #include <utility>
 #include <vector>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 namespace litegap {
 namespace {
 
@@ -23,6 +27,7 @@ struct Tile {
   float* c = nullptr;
   std::ptrdiff_t c_step = 0;
   std::size_t depth = 0;
+  bool fresh = false;  // C is not read
 };
 using TileFn = void (*)(const Tile&);
 
@@ -32,40 +37,63 @@ struct Kernels {
 };
 
 #if defined(__x86_64__)
-#define LITEGAP_TILE(NAME, TARGET, VECTOR, LANES)                                                \
-  typedef float VECTOR __attribute__((vector_size(LANES * 4), aligned(4), may_alias));           \
-  template <int kRows, int kVectors>                                                             \
-  __attribute__((target(TARGET))) void NAME(const Tile& t) {                                     \
-    VECTOR sum[kRows][kVectors];                                                                 \
-    for (int r = 0; r < kRows; ++r)                                                              \
-      for (int v = 0; v < kVectors; ++v)                                                         \
-        sum[r][v] = *reinterpret_cast<const VECTOR*>(t.c + r * t.c_step + v * LANES);            \
-    const float* a = t.a;                                                                        \
-    const float* b = t.b;                                                                        \
-    for (std::size_t k = 0; k < t.depth; ++k, a += t.step, b += t.b_step) {                      \
-      VECTOR w[kVectors];                                                                        \
-      for (int v = 0; v < kVectors; ++v) w[v] = *reinterpret_cast<const VECTOR*>(b + v * LANES); \
-      for (int r = 0; r < kRows; ++r) {                                                          \
-        const VECTOR x = VECTOR{} + a[r * t.row_step];                                           \
-        for (int v = 0; v < kVectors; ++v) sum[r][v] = sum[r][v] + x * w[v];                     \
-      }                                                                                          \
-    }                                                                                            \
-    for (int r = 0; r < kRows; ++r)                                                              \
-      for (int v = 0; v < kVectors; ++v)                                                         \
-        *reinterpret_cast<VECTOR*>(t.c + r * t.c_step + v * LANES) = sum[r][v];                  \
+template <int kRows, int kVectors>
+__attribute__((target("avx2,fma"))) void tile_avx2(const Tile& t) {
+  __m256 sum[kRows][kVectors];
+#pragma GCC unroll 12
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v)
+      sum[r][v] = t.fresh ? _mm256_setzero_ps() : _mm256_loadu_ps(t.c + r * t.c_step + v * 8);
   }
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC push_options
-#pragma GCC optimize("O3,fp-contract=fast")
-#else
-#pragma STDC FP_CONTRACT ON
-#endif
-LITEGAP_TILE(tile_avx2, "avx2,fma", Vector8, 8)
-LITEGAP_TILE(tile_avx512, "avx512f,avx512vl,avx512dq,avx512bw,prefer-vector-width=512", Vector16,
-             16)
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC pop_options
-#endif
+  const float *a = t.a, *b = t.b;
+  const std::ptrdiff_t row = t.row_step, step = t.step, b_step = t.b_step;
+  for (std::size_t k = t.depth; k > 0; --k, a += step, b += b_step) {
+    __m256 w[kVectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) w[v] = _mm256_loadu_ps(b + v * 8);
+#pragma GCC unroll 12
+    for (int r = 0; r < kRows; ++r) {
+      const __m256 x = _mm256_broadcast_ss(a + r * row);
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = _mm256_fmadd_ps(x, w[v], sum[r][v]);
+    }
+  }
+#pragma GCC unroll 12
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) _mm256_storeu_ps(t.c + r * t.c_step + v * 8, sum[r][v]);
+  }
+}
+
+template <int kRows, int kVectors>
+__attribute__((target("avx512f"))) void tile_avx512(const Tile& t) {
+  __m512 sum[kRows][kVectors];
+#pragma GCC unroll 12
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v)
+      sum[r][v] = t.fresh ? _mm512_setzero_ps() : _mm512_loadu_ps(t.c + r * t.c_step + v * 16);
+  }
+  const float *a = t.a, *b = t.b;
+  const std::ptrdiff_t row = t.row_step, step = t.step, b_step = t.b_step;
+  for (std::size_t k = t.depth; k > 0; --k, a += step, b += b_step) {
+    __m512 w[kVectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) w[v] = _mm512_loadu_ps(b + v * 16);
+#pragma GCC unroll 12
+    for (int r = 0; r < kRows; ++r) {
+      const __m512 x = _mm512_set1_ps(a[r * row]);
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = _mm512_fmadd_ps(x, w[v], sum[r][v]);
+    }
+  }
+#pragma GCC unroll 12
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) _mm512_storeu_ps(t.c + r * t.c_step + v * 16, sum[r][v]);
+  }
+}
 
 template <std::size_t... kRow>
 Kernels avx2_kernels(std::index_sequence<kRow...>) {
@@ -93,10 +121,7 @@ const Kernels& best() {
   static const Kernels kernels = [] {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw")) {
-      return avx512_kernels(std::make_index_sequence<12>());
-    }
+    if (__builtin_cpu_supports("avx512f")) return avx512_kernels(std::make_index_sequence<12>());
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
       return avx2_kernels(std::make_index_sequence<6>());
     }
@@ -108,10 +133,11 @@ const Kernels& best() {
 
 template <class T>
 void plain(const Mat<T>& a, const Mat<T>& b, T* c, std::size_t c_stride, std::size_t m,
-           std::size_t n, std::size_t k) {
+           std::size_t n, std::size_t k, Into into) {
   const std::size_t ar = a.transposed ? 1 : a.stride, ak = a.transposed ? a.stride : 1;
   for (std::size_t i = 0; i < m; ++i) {
     T* out = c + i * c_stride;
+    if (into == Into::kReplace) std::fill(out, out + n, T(0));
     if (b.transposed) {
       for (std::size_t j = 0; j < n; ++j) {
         T sum = out[j];
@@ -147,7 +173,7 @@ void pack(const Mat<float>& b, std::size_t p, std::size_t depth, std::size_t j, 
 }
 
 void blocked(const Kernels& kernels, const Mat<float>& a, const Mat<float>& b, float* c,
-             std::size_t c_stride, std::size_t m, std::size_t n, std::size_t k) {
+             std::size_t c_stride, std::size_t m, std::size_t n, std::size_t k, Into into) {
   alignas(64) float panel[kDepth * kMaxWidth];
   alignas(64) float edge[12 * kMaxWidth];
   for (std::size_t p = 0; p < k; p += kDepth) {
@@ -158,6 +184,7 @@ void blocked(const Kernels& kernels, const Mat<float>& a, const Mat<float>& b, f
       const std::size_t count = std::min(width, n - j);
       Tile t;
       t.depth = depth;
+      t.fresh = into == Into::kReplace && p == 0;
       t.b = b.data + p * b.stride + j;
       t.b_step = static_cast<std::ptrdiff_t>(b.stride);
       if (b.transposed || count < width) {
@@ -180,7 +207,7 @@ void blocked(const Kernels& kernels, const Mat<float>& a, const Mat<float>& b, f
         }
         t.c = edge;
         t.c_step = static_cast<std::ptrdiff_t>(width);
-        for (std::size_t r = 0; r < rows; ++r) {
+        for (std::size_t r = 0; r < rows && !t.fresh; ++r) {
           std::memcpy(edge + r * width, out + r * c_stride, count * sizeof(float));
           std::fill(edge + r * width + count, edge + (r + 1) * width, 0.0f);
         }
@@ -197,18 +224,18 @@ void blocked(const Kernels& kernels, const Mat<float>& a, const Mat<float>& b, f
 
 template <>
 void matmul(Mat<double> a, Mat<double> b, double* c, std::size_t c_stride, std::size_t m,
-            std::size_t n, std::size_t k) {
-  plain(a, b, c, c_stride, m, n, k);
+            std::size_t n, std::size_t k, Into into) {
+  plain(a, b, c, c_stride, m, n, k, into);
 }
 
 template <>
 void matmul(Mat<float> a, Mat<float> b, float* c, std::size_t c_stride, std::size_t m,
-            std::size_t n, std::size_t k) {
+            std::size_t n, std::size_t k, Into into) {
   const Kernels& kernels = best();
   if (kernels.rows == 0 || m * n * k < kSmall) {
-    plain(a, b, c, c_stride, m, n, k);
+    plain(a, b, c, c_stride, m, n, k, into);
   } else {
-    blocked(kernels, a, b, c, c_stride, m, n, k);
+    blocked(kernels, a, b, c, c_stride, m, n, k, into);
   }
 }
 

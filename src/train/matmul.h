@@ -1,4 +1,5 @@
-// One product of matrices for everything that is trained: C += op(A) op(B), row-major.
+// One product of matrices for everything that is trained: C += op(A) op(B) or C = op(A) op(B),
+// row-major.
 //
 //   matmul(Mat{x, 4}, Mat{w, 4, true}, y, 3, 32, 3, 4);    // y[32, 3] += x[32, 4] w[3, 4]^T
 //   matmul(Mat{g, 3, true}, Mat{x, 4}, dw, 4, 3, 4, 32);   // dw[3, 4] += g[32, 3]^T x[32, 4]
@@ -21,9 +22,11 @@ struct Mat {
   bool transposed = false;  // op(A) is the transpose of what lies there
 };
 
-// C[m, n] += op(A)[m, k] op(B)[k, n]; `c_stride` from row to row of C.
+enum class Into : bool { kAdd, kReplace };
+
+// C[m, n] += op(A)[m, k] op(B)[k, n], or = ; `c_stride` from row to row of C.
 template <class T>
 void matmul(Mat<T> a, Mat<T> b, T* c, std::size_t c_stride, std::size_t m, std::size_t n,
-            std::size_t k);
+            std::size_t k, Into into = Into::kAdd);
 
 }  // namespace litegap

@@ -55,20 +55,39 @@ Windows windows_of(const Shape& image, const Shape& out, Index kh, Index kw, con
   return g;
 }
 
-// Calls put(image offset or -1, window offset) for every tap of pixels [begin, end); the window
-// holds channels [first, first + count) only.
+// Calls put(image offset or -1, window offset, length) for runs of values of the windows of pixels
+// [begin, end) that are neighbours in both, or all outside of the image; the window holds channels
+// [first, first + count) only.  A row of taps is one run where all channels are taken.
 template <class Put>
-void each_tap(const Windows& g, Index begin, Index end, Index first, Index count, Put put) {
+void each_run(const Windows& g, Index begin, Index end, Index first, Index count, Put put) {
+  const bool whole = count == g.c && g.dilation_w == 1;
+  const Index row_length = g.kw * count;
   Index at = 0;
   for (Index p = begin; p < end; ++p) {
     const Index x = p % g.out_w, y = p / g.out_w % g.out_h, n = p / g.out_w / g.out_h;
-    for (Index i = 0; i < g.kh; ++i) {
+    const Index left = x * g.stride_w - g.pad_w;
+    for (Index i = 0; i < g.kh; ++i, at += row_length) {
       const Index row = y * g.stride_h - g.pad_h + i * g.dilation_h;
-      for (Index j = 0; j < g.kw; ++j, at += count) {
-        const Index column = x * g.stride_w - g.pad_w + j * g.dilation_w;
-        const bool inside = row >= 0 && row < g.h && column >= 0 && column < g.w;
-        put(inside ? ((n * g.h + row) * g.w + column) * g.c + first : -1, at);
+      if (row < 0 || row >= g.h) {
+        put(Index{-1}, at, row_length);
+        continue;
       }
+      const Index line = (n * g.h + row) * g.w;
+      if (!whole) {
+        for (Index j = 0; j < g.kw; ++j) {
+          const Index column = left + j * g.dilation_w;
+          const bool inside = column >= 0 && column < g.w;
+          put(inside ? (line + column) * g.c + first : -1, at + j * count, count);
+        }
+        continue;
+      }
+      const Index before = std::clamp<Index>(-left, 0, g.kw);
+      const Index stop = std::clamp<Index>(g.w - left, before, g.kw);
+      if (before > 0) put(Index{-1}, at, before * count);
+      if (stop > before) {
+        put((line + left + before) * g.c, at + before * count, (stop - before) * count);
+      }
+      if (stop < g.kw) put(Index{-1}, at + stop * count, (g.kw - stop) * count);
     }
   }
 }
@@ -76,13 +95,11 @@ void each_tap(const Windows& g, Index begin, Index end, Index first, Index count
 template <class T>
 void read_windows(const Windows& g, Index begin, Index end, Index first, Index count,
                   const T* image, T* windows) {
-  each_tap(g, begin, end, first, count, [&](Index from, Index to) {
+  each_run(g, begin, end, first, count, [&](Index from, Index to, Index length) {
     if (from < 0) {
-      std::fill(windows + to, windows + to + count, T(0));
-    } else if (count == 1) {
-      windows[to] = image[from];
+      std::fill(windows + to, windows + to + length, T(0));
     } else {
-      std::copy(image + from, image + from + count, windows + to);
+      for (Index c = 0; c < length; ++c) windows[to + c] = image[from + c];
     }
   });
 }
@@ -90,9 +107,9 @@ void read_windows(const Windows& g, Index begin, Index end, Index first, Index c
 template <class T>
 void add_windows(const Windows& g, Index begin, Index end, Index first, Index count,
                  const T* windows, T* image) {
-  each_tap(g, begin, end, first, count, [&](Index to, Index from) {
+  each_run(g, begin, end, first, count, [&](Index to, Index from, Index length) {
     if (to < 0) return;
-    for (Index c = 0; c < count; ++c) image[to + c] += windows[from + c];
+    for (Index c = 0; c < length; ++c) image[to + c] += windows[from + c];
   });
 }
 
@@ -121,7 +138,7 @@ template <class T>
 struct Correlation {
   Windows g;
   Index channels = 0, groups = 1;
-  std::shared_ptr<std::vector<T>> buffer;
+  std::shared_ptr<std::vector<T>> buffer, turned;  // turned: [kh kw count][channels / groups]
   Index count() const { return g.c / groups; }
   Index depth() const { return g.kh * g.kw * count(); }
   bool direct() const { return g.pointwise() && groups == 1; }
@@ -129,11 +146,18 @@ struct Correlation {
   void make_buffer() {
     if (!direct())
       buffer = std::make_shared<std::vector<T>>(z(std::min(block(), g.pixels()) * depth()));
+    turned = std::make_shared<std::vector<T>>(z(channels * depth()));
   }
 
   // rows[pixels, channels] += windows(image) W^T
   void multiply(const T* image, const T* weights, T* rows) const {
     const Index per = channels / groups;
+    for (Index k = 0; k < groups; ++k) {
+      for (Index o = 0; o < per; ++o) {
+        for (Index d = 0; d < depth(); ++d)
+          (*turned)[z((k * depth() + d) * per + o)] = weights[(k * per + o) * depth() + d];
+      }
+    }
     for (Index begin = 0; begin < g.pixels(); begin += block()) {
       const Index end = std::min(begin + block(), g.pixels());
       for (Index k = 0; k < groups; ++k) {
@@ -142,7 +166,7 @@ struct Correlation {
           read_windows(g, begin, end, k * count(), count(), image, buffer->data());
           a = buffer->data();
         }
-        matmul<T>({a, z(depth())}, {weights + k * per * depth(), z(depth()), true},
+        matmul<T>({a, z(depth())}, {turned->data() + k * depth() * per, z(per)},
                   rows + begin * channels + k * per, z(channels), z(end - begin), z(per),
                   z(depth()));
       }
@@ -154,14 +178,10 @@ struct Correlation {
     for (Index begin = 0; begin < g.pixels(); begin += block()) {
       const Index end = std::min(begin + block(), g.pixels());
       for (Index k = 0; k < groups; ++k) {
-        T* to = image + begin * g.c;
-        if (!direct()) {
-          to = buffer->data();
-          std::fill(to, to + (end - begin) * depth(), T(0));
-        }
+        T* to = direct() ? image + begin * g.c : buffer->data();
         matmul<T>({rows + begin * channels + k * per, z(channels)},
                   {weights + k * per * depth(), z(depth())}, to, z(depth()), z(end - begin),
-                  z(depth()), z(per));
+                  z(depth()), z(per), direct() ? Into::kAdd : Into::kReplace);
         if (!direct()) add_windows(g, begin, end, k * count(), count(), to, image);
       }
     }
