@@ -12,9 +12,11 @@
 
 #include <cstring>
 
+#ifndef LITEGAP_AVX512  // tests/kernels/avx512_emulated.cc builds this file for any machine
 #define LITEGAP_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
 #define LITEGAP_AVX512_INLINE \
   __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"), always_inline)) inline
+#endif
 
 namespace litegap {
 namespace {

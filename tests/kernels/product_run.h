@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <random>
 
+#include "avx512_emulated.h"
 #include "kernels/gemm_ops.h"
 #include "oracle/product.h"
 
@@ -17,7 +18,9 @@ using PrepareWith = std::unique_ptr<Kernel> (*)(OpSpec&, const GemmKernels&);
 inline std::vector<const GemmKernels*> all_tables() {
   std::vector<const GemmKernels*> tables{&gemm_generic()};
   if (gemm_avx2() != nullptr) tables.push_back(gemm_avx2());
-  if (gemm_avx512() != nullptr) tables.push_back(gemm_avx512());
+  // Where the machine lacks AVX-512, its loops run with the instructions written out.
+  const GemmKernels* avx512 = gemm_avx512() != nullptr ? gemm_avx512() : gemm_avx512_emulated();
+  if (gemm_avx2() != nullptr && avx512 != nullptr) tables.push_back(avx512);
   return tables;
 }
 

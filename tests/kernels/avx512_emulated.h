@@ -1,0 +1,10 @@
+// The AVX-512 table of inner loops in plain C++; see avx512_emulated.cc.
+#pragma once
+#include "kernels/gemm.h"
+
+namespace litegap {
+
+// null on other processors than x86-64 (the parts that it shares with AVX2 are those).
+const GemmKernels* gemm_avx512_emulated();
+
+}  // namespace litegap
