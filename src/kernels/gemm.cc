@@ -264,6 +264,8 @@ const GemmKernels& gemm_generic() {
 const GemmKernels& gemm_best() {
   if (const GemmKernels* k = gemm_avx512()) return *k;
   if (const GemmKernels* k = gemm_avx2()) return *k;
+  if (const GemmKernels* k = gemm_neon_dot()) return *k;
+  if (const GemmKernels* k = gemm_neon()) return *k;
   return gemm_generic();
 }
 

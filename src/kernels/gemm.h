@@ -9,8 +9,9 @@
 // is copied per output pixel.  Elements come in groups of four bytes, which one 32-bit broadcast
 // serves:
 //   pairs   two int16 (value - zero point);  weights int16, or int8 widened on load
-//   quads   four uint8 (int8 biased by 128); weights int8; only where the machine has the
-//   instruction floats  one float
+//   quads   four uint8 (int8 biased by 128), or, as the table says, four int8 (uint8 less 128);
+//           weights int8; only where the machine has the instruction
+//   floats  one float
 // A packed panel of weights holds, per segment and group, nr x (elements of a group).  Integer sums
 // are exact modulo 2^32, so every order of summation gives the same result.
 #pragma once
@@ -156,12 +157,15 @@ struct GemmKernels {
   void (*range)(const float* in, std::size_t n, float* low, float* high) = nullptr;
   void (*quantize)(const float* in, std::size_t n, const RowCode& code,
                    std::int16_t* out) = nullptr;
+  bool signed_quads = false;  // quads are int8, else uint8
   bool has_quads() const { return quads[0] != nullptr; }
 };
 
 const GemmKernels& gemm_generic();
-const GemmKernels* gemm_avx2();    // null where the machine cannot run it
-const GemmKernels* gemm_avx512();  // needs AVX-512 VNNI, BW and VL
+const GemmKernels* gemm_avx2();      // null where the machine cannot run it
+const GemmKernels* gemm_avx512();    // needs AVX-512 VNNI, BW and VL
+const GemmKernels* gemm_neon();      // ARM64
+const GemmKernels* gemm_neon_dot();  // with the dot product
 const GemmKernels& gemm_best();
 
 // Scalar forms, any rounding; tile of int32 (int64 in the second).

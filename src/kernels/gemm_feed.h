@@ -41,12 +41,17 @@ struct PanelFeed {
     return kind == Kind::kFloat || kind == Kind::kCopy16 || kind == Kind::kCopy8;
   }
 
+  // What a real zero is fed as, where bytes are.  Flipping the top bit of an int8 adds 128, of a
+  // uint8 it takes 128 away.
+  std::int32_t zero_quad() const {
+    if (kind != Kind::kBias8) return zero_point;
+    return kernels->signed_quads ? zero_point - 128 : zero_point + 128;
+  }
+
   // n cells outside the image: real zeros.
   void pad(std::byte* out, std::size_t n) const {
-    int value = 0;
-    if (kind == Kind::kBias8) value = zero_point + 128;
-    if (kind == Kind::kCopy8) value = zero_point;
-    std::memset(out, value, n * out_bytes());
+    const bool bytes = kind == Kind::kBias8 || kind == Kind::kCopy8;
+    std::memset(out, bytes ? zero_quad() : 0, n * out_bytes());
   }
 
   void convert(const std::byte* in, std::size_t n, const RowCode& code, std::byte* out) const {

@@ -17,11 +17,14 @@ std::size_t round64(std::size_t n) { return (n + 63) / 64 * 64; }
 
 PanelFeed::Kind feed_kind(const WindowSpec& s, bool quads) {
   if (s.hybrid) return PanelFeed::Kind::kHybrid;
+  const bool as_signed = s.kernels->signed_quads;
   switch (s.input) {
     case DType::kInt8:
-      return quads ? PanelFeed::Kind::kBias8 : PanelFeed::Kind::kWidenI8;
+      if (!quads) return PanelFeed::Kind::kWidenI8;
+      return as_signed ? PanelFeed::Kind::kCopy8 : PanelFeed::Kind::kBias8;
     case DType::kUint8:
-      return quads ? PanelFeed::Kind::kCopy8 : PanelFeed::Kind::kWidenU8;
+      if (!quads) return PanelFeed::Kind::kWidenU8;
+      return as_signed ? PanelFeed::Kind::kBias8 : PanelFeed::Kind::kCopy8;
     case DType::kInt16:
       return PanelFeed::Kind::kCopy16;
     default:
@@ -158,9 +161,7 @@ void WindowKernel::pack_constants() {
     weight_scale_ = s_.weight_scale;
     weight_scale_.resize(padded);
   }
-  const std::int32_t value = element_ != Element::kQuads ? 0
-                             : s_.input == DType::kInt8  ? s_.input_zero + 128
-                                                         : s_.input_zero;
+  const std::int32_t value = element_ == Element::kQuads ? feed_.zero_quad() : 0;
   start_.resize(lanes());
   if (s_.wide) {
     wide_bias_ = s_.bias;
