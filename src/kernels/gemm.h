@@ -44,10 +44,12 @@ struct GemmTask {
   void* tile = nullptr;           // [tiles][rows][nr] int32 or float, 64-byte aligned
   std::size_t panel_bytes = 0;    // row forms: from a panel to the next
   std::size_t tiles = 1;          // one after the other in `rows`, `tile` and `out`
-  // Float forms of panels (or halves) whose channels are all real: results go straight to channel
-  // `channel` of the pixels at out[row], clamped, and not to the tile.  Null: to the tile.
+  // Float forms of panels (or halves) whose channels are all real, or of any where `any_count` is
+  // set: results go straight to channel `channel` and its successors of the pixels at out[row],
+  // clamped, and not to the tile.  Null: to the tile.
   std::byte* const* out = nullptr;
   std::size_t channel = 0;
+  int count = 0;  // real channels of the panel
   float low = 0, high = 0;
 };
 using GemmFn = void (*)(const GemmTask&);
@@ -158,6 +160,7 @@ struct GemmKernels {
   void (*quantize)(const float* in, std::size_t n, const RowCode& code,
                    std::int16_t* out) = nullptr;
   bool signed_quads = false;  // quads are int8, else uint8
+  bool any_count = false;     // float forms store as many channels as there are
   bool has_quads() const { return quads[0] != nullptr; }
 };
 

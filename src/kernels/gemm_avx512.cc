@@ -140,10 +140,11 @@ LITEGAP_AVX512 void floats(const GemmTask& task) {
       continue;
     }
     const __m512 low = _mm512_set1_ps(task.low), high = _mm512_set1_ps(task.high);
+    const auto real = static_cast<__mmask16>((1U << task.count) - 1);
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {  // of a NaN and a bound the second operand wins: the NaN
       float* to = reinterpret_cast<float*>(out[r]) + task.channel;
-      _mm512_storeu_ps(to, _mm512_min_ps(high, _mm512_max_ps(low, sums[r])));
+      _mm512_mask_storeu_ps(to, real, _mm512_min_ps(high, _mm512_max_ps(low, sums[r])));
     }
     out += R;
   }
@@ -194,6 +195,7 @@ GemmKernels make_avx512(const GemmKernels& avx2) {
   k.name = "avx512vnni";
   k.mr = k.mr_float = 12;
   k.mr_half = 0;
+  k.any_count = true;
   k.nr = k.nr_float = kNr;
   k.pairs8 = integer_forms<Pairs8>();
   k.pairs16 = integer_forms<Pairs16>();

@@ -421,7 +421,7 @@ void WindowKernel::run_tiles(const Work& w, const Block& b, std::size_t first, i
 // Can the inner loops themselves clamp and store a block's results?
 bool WindowKernel::straight(const Block& b) const {
   return s_.finish && s_.finish->scale == FloatScale::kClamp && !s_.sum_by_tap &&
-         b.count == (b.half ? layout_.nr / 2 : layout_.nr);
+         (s_.kernels->any_count || b.count == (b.half ? layout_.nr / 2 : layout_.nr));
 }
 
 void WindowKernel::run_tile(const Work& w, const Block& b, std::size_t first, int rows,
@@ -451,6 +451,7 @@ void WindowKernel::run_tile(const Work& w, const Block& b, std::size_t first, in
       if (straight(b)) {
         task.out = w.outs + first;
         task.channel = b.channel;
+        task.count = b.count;
         task.low = w.finish.low;
         task.high = w.finish.high;
       }

@@ -33,6 +33,11 @@ template <class V>
 void store(void* to, const V& v) {
   std::memcpy(to, &v, sizeof v);
 }
+inline void store_some(float* to, unsigned mask, const Floats& v) {
+  for (std::size_t i = 0; i < 16; ++i) {
+    if ((mask >> i & 1U) != 0) to[i] = v.lane[i];
+  }
+}
 template <class V, class F>
 V lanes(F f) {
   V v;
@@ -92,7 +97,7 @@ inline Floats least(Floats a, Floats b) {
 #define _mm512_loadu_ps emulated::load<emulated::Floats>
 #define _mm512_store_si512 emulated::store<emulated::Integers>
 #define _mm512_store_ps emulated::store<emulated::Floats>
-#define _mm512_storeu_ps emulated::store<emulated::Floats>
+#define _mm512_mask_storeu_ps emulated::store_some
 #define _mm512_setzero_si512() \
   emulated::Integers {}
 #define _mm512_set1_epi32(V) emulated::lanes<emulated::Integers>([&](auto) { return V; })
