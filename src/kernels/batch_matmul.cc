@@ -4,6 +4,7 @@
 // Codes are widened and laid out so that every output is one dense dot product.  Float sums run in
 // the order of the depth: sequentially (reference, built-in) or fused (XNNPACK).
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "kernels/arithmetic_ops.h"
@@ -101,49 +102,73 @@ Product prepare_product(OpSpec& spec, const BatchMatmulAttrs& attrs) {
 std::size_t align64(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 // ---- float
-// --------------------------------------------------------------------------------------- acc + x *
-// y, rounded once; the product is exact in double.
-float fused(float acc, float x, float y) {
-  return static_cast<float>(static_cast<double>(acc) +
-                            static_cast<double>(x) * static_cast<double>(y));
-}
-
-template <bool kFused>
-void multiply_row(const Product& p, const float* a, const float* b, float* out) noexcept {
-  std::fill_n(out, p.columns, 0.0f);
-  for (std::size_t k = 0; k < p.depth; ++k, b += p.columns) {
-    const float x = a[k * p.a.column_step];
-    for (std::size_t j = 0; j < p.columns; ++j)
-      out[j] = kFused ? fused(out[j], x, b[j]) : out[j] + x * b[j];
+// --------------------------------------------------------------------------------------------
+// The inner loops of gemm.h: panels of columns of b, packed, by rows of a.
+class FloatProduct final : public Kernel {
+ public:
+  FloatProduct(Product p, bool fused) : p_(std::move(p)), k_(gemm_best()) {
+    forms_ = fused ? &k_.fused : &k_.plain;
+    nr_ = static_cast<std::size_t>(k_.nr_float);
+    panels_ = (p_.columns + nr_ - 1) / nr_;
+    packed_bytes_ = align64(panels_ * p_.depth * nr_ * sizeof(float));
+    if (p_.a.column_step != 1) turned_bytes_ = align64(p_.a.elements * sizeof(float));
   }
-}
-
-template <bool kFused>
-std::unique_ptr<Kernel> float_product(Product product) {
-  const bool dense = product.b.column_step == 1;
-  const std::size_t scratch = dense ? 0 : product.b.elements * sizeof(float);
-  return make_kernel(
-      [p = std::move(product), dense](const Io& io) noexcept {
-        const auto *a = static_cast<const float*>(io.inputs[0]),
-                   *b = static_cast<const float*>(io.inputs[1]);
-        auto* out = static_cast<float*>(io.outputs[0]);
-        auto* turned = reinterpret_cast<float*>(io.scratch);
-        for (const auto& batch : p.batches) {
-          const float *x = a + batch.a * p.a.elements, *y = b + batch.b * p.b.elements;
-          if (!dense) {
-            for (std::size_t k = 0; k < p.depth; ++k) {
-              for (std::size_t j = 0; j < p.columns; ++j)
-                turned[k * p.columns + j] = y[k + j * p.depth];
-            }
-            y = turned;
-          }
-          for (std::size_t i = 0; i < p.rows; ++i, out += p.columns) {
-            multiply_row<kFused>(p, x + i * p.a.row_step, y, out);
-          }
+  std::size_t scratch_bytes() const override { return packed_bytes_ + turned_bytes_; }
+  void run(const Io& io) const noexcept override {
+    auto* packed = reinterpret_cast<float*>(io.scratch);
+    auto* turned = reinterpret_cast<float*>(io.scratch + packed_bytes_);
+    auto* out = static_cast<float*>(io.outputs[0]);
+    for (const auto& batch : p_.batches) {
+      const float* a = static_cast<const float*>(io.inputs[0]) + batch.a * p_.a.elements;
+      if (turned_bytes_ > 0) {
+        for (std::size_t k = 0; k < p_.depth; ++k) {
+          for (std::size_t i = 0; i < p_.rows; ++i)
+            turned[i * p_.depth + k] = a[i + k * p_.a.column_step];
         }
-      },
-      scratch);
-}
+        a = turned;
+      }
+      pack(static_cast<const float*>(io.inputs[1]) + batch.b * p_.b.elements, packed);
+      for (std::size_t panel = 0; panel < panels_; ++panel)
+        run_panel(a, packed + panel * p_.depth * nr_, panel * nr_, out);
+      out += p_.rows * p_.columns;
+    }
+  }
+
+ private:
+  // [panel][k][nr]
+  void pack(const float* b, float* to) const noexcept {
+    for (std::size_t first = 0; first < p_.columns; first += nr_) {
+      const std::size_t count = std::min(nr_, p_.columns - first);
+      for (std::size_t k = 0; k < p_.depth; ++k, to += nr_) {
+        const float* from = b + k * p_.b.row_step + first * p_.b.column_step;
+        for (std::size_t j = 0; j < count; ++j) to[j] = from[j * p_.b.column_step];
+        std::fill(to + count, to + nr_, 0.0f);
+      }
+    }
+  }
+  void run_panel(const float* a, const float* packed, std::size_t column,
+                 float* out) const noexcept {
+    alignas(64) static constexpr float kStart[kMaxTileColumns] = {};
+    alignas(64) float tile[kMaxTileRows * kMaxTileColumns];
+    const Segment all{0, static_cast<std::ptrdiff_t>(p_.depth)};
+    const std::size_t count = std::min(nr_, p_.columns - column);
+    const auto most = static_cast<std::size_t>(k_.mr_float);
+    for (std::size_t i = 0; i < p_.rows; i += most) {
+      const std::size_t rows = std::min(most, p_.rows - i);
+      std::array<const std::byte*, kMaxTileRows> from{};
+      for (std::size_t r = 0; r < rows; ++r)
+        from[r] = reinterpret_cast<const std::byte*>(a + (i + r) * p_.depth);
+      (*forms_)[rows - 1]({from.data(), &all, 1, packed, kStart, tile});
+      for (std::size_t r = 0; r < rows; ++r)
+        std::copy_n(tile + r * nr_, count, out + (i + r) * p_.columns + column);
+    }
+  }
+
+  Product p_;
+  const GemmKernels& k_;
+  const std::array<GemmFn, kMaxTileRows>* forms_ = nullptr;
+  std::size_t nr_ = 0, panels_ = 0, packed_bytes_ = 0, turned_bytes_ = 0;
+};
 
 // ---- codes
 // --------------------------------------------------------------------------------------- Rows of
@@ -284,8 +309,7 @@ std::unique_ptr<Kernel> prepare_batch_matmul(OpSpec& spec) {
   const DType a = spec.inputs[0].dtype, b = spec.inputs[1].dtype, y = spec.outputs[0].dtype;
   Product p = prepare_product(spec, attrs);
   if (a == DType::kFloat32 && b == a && y == a) {
-    return spec.dialect == Dialect::kXnnpack ? float_product<true>(std::move(p))
-                                             : float_product<false>(std::move(p));
+    return std::make_unique<FloatProduct>(std::move(p), spec.dialect == Dialect::kXnnpack);
   }
   if (a == DType::kFloat32 && b == DType::kInt8 && y == a) {
     return hybrid_product(spec, std::move(p), attrs.asymmetric_quantize_inputs);

@@ -203,22 +203,27 @@ struct Detection {
   // Each box once, with its best classes.
   std::vector<Found> fast(const std::vector<Box>& box, const std::vector<float>& scores) const {
     const std::int32_t shift = columns - classes, best = std::min(per_box, classes);
-    std::vector<std::vector<std::int32_t>> ranks(static_cast<std::size_t>(boxes));
+    std::vector<std::int32_t> ranks, order(static_cast<std::size_t>(classes));  // ranks: best a box
+    ranks.reserve(static_cast<std::size_t>(boxes) * static_cast<std::size_t>(best));
     std::vector<float> top;
+    top.reserve(static_cast<std::size_t>(boxes));
     for (std::int32_t i = 0; i < boxes; ++i) {
       const float* s = &scores[static_cast<std::size_t>(i * columns + shift)];
-      auto& r = ranks[static_cast<std::size_t>(i)];
-      r.resize(static_cast<std::size_t>(classes));
-      std::iota(r.begin(), r.end(), 0);
-      std::partial_sort(r.begin(), r.begin() + best, r.end(), [s](std::int32_t a, std::int32_t b) {
-        return s[a] > s[b] || (s[a] == s[b] && a < b);
-      });
-      top.push_back(s[r[0]]);
+      if (best == 1) {  // the first of the largest
+        ranks.push_back(static_cast<std::int32_t>(std::max_element(s, s + classes) - s));
+      } else {
+        std::iota(order.begin(), order.end(), 0);
+        std::partial_sort(
+            order.begin(), order.begin() + best, order.end(),
+            [s](std::int32_t a, std::int32_t b) { return s[a] > s[b] || (s[a] == s[b] && a < b); });
+        ranks.insert(ranks.end(), order.begin(), order.begin() + best);
+      }
+      top.push_back(s[*(ranks.end() - best)]);
     }
     std::vector<Found> found;
     for (const std::int32_t i : suppress(box, top, most)) {
       for (std::int32_t k = 0; k < best; ++k) {
-        const std::int32_t label = ranks[static_cast<std::size_t>(i)][static_cast<std::size_t>(k)];
+        const std::int32_t label = ranks[static_cast<std::size_t>(i * best + k)];
         found.push_back({i, label, scores[static_cast<std::size_t>(i * columns + shift + label)]});
       }
     }

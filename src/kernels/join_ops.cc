@@ -196,11 +196,12 @@ class RescaleJoinKernel final : public Kernel {
   void run(const Io& io) const noexcept override {
     auto* out = static_cast<std::uint8_t*>(io.outputs[0]);
     for (std::size_t i = 0; i < parts_.size(); ++i) {
-      const Blocks& p = parts_[i];
+      const Blocks p = parts_[i];  // by value: what is written could else be its fields
+      const std::uint8_t* table = tables_[i].data();
       const auto* in = static_cast<const std::uint8_t*>(io.inputs[i]);
-      for (std::int64_t b = 0; b < p.count; ++b) {
-        for (std::int64_t k = 0; k < p.bytes; ++k)
-          out[b * p.step + p.offset + k] = tables_[i][in[b * p.bytes + k]];
+      for (std::int64_t b = 0; b < p.count; ++b, in += p.bytes) {
+        std::uint8_t* to = out + b * p.step + p.offset;
+        for (std::int64_t k = 0; k < p.bytes; ++k) to[k] = table[in[k]];
       }
     }
   }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Speed of training against tf-keras: one thread each, the same architecture and data, in turns.
 
-    training_epoch.py [MODEL.h5]
+    training.py [MODEL.h5]
 
 MODEL.h5: by default ResNet-8 for 32x32 pictures among the shared models.  An epoch of 1600 random
 pictures in batches of 32, SGD.  Needs tensorflow and tf-keras (TF_PYTHON: the interpreter that has them;
