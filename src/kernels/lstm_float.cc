@@ -8,15 +8,11 @@
 #include <cstring>
 
 #include "kernels/lstm.h"
+#include "kernels/smooth.h"
+#include "kernels/vectors.h"
 
 namespace litegap {
 namespace {
-
-// In double, as tanh in activate_row(): the runtime's approximations are off by a few of the last
-// bits, ours adds nothing to that.
-float sigmoid(float x) {
-  return static_cast<float>(1.0 / (1.0 + std::exp(-static_cast<double>(x))));
-}
 
 void clip(float* v, std::int32_t n, float limit) noexcept {
   if (!(limit > 0)) return;
@@ -117,7 +113,9 @@ class FloatLstm final : public Kernel {
       }
     }
     if (g == kCellGate) return activate_row(activation, out, rows * n);
-    for (std::int32_t i = 0; i < rows * n; ++i) out[i] = sigmoid(out[i]);
+    with_vectors([&] {
+      for (std::int32_t i = 0; i < rows * n; ++i) out[i] = smooth_sigmoid(out[i]);
+    });
   }
 
   void step(const Io& io, const float* x, const float* extra, float* h, float* c) const noexcept {
