@@ -15,7 +15,7 @@ namespace litegap {
 namespace {
 
 constexpr std::size_t kBlock = kDepthwiseBlock;
-constexpr std::size_t kPixels = 32;  // of one tile
+constexpr std::size_t kPixels = 48;  // of one tile
 constexpr std::size_t kStripBytes = 64 * 1024;
 constexpr std::size_t kSafeTaps = 508;  // products of int16 by int8 in a 32-bit sum
 
@@ -45,8 +45,12 @@ class DepthwiseKernel final : public Kernel {
   void plan();
   Work work_of(const Io& io) const;
   void read_bias(const void* in, std::byte* out, Work& w) const;
-  void run_row(const Work& w, const std::byte* row, std::byte* out) const;
-  void run_block(const Work& w, const std::byte* in, std::byte* const* outs, std::size_t pixels,
+  struct Area {
+    std::size_t rows, pixels;
+  };
+  std::int32_t rows_together() const;
+  void run_rows(const Work& w, const std::byte* from, std::byte* out, std::size_t rows) const;
+  void run_block(const Work& w, const std::byte* in, std::byte* const* outs, Area area,
                  std::size_t channel) const;
   void finish(const Work& w, const FinishTask& task) const;
 
@@ -203,42 +207,64 @@ void DepthwiseKernel::run(const Io& io) const noexcept {
       const std::int32_t rows = std::min(strip_rows_, v.out_h - y0);
       const std::byte* strip = direct_ ? image + static_cast<std::size_t>(y0) * row : w.strip;
       if (!direct_) feed_strip(feed_, image_, image, y0, rows, code, w.strip);
-      for (std::int32_t y = 0; y < rows; ++y, strip += row, out += out_row) run_row(w, strip, out);
+      const std::int32_t together = rows_together();
+      for (std::int32_t y = 0; y < rows; y += together) {
+        const auto some = static_cast<std::size_t>(std::min(together, rows - y));
+        run_rows(w, strip, out, some);
+        strip += some * row;
+        out += some * out_row;
+      }
     }
   }
 }
 
-void DepthwiseKernel::run_row(const Work& w, const std::byte* row, std::byte* out) const {
+// Rows of output whose pixels fill a tile.
+std::int32_t DepthwiseKernel::rows_together() const {
+  return std::max(1, static_cast<std::int32_t>(kPixels) / s_.window.out_w);
+}
+
+// `rows` rows, as many as rows_together() or fewer; a wide one in pieces.
+void DepthwiseKernel::run_rows(const Work& w, const std::byte* from, std::byte* out,
+                               std::size_t rows) const {
   const auto width = static_cast<std::size_t>(s_.window.out_w);
   const std::size_t step =
       static_cast<std::size_t>(s_.window.step_x) * channels_ * feed_.out_bytes();
   std::byte* outs[kPixels];
   for (std::size_t x = 0; x < width; x += kPixels) {
     const std::size_t pixels = std::min(kPixels, width - x);
-    for (std::size_t p = 0; p < pixels; ++p) outs[p] = out + (x + p) * channels_ * out_bytes_;
-    for (std::size_t b = 0; b < blocks_; ++b)
-      run_block(w, row + x * step + b * kBlock * feed_.out_bytes(), outs, pixels, b * kBlock);
+    for (std::size_t r = 0, k = 0; r < rows; ++r) {
+      for (std::size_t p = 0; p < pixels; ++p)
+        outs[k++] = out + (r * width + x + p) * channels_ * out_bytes_;
+    }
+    for (std::size_t b = 0; b < blocks_; ++b) {
+      run_block(w, from + x * step + b * kBlock * feed_.out_bytes(), outs, {rows, pixels},
+                b * kBlock);
+    }
   }
 }
 
 void DepthwiseKernel::run_block(const Work& w, const std::byte* in, std::byte* const* outs,
-                                std::size_t pixels, std::size_t channel) const {
+                                Area area, std::size_t channel) const {
   alignas(64) std::int32_t tile[kPixels * kBlock];
+  const std::size_t row =
+      image_.cells() * feed_.out_bytes() * static_cast<std::size_t>(s_.window.step_y);
   DepthwiseTask task;
-  task.input = in;
   task.taps = taps_.data();
   task.tap_count = taps_.size();
   task.weights = reinterpret_cast<const std::int16_t*>(w.weights + channel / kBlock * block_bytes_);
   task.start = w.start + channel;
   task.pixel_step = static_cast<std::ptrdiff_t>(static_cast<std::size_t>(s_.window.step_x) *
                                                 channels_ * feed_.out_bytes());
-  task.pixels = pixels;
-  task.tile = tile;
-  s_.kernels->depthwise(task);
+  task.pixels = area.pixels;
+  for (std::size_t r = 0; r < area.rows; ++r) {
+    task.input = in + r * row;
+    task.tile = tile + r * area.pixels * kBlock;
+    s_.kernels->depthwise(task);
+  }
   FinishTask end;
   end.tile = tile;
   end.tile_stride = kBlock;
-  end.rows = static_cast<int>(pixels);
+  end.rows = static_cast<int>(area.rows * area.pixels);
   end.channel = channel;
   end.count = static_cast<int>(std::min(kBlock, channels_ - channel));
   end.out = outs;
