@@ -14,16 +14,6 @@
 namespace litegap::oracle {
 namespace {
 
-// What has no judged case, and why; the list is kept short by a test of its own.
-struct Exempt {
-  OpCode code;
-  const char* type;
-  const char* reason;
-};
-constexpr Exempt kExempt[] = {
-    {OpCode::kCustom, "", ""},
-};
-
 std::string row_name(const KernelRow& row) {
   return row.custom != nullptr ? row.custom : op_name(row.code);
 }
@@ -33,13 +23,6 @@ const Judge* judge_for(const KernelRow& row) {
   op.custom_code = row.custom != nullptr ? row.custom : "";
   return judge_of(op);
 }
-const Exempt* exempt(const KernelRow& row, const Ask& ask) {
-  for (const Exempt& e : kExempt) {
-    if (e.code == row.code && ask_name(ask) == e.type) return &e;
-  }
-  return nullptr;
-}
-
 std::vector<const KernelRow*> rows() {
   std::vector<const KernelRow*> all;
   const char* only = std::getenv("ROWS");
@@ -77,19 +60,6 @@ TEST(Coverage, DifferencesShow) {
   EXPECT_NE(difference_of(Array::of<float>({2}, {std::nanf(""), 100}), floats, 1e-6), "");
   EXPECT_NE(difference_of(floats, floats.reshaped({2, 1}), 1), "");
   EXPECT_NE(disagreement({{codes, codes}}, {codes}), "");
-}
-
-TEST(Coverage, ExemptionsAreFewAndOfRows) {
-  EXPECT_LE(std::size(kExempt), 5u);
-  for (const Exempt& e : kExempt) {
-    if (e.code == OpCode::kCustom) continue;
-    ASSERT_NE(kernel_row(e.code), nullptr);
-    const auto asks = asks_of(*kernel_row(e.code));
-    EXPECT_TRUE(
-        std::any_of(asks.begin(), asks.end(), [&](const Ask& a) { return ask_name(a) == e.type; }))
-        << op_name(e.code) << " " << e.type;
-    EXPECT_NE(std::string(e.reason), "");
-  }
 }
 
 struct Counted {
@@ -150,17 +120,11 @@ TEST_P(Rows, AgreeWithTheirJudge) {
     if (std::getenv("ROWS") != nullptr)
       std::cout << row_name(row) << " " << ask_name(ask) << ": " << counted.judged << " judged, "
                 << counted.silent << " silent; refused: " << counted.refused << why << "\n";
-    if (exempt(row, ask) == nullptr) {
-      EXPECT_GT(counted.judged, 0)
-          << row_name(row) << " of " << ask_name(ask)
-          << " is listed but has no judged case: " << counted.refused << why;
-      for (const auto& [d, n] : counted.taken)
-        EXPECT_GT(counted.judged_of[d], 0) << row_name(row) << " of " << ask_name(ask) << ": "
-                                           << dialect_name(d) << " takes it, the judge is silent";
-    } else {
-      EXPECT_EQ(counted.judged, 0)
-          << row_name(row) << " of " << ask_name(ask) << " needs no exemption";
-    }
+    EXPECT_GT(counted.judged, 0) << row_name(row) << " of " << ask_name(ask)
+                                 << " is listed but has no judged case: " << counted.refused << why;
+    for (const auto& [d, n] : counted.taken)
+      EXPECT_GT(counted.judged_of[d], 0) << row_name(row) << " of " << ask_name(ask) << ": "
+                                         << dialect_name(d) << " takes it, the judge is silent";
   }
 }
 

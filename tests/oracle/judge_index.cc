@@ -363,8 +363,23 @@ void make_bags(Sketch& s, OpCode op, const Ask&) {
 // ---- order
 Verdict cumulated(const Node& n) {
   const auto& a = n.attrs<CumsumAttrs>();
-  const std::size_t axis = axis_of(constants(n, 1)[0], n.shape(0).size());
-  return numbers(n, cumsum(grid_of(n.array(0)), axis, a.exclusive, a.reverse, n.type(0)), kSums);
+  const Shape& in = n.shape(0);
+  const std::size_t axis = axis_of(constants(n, 1)[0], in.size());
+  if (is_float(n.type(0)))
+    return numbers(n, cumsum(grid_of(n.array(0)), axis, a.exclusive, a.reverse, n.type(0)), kSums);
+  Array y = Array::zeros(n.type(0), in);
+  each(in, [&](const Shape& at, std::size_t i) {
+    std::uint64_t sum = 0;
+    Shape from = at;
+    for (std::int32_t k = 0; k < in[axis]; ++k) {
+      const bool before = a.reverse ? k > at[axis] : k < at[axis];
+      from[axis] = k;
+      if (before || (k == at[axis] && !a.exclusive))
+        sum += static_cast<std::uint64_t>(integer(n.array(0), flat(in, from)));
+    }
+    put_integer(y, i, static_cast<std::int64_t>(sum));
+  });
+  return {{y}};
 }
 void make_cumsum(Sketch& s, OpCode op, const Ask& ask) {
   const int x = s.value(ask.type, 1, 4);
@@ -468,17 +483,40 @@ void make_diagonal(Sketch& s, OpCode op, const Ask& ask) {
   s.add(op, NoAttrs{}, in, {{ask.type, s.at(x).quant}});
 }
 
+// Functions 1 add, 2 multiply, 3 and 5 least, 4 and 6 largest; integers modulo their word.
+std::int64_t folded(int function, std::int64_t a, std::int64_t b) {
+  const auto x = static_cast<std::uint64_t>(a), y = static_cast<std::uint64_t>(b);
+  return function == 1       ? static_cast<std::int64_t>(x + y)
+         : function == 2     ? static_cast<std::int64_t>(x * y)
+         : function % 2 == 1 ? std::min(a, b)
+                             : std::max(a, b);
+}
 Verdict windowed(const Node& n) {
-  if (large(n)) return kTooLarge;
   const int f = n.attrs<ReduceWindowAttrs>().function;
-  // "all" and "any" of bool are its least and its largest.
-  return numbers(n,
-                 reduce_window(grid_of(n.array(0)), number(n.array(1), 0),
-                               f == 5   ? 3
-                               : f == 6 ? 4
-                                        : f,
-                               constants(n, 2), constants(n, 3), constants(n, 4), n.type(0)),
-                 kSums);
+  const auto size = constants(n, 2), stride = constants(n, 3), dilation = constants(n, 4);
+  if (is_float(n.type(0)))
+    return numbers(n,
+                   reduce_window(grid_of(n.array(0)), number(n.array(1), 0), f, size, stride,
+                                 dilation, n.type(0)),
+                   kSums);
+  const Shape& in = n.shape(0);
+  Shape out;
+  for (std::size_t d = 0; d < in.size(); ++d) {
+    const std::int64_t room = in[d] - ((size[d] - 1) * dilation[d] + 1);
+    out.push_back(static_cast<std::int32_t>(room < 0 ? 0 : room / stride[d] + 1));
+  }
+  Array y = Array::zeros(n.type(0), out), one = Array::zeros(n.type(0), {1});
+  each(out, [&](const Shape& at, std::size_t i) {
+    put_integer(one, 0, integer(n.array(1), 0));
+    each(to_shape(size), [&](const Shape& cell, std::size_t) {
+      Shape from = at;
+      for (std::size_t d = 0; d < at.size(); ++d)
+        from[d] = static_cast<std::int32_t>(at[d] * stride[d] + cell[d] * dilation[d]);
+      put_integer(one, 0, folded(f, integer(one, 0), integer(n.array(0), flat(in, from))));
+    });
+    put_integer(y, i, integer(one, 0));
+  });
+  return {{y}};
 }
 void make_window(Sketch& s, OpCode op, const Ask& ask) {
   const int x = s.value(ask.type, 1, 3);

@@ -12,8 +12,9 @@ namespace litegap::oracle {
 std::span<const Judge> judges() {
   static const std::vector<Judge> all = [] {
     std::vector<Judge> list;
-    for (const auto family : {move_judges(), index_judges(), number_judges(), code_judges(),
-                              row_judges(), product_judges(), sound_judges(), recurrent_judges()})
+    for (const auto family :
+         {move_judges(), join_judges(), index_judges(), number_judges(), code_judges(),
+          row_judges(), product_judges(), sound_judges(), recurrent_judges()})
       list.insert(list.end(), family.begin(), family.end());
     return list;
   }();
@@ -44,6 +45,12 @@ Array converted(const Array& a, DType from, DType to) {
   Array b = Array::zeros(to, a.shape());
   for (std::size_t i = 0; i < a.elements(); ++i) put(b, i, number(a, i));
   return b;
+}
+
+// Codes without a scale, or with one that many operators have brought far from 1, are no operands.
+bool usable(const Tensor& t) {
+  if (t.dtype != DType::kInt8 && t.dtype != DType::kUint8 && t.dtype != DType::kInt16) return true;
+  return t.quant.scale.size() == 1 && t.quant.scale[0] > 1e-5f && t.quant.scale[0] < 1e3f;
 }
 
 bool moves_halves(OpCode code) {
@@ -152,7 +159,7 @@ int Sketch::value(DType type, std::size_t least, std::size_t most, std::int32_t 
     std::vector<int> fitting;
     for (const int t : results_) {
       const std::size_t rank = shape(t).size();
-      if (at(t).dtype == type && rank >= least && rank <= most &&
+      if (at(t).dtype == type && usable(at(t)) && rank >= least && rank <= most &&
           shape_elements(shape(t)) <= 4096 && shape_elements(shape(t)) > 0)
         fitting.push_back(t);
     }
@@ -168,7 +175,8 @@ int Sketch::value(DType type, std::size_t least, std::size_t most, std::int32_t 
 int Sketch::shaped(DType type, const Shape& wanted) {
   if (chained_ && draw.one_in(2)) {
     for (std::size_t i = results_.size(); i-- > 0;) {
-      if (at(results_[i]).dtype == type && shape(results_[i]) == wanted) return results_[i];
+      const int t = results_[i];
+      if (at(t).dtype == type && usable(at(t)) && shape(t) == wanted) return t;
     }
   }
   Array a = random(type, wanted);
@@ -210,6 +218,7 @@ bool Sketch::add(OpCode code, Attrs attrs, std::vector<int> inputs, std::vector<
     op.intermediates.push_back(tensor(DType::kInt16, {}, std::move(q)));
   g.ops.push_back(std::move(op));
   for (const Dialect d : {Dialect::kBuiltin, Dialect::kXnnpack, Dialect::kReference}) {
+    if (only_ && d != *only_) continue;
     try {
       OpSpec spec = spec_of(model_, g.ops.size() - 1, d);
       kernel_row(g.ops.back())->prepare(spec);

@@ -10,6 +10,7 @@
 // options, scales.  Inside of a graph operands are, where one fits, results of earlier operators.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,7 +47,9 @@ Verdict judge_node(const Judge& judge, const Node& node);
 
 class Sketch {
  public:
-  explicit Sketch(Draw& random, bool chained = false) : draw(random), chained_(chained) {
+  // `only`: operators that this dialect takes.
+  explicit Sketch(Draw& random, bool chained = false, std::optional<Dialect> only = {})
+      : draw(random), chained_(chained), only_(only) {
     model_.path = "sketch";
     model_.graphs.emplace_back();
   }
@@ -81,6 +84,7 @@ class Sketch {
  private:
   int tensor(DType type, Shape shape, Quant quant);
   bool chained_;
+  std::optional<Dialect> only_;
   Model model_;
   std::vector<Array> inputs_;
   std::vector<int> results_;
@@ -98,6 +102,7 @@ std::string ask_name(const Ask& ask);
 
 // ---- the families of the registry
 std::span<const Judge> move_judges();
+std::span<const Judge> join_judges();
 std::span<const Judge> index_judges();
 std::span<const Judge> number_judges();
 std::span<const Judge> code_judges();
