@@ -366,6 +366,8 @@ std::unique_ptr<Kernel> prepare_embedding_lookup_sparse(OpSpec& spec) {
   for (const std::size_t i : {3, 4}) {
     if (spec.inputs[i].dtype != DType::kFloat32) refuse(spec, "input {} is not float32", i);
   }
+  if (spec.outputs[0].dtype != DType::kFloat32)
+    refuse(spec, "its output is {}, expected float32", dtype_name(spec.outputs[0].dtype));
   const Shape dense = shape_from(spec, 2);
   const bool fits = id.size() == 1 && place.size() == 2 && place[0] == id[0] && !dense.empty() &&
                     static_cast<std::size_t>(place[1]) == dense.size() && table.size() >= 2 &&

@@ -107,6 +107,7 @@ class Tally {
  public:
   struct Count {
     int passed = 0, failed = 0, mistrusted = 0;
+    int by_machine = 0, by_machine_passed = 0;  // float cases of XNNPACK (page.h)
     std::map<std::string, int> skipped;
   };
   Count& at(const std::string& op, const std::string& type, const std::string& dialect) {
@@ -136,6 +137,7 @@ class Tally {
     return s;
   }
   bool empty() const { return counts_.empty(); }
+  const auto& counts() const { return counts_; }
 
  private:
   std::map<std::tuple<std::string, std::string, std::string>, Count> counts_;

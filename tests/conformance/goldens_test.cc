@@ -7,12 +7,14 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <sstream>
 
 #include "base/json.h"
 #include "compare.h"
 #include "data/npy.h"
+#include "page.h"
 #include "run/plan.h"
 #include "tflite/tflite.h"
 
@@ -31,11 +33,20 @@ Tally& tally() {
   return t;
 }
 
+// Folders that were run to their end.
+std::set<std::string>& finished() {
+  static std::set<std::string> names;
+  return names;
+}
+
+void check_page();
+
 class PrintTally : public testing::Environment {
  public:
   void TearDown() override {
-    if (!tally().empty())
-      std::cout << "\nrecorded operator cases\n" << tally().text() << std::flush;
+    if (tally().empty()) return;
+    std::cout << "\nrecorded operator cases\n" << tally().text() << std::flush;
+    check_page();
   }
 };
 const testing::Environment* const kPrinted = testing::AddGlobalTestEnvironment(new PrintTally);
@@ -62,6 +73,23 @@ std::vector<std::string> folders() {
   }
   std::sort(all.begin(), all.end());
   return all;
+}
+
+// The page says what all cases gave, or is written anew.
+void check_page() {
+  const std::vector<std::string> all = folders();
+  for (const std::string& name : all) {
+    if (!finished().contains(name + " runs") || !finished().contains(name + " refuses")) return;
+  }
+  if (all.empty() || std::getenv("GOLDENS") != nullptr) return;
+  const std::string path = std::string(LITEGAP_SOURCE_DIR) + "/docs/conformance.md",
+                    now = page_text(tally());
+  if (std::getenv("LITEGAP_WRITE_DOCS") != nullptr) {
+    std::ofstream(path) << now;
+    return;
+  }
+  EXPECT_EQ(page_difference(now, file_exists(path) ? read_text(path) : ""), "")
+      << "docs/conformance.md is not what the cases give: LITEGAP_WRITE_DOCS=1 writes it anew";
 }
 
 std::string trim(const std::string& s) {
@@ -212,6 +240,9 @@ std::string run_draws(const Case& c, const NamedArrays& io, const Resolver& r) {
 
 void check_case(const Case& c, const NamedArrays& io, const Resolver& r, bool details) {
   Tally::Count& count = tally().at(c.op, c.type, r.key);
+  // Whatever comes out: a case whose last bits may depend on the processor is counted as such.
+  const bool by_machine = r.dialect == Dialect::kXnnpack && float_output(c.json) &&
+                          c.json.value("xnn_delegated", false) && computes(*c.model);
   const std::string label =
       fmt::format("{}/{} {} [{}]", c.folder, c.id, c.json["name"].get<std::string>(), r.key);
   std::string wrong;
@@ -226,14 +257,14 @@ void check_case(const Case& c, const NamedArrays& io, const Resolver& r, bool de
     }
     wrong = fmt::format("refused: {}", e.what());
   }
+  if (by_machine && !wrong.starts_with("refused")) ++count.by_machine;
   if (wrong.empty()) {
     ++count.passed;
+    if (by_machine) ++count.by_machine_passed;
     return;
   }
-  const bool mistrusted = r.dialect == Dialect::kXnnpack && float_output(c.json) &&
-                          c.json.value("xnn_delegated", false) &&
-                          instruction_set() != "avx512vnni" && computes(*c.model) &&
-                          !wrong.starts_with("refused");
+  const bool mistrusted =
+      by_machine && instruction_set() != "avx512vnni" && !wrong.starts_with("refused");
   ++(mistrusted ? count.mistrusted : count.failed);
   if (mistrusted) {
     if (details) std::cout << "mistrusted " << label << ": " << wrong << "\n";
@@ -268,6 +299,7 @@ TEST_P(Goldens, ResultsAreThoseOfTheRuntime) {
       check_case(c, io, r, details);
     }
   }
+  finished().insert(folder + " runs");
 }
 
 std::string upper(std::string s) {
@@ -305,6 +337,7 @@ bool depends_on_values(const std::string& error) {
 
 TEST_P(Goldens, RefusesWhatTheRuntimeRefuses) {
   const std::string folder = GetParam(), path = goldens() + "/" + folder;
+  finished().insert(folder + " refuses");
   if (!file_exists(path + "/refused.npz")) GTEST_SKIP();
   const Json json = Json::parse(read_text(path + "/cases.json"));
   const NamedArrays models = read_npz(path + "/refused.npz");
@@ -343,8 +376,35 @@ TEST_P(Goldens, RefusesWhatTheRuntimeRefuses) {
 INSTANTIATE_TEST_SUITE_P(All, Goldens, testing::ValuesIn(folders()),
                          [](const auto& info) { return info.param; });
 
-TEST(GoldensPresent, SkipsWithoutThem) {
+// Every row of the table of kernels has a recorded case: a model of the corpus or of the operator
+// cases has the operator, with outputs of the runtime next to it.
+TEST(GoldensPresent, EveryRowHasACase) {
   if (goldens().empty()) GTEST_SKIP() << "no recorded operator cases on this machine";
+  std::set<std::string> seen;
+  const auto look = [&](const std::string& path) {
+    try {
+      const ModelPtr model = read_model(path);
+      for (const Graph& g : model->graphs) {
+        for (const Op& op : g.ops)
+          seen.insert(op.code == OpCode::kCustom ? op.custom_code : op_name(op.code));
+      }
+    } catch (const Error&) {
+    }
+  };
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(goldens())) {
+    if (entry.path().extension() == ".tflite") look(entry.path().string());
+  }
+  const std::string corpus = shared_directory() + "/corpus";
+  for (const char* folder : {"/models", "/ops", "/ops_tflm_seanet"}) {
+    if (!is_directory(corpus + folder)) continue;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(corpus + folder)) {
+      if (entry.path().extension() == ".tflite") look(entry.path().string());
+    }
+  }
+  for (const KernelRow& row : kernel_table()) {
+    const std::string name = row.custom != nullptr ? row.custom : op_name(row.code);
+    EXPECT_TRUE(seen.contains(name)) << name << " has no recorded case";
+  }
 }
 
 }  // namespace

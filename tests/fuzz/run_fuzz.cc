@@ -6,6 +6,7 @@
 //         dialect
 //   2     the same graph written as a file, some of its bytes changed, read again
 //   3     the rest of the bytes taken as a file
+//   4     a graph of any operators of the table (oracle/sketch.h), every one of them valid
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -14,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "oracle/graph_check.h"
 #include "run/plan.h"
 #include "run/plan_state.h"
 #include "tflite/tflite.h"
@@ -532,7 +534,14 @@ void read_and_exercise(std::vector<std::byte> bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace litegap;
   Bytes bytes(data, size);
-  const int kind = bytes.below(4);
+  const int kind = bytes.below(5);
+  if (kind == 4) {
+    oracle::Draw draw(bytes.rest());
+    oracle::Sketch sketch =
+        oracle::sketch_graph(draw, draw.in(1, 6), static_cast<Dialect>(draw.in(0, 2)));
+    if (sketch.ops() > 0) exercise_all(sketch.model(), false);
+    return 0;
+  }
   if (kind == 3) {
     const auto rest = std::as_bytes(bytes.rest());
     read_and_exercise({rest.begin(), rest.end()});

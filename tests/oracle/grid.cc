@@ -50,7 +50,7 @@ Grid make_grid(Shape shape, const std::function<double(const Shape&)>& value) {
 double held(double v, DType type) {
   if (type == DType::kFloat32) return static_cast<double>(static_cast<float>(v));
   const int bits = dtype_bits(type);
-  if (bits >= 64 || type == DType::kBool) return v;
+  if (bits >= 64 || type == DType::kBool || type == DType::kFloat64) return v;
   const bool is_unsigned =
       type == DType::kUint8 || type == DType::kUint16 || type == DType::kUint32;
   const double span = std::ldexp(1.0, bits);
@@ -67,6 +67,8 @@ void with_type(DType type, F f) {
   switch (type) {
     case DType::kFloat32:
       return f(float{});
+    case DType::kFloat64:
+      return f(double{});
     case DType::kInt8:
       return f(std::int8_t{});
     case DType::kUint8:

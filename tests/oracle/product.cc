@@ -83,14 +83,12 @@ float clamp_float(const ProductCase& c, float v) {
   return std::min(std::max(v, low), high);
 }
 
-struct Coded {
-  std::vector<std::int32_t> codes;
-  float scale = 1;
-};
-
 float away(float v) { return std::round(v); }
 
-// docs/numerics.md, section 4.5: one row.
+std::size_t elements(const Shape& shape) { return shape_elements(shape); }
+
+}  // namespace
+
 Coded code_row(const float* v, std::size_t n, bool qd8, bool symmetric) {
   Coded r;
   r.codes.assign(n, 0);
@@ -126,10 +124,6 @@ Coded code_row(const float* v, std::size_t n, bool qd8, bool symmetric) {
   }
   return r;
 }
-
-std::size_t elements(const Shape& shape) { return shape_elements(shape); }
-
-}  // namespace
 
 Shape ProductCase::output_shape() const {
   if (op == OpCode::kFullyConnected) return {n, o};

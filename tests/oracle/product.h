@@ -40,6 +40,14 @@ struct ProductCase {
   std::string text() const;  // for failure messages
 };
 
+// A row of floats quantized when the operator runs: codes minus the zero point, and their scale.
+// `qd8`: as XNNPACK does; else symmetric or asymmetric.
+struct Coded {
+  std::vector<std::int32_t> codes;
+  float scale = 1;
+};
+Coded code_row(const float* v, std::size_t n, bool qd8, bool symmetric);
+
 // Calls visit(output element, input element, weight element) for every product.
 using Visit = std::function<void(std::size_t, std::size_t, std::size_t)>;
 using Products = void (*)(const ProductCase&, const Visit&);

@@ -483,7 +483,12 @@ std::vector<float> dequantize(const Codes& x, Dialect d) {
 
 // ---- random cases
 // --------------------------------------------------------------------------------
+Draw::Draw(std::span<const std::uint8_t> bytes) : bytes_(bytes.begin(), bytes.end()) {
+  std::seed_seq seed(bytes.begin(), bytes.end());
+  engine_.seed(seed);
+}
 std::int32_t Draw::in(std::int32_t low, std::int32_t high) {
+  if (next_ < bytes_.size() && high - low < 256) return low + bytes_[next_++] % (high - low + 1);
   return low + static_cast<std::int32_t>(engine_() % static_cast<std::uint64_t>(high - low + 1));
 }
 float Draw::real(float low, float high) {

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <random>
+#include <span>
 #include <vector>
 
 #include "kernels/kernel.h"
@@ -73,6 +74,8 @@ std::vector<float> dequantize(const Codes& x, Dialect d);
 class Draw {
  public:
   explicit Draw(unsigned seed) : engine_(seed) {}
+  // The first choices come from the bytes, one each; the rest is random, the same for equal bytes.
+  explicit Draw(std::span<const std::uint8_t> bytes);
   std::int32_t in(std::int32_t low, std::int32_t high);
   bool one_in(std::int32_t n) { return in(1, n) == 1; }
   float real(float low, float high);
@@ -86,6 +89,8 @@ class Draw {
 
  private:
   std::mt19937_64 engine_;
+  std::vector<std::uint8_t> bytes_;
+  std::size_t next_ = 0;
 };
 
 }  // namespace litegap::oracle
