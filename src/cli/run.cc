@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "cli/cli.h"
 #include "data/npy.h"
+#include "report/not_finite.h"
 #include "report/table.h"
 #include "run/plan.h"
 #include "verbs/inputs.h"
@@ -146,23 +147,24 @@ Json output_json(const Model& model, const Plan& plan, const Workspace& workspac
   const Array real = real_values(out, plan.output_quant(i));
   double low = INFINITY, high = -INFINITY, sum = 0;
   Json first = Json::array();
-  std::size_t not_finite = 0;
   for (const float v : real.span<float>()) {
     if (first.size() < kValuesShown) first.push_back(json_number(v));
-    if (!std::isfinite(v)) ++not_finite;
     low = std::min(low, static_cast<double>(v));
     high = std::max(high, static_cast<double>(v));
     sum += v;
   }
   const double n = static_cast<double>(real.elements());
   const double nan = std::numeric_limits<double>::quiet_NaN();
+  const NotFinite strange = not_finite(out);
   return {{"name", output_name(model, i)},
           {"dtype", dtype_name(out.dtype())},
           {"shape", out.shape()},
           {"min", json_number(n > 0 ? low : nan)},
           {"max", json_number(n > 0 ? high : nan)},
           {"mean", json_number(n > 0 ? sum / n : nan)},
-          {"not_finite", not_finite},
+          {"not_finite", strange.nan + strange.infinite},
+          {"nan", strange.nan},
+          {"infinite", strange.infinite},
           {"first", first}};
 }
 
@@ -181,7 +183,7 @@ std::string text_of(const Json& value) {
                shape_text(o["shape"].get<Shape>()), cell(o["min"]), cell(o["max"]), cell(o["mean"]),
                first});
   }
-  return table.text();
+  return table.text() + not_finite_text(value["not_finite"]);
 }
 
 int run_run(const RunArguments& a, Context& context) {
@@ -205,7 +207,8 @@ int run_run(const RunArguments& a, Context& context) {
   numerics.dialect = a.common.dialect;
   const Plan plan = make_plan(model, numerics, options);
   Workspace workspace(plan);
-  run(plan, workspace, inputs);
+  NotFiniteObserver strange;
+  run(plan, workspace, inputs, &strange);
   if (!a.out.empty()) write_npz(a.out, collect(*model, plan, workspace, a, context));
   Json outputs = Json::array();
   for (std::size_t i = 0; i < plan.output_count(); ++i) {
@@ -218,7 +221,8 @@ int run_run(const RunArguments& a, Context& context) {
                    {"input", a.input.empty() ? Json(nullptr) : Json(a.input)},
                    {"resized", resized},
                    {"out", a.out.empty() ? Json(nullptr) : Json(a.out)},
-                   {"outputs", outputs}};
+                   {"outputs", outputs},
+                   {"not_finite", not_finite_json(model->main(), strange.found)}};
   context.result(value, text_of(value));
   return kDone;
 }

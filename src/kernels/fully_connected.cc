@@ -1,8 +1,10 @@
 // FULLY_CONNECTED: float, hybrid and integer (docs/numerics.md, sections 2.4, 4, 4.5).
 //
 // x [..., K], weights [O, K], bias [O] (optional), y [rows, O], or [..., O] with keep_num_dims.
+#include "kernels/blockwise.h"
 #include "kernels/gemm_ops.h"
 #include "kernels/gemm_spec.h"
+#include "kernels/sparse.h"
 
 namespace litegap {
 namespace {
@@ -17,6 +19,13 @@ Size check(OpSpec& spec, const FullyConnectedAttrs& a) {
   const Shape& w = spec.inputs[1].shape;
   if (a.activation == Activation::kTanh || a.activation == Activation::kSignBit)
     refuse(spec, "a fused activation other than RELU, RELU6 and RELU_N1_TO_1");
+  const Operand& weights = spec.inputs[1];
+  if (weights.sparse && weights.dtype == DType::kFloat32 && spec.dialect != Dialect::kReference &&
+      weights.sparse_block != 1 && weights.sparse_block != 4)
+    refuse(spec,
+           "tensor {}: the built-in kernel takes sparse weights only as single values or in "
+           "blocks of 1 x 4",
+           weights.name);
   if (a.weights_format != 0) refuse(spec, "shuffled weights are not supported");
   if (x.empty()) refuse(spec, "input {}: a scalar", spec.inputs[0].name);
   const std::size_t elements = shape_elements(x);
@@ -50,6 +59,19 @@ bool xnn_takes(const OpSpec& spec) {
   return w.dtype != DType::kInt2 || w.shape[1] % 4 == 0;
 }
 
+// XNNPACK knows sparse weights by the version of the operator, which converters set to 8 for them;
+// under another version it takes the stored values for all values.
+bool leaves_sparse(const OpSpec& spec) {
+  const Operand& w = spec.inputs[1];
+  if (!w.sparse) return false;
+  if (spec.op->version != 8 && xnn_takes(spec))
+    refuse(spec,
+           "tensor {}: XNNPACK takes sparse weights for dense ones in version {} of the "
+           "operator, expected version 8",
+           w.name, spec.op->version);
+  return true;
+}
+
 void set_hybrid(const OpSpec& spec, const FullyConnectedAttrs& a, bool xnn, WindowSpec& s) {
   const Operand& w = spec.inputs[1];
   if (s.weight_zero != 0) refuse(spec, "weights with zero point {}, expected 0", s.weight_zero);
@@ -59,8 +81,7 @@ void set_hybrid(const OpSpec& spec, const FullyConnectedAttrs& a, bool xnn, Wind
                                             : HybridCode::kSymmetric;
   s.hybrid_per_row = true;
   FloatScale scale = xnn ? FloatScale::kFused : FloatScale::kProduct;
-  if (w.dtype == DType::kInt4 && spec.dialect != Dialect::kReference && !xnn &&
-      w.constant != nullptr) {
+  if (spec.dialect != Dialect::kReference && !xnn && four_bit_form(w)) {
     // The optimized 4-bit kernel: symmetric whatever the flag, codes stored plus seven.
     for (const std::int16_t v : s.weights) {
       if (v == -8) refuse(spec, "int4 weights of -8: the built-in kernel's result is undefined");
@@ -107,7 +128,11 @@ std::unique_ptr<Kernel> prepare_fully_connected(OpSpec& spec, const GemmKernels&
   const auto& a = attrs_of<FullyConnectedAttrs>(spec);
   const Size size = check(spec, a);
   const Arithmetic arithmetic = arithmetic_of(spec, 0, 1);
-  const bool xnn = spec.dialect == Dialect::kXnnpack && xnn_takes(spec);
+  const bool xnn = spec.dialect == Dialect::kXnnpack && !leaves_sparse(spec) && xnn_takes(spec);
+  if (arithmetic == Arithmetic::kHybrid && spec.inputs[1].quant->blockwise())
+    return prepare_blockwise(spec, static_cast<std::size_t>(size.rows), xnn);
+  if (spec.inputs[1].sparse && arithmetic != Arithmetic::kFloat)
+    return prepare_sparse(spec, static_cast<std::size_t>(size.rows));
   WindowSpec s;
   s.window = flat_window(1, size.rows, size.depth, size.out);
   s.kernels = &kernels;

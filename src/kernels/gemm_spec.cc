@@ -128,7 +128,7 @@ std::int32_t tensor_zero(const OpSpec& spec, const Operand& operand) {
 std::vector<float> weight_scales(const OpSpec& spec, const Operand& weights, std::size_t channels) {
   const Quant& quant = *weights.quant;
   if (quant.block_size != 0)
-    refuse(spec, "tensor {}: blockwise weights are not supported", weights.name);
+    refuse(spec, "tensor {}: blockwise weights are not supported here", weights.name);
   if (quant.scale.size() != 1 && quant.scale.size() != channels) {
     refuse(spec, "tensor {}: expected 1 or {} scales, found {}", weights.name, channels,
            quant.scale.size());
@@ -156,7 +156,7 @@ std::vector<std::int16_t> constant_codes(const Array& constant, std::int32_t zer
 
 void set_weights(const OpSpec& spec, std::size_t index, WindowSpec& out) {
   const Operand& w = spec.inputs[index];
-  if (w.sparse && (w.dtype != DType::kFloat32 || spec.dialect == Dialect::kXnnpack))
+  if (w.sparse && (w.dtype != DType::kFloat32 || spec.op->code != OpCode::kFullyConnected))
     refuse(spec, "tensor {}: sparse weights of {} are not supported", w.name, dtype_name(w.dtype));
   out.weight_type = w.dtype;
   if (w.dtype != DType::kFloat32) {

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/blockwise.h"
 #include "kernels/move.h"
 #include "kernels/value_quant.h"
 
@@ -250,13 +251,17 @@ std::unique_ptr<Kernel> prepare_one_hot(OpSpec& spec) {
 // ---- embeddings: rows of a table; codes of a float output are multiplied by their scale
 struct RowCodes {
   DType type = DType::kInt8;
-  std::vector<float> scales;  // one, or one per row
-  float value(const void* table, std::int64_t row, std::int64_t at) const noexcept {
-    const float scale = scales[scales.size() > 1 ? static_cast<std::size_t>(row) : 0];
+  std::vector<float> scales;
+  std::int64_t share = 1;  // elements that share a scale: all, a row, or a block of it
+  float value(const void* table, std::int64_t at) const noexcept {
+    const float scale = scales[static_cast<std::size_t>(at / share)];
     std::int32_t code = 0;
     if (type == DType::kInt4) {
       const auto byte = static_cast<const std::uint8_t*>(table)[at / 2];
       code = static_cast<std::int8_t>(at % 2 == 0 ? byte << 4 : byte & 0xF0) >> 4;
+    } else if (type == DType::kInt2) {
+      const auto byte = static_cast<const std::uint8_t*>(table)[at / 4];
+      code = static_cast<std::int8_t>(byte << (6 - 2 * (at % 4))) >> 6;
     } else {
       code = static_cast<const std::int8_t*>(table)[at];
     }
@@ -267,19 +272,29 @@ struct RowCodes {
 std::unique_ptr<Kernel> lookup_codes(const OpSpec& spec, std::int64_t picks, std::int64_t rows,
                                      std::int64_t width) {
   const Operand& table = spec.inputs[1];
-  expect_one_of(spec, table.dtype, {DType::kInt8, DType::kUint8, DType::kInt4});
-  const std::size_t scales = table.quant->scale.size();
-  const bool per_row =
-      scales > 1 && table.quant->axis == 0 && scales == static_cast<std::size_t>(rows);
-  if (scales != 1 && !per_row)
-    refuse(spec, "its table has {} scales, expected one or one a row", scales);
-  return make_kernel([=, codes = RowCodes{table.dtype, table.quant->scale}](const Io& io) {
+  const bool blocks = table.quant->blockwise();
+  RowCodes codes{table.dtype, table.quant->scale, std::max<std::int64_t>(1, width)};
+  if (blocks) {
+    expect_one_of(spec, table.dtype, {DType::kInt4, DType::kInt2});
+    if (table.shape.size() != 2) refuse(spec, "a blockwise table of {}", shape_text(table.shape));
+    codes.scales = block_scales(spec, table);
+    codes.share = table.quant->block_size;
+  } else {
+    expect_one_of(spec, table.dtype, {DType::kInt8, DType::kUint8, DType::kInt4, DType::kInt2});
+    const std::size_t scales = codes.scales.size();
+    const bool per_row =
+        scales > 1 && table.quant->axis == 0 && scales == static_cast<std::size_t>(rows);
+    if (scales != 1 && !per_row)
+      refuse(spec, "its table has {} scales, expected one or one a row", scales);
+    if (scales == 1) codes.share = std::max<std::int64_t>(1, rows * width);
+  }
+  return make_kernel([=](const Io& io) {
     const auto* id = static_cast<const std::int32_t*>(io.inputs[0]);
     auto* out = static_cast<float*>(io.outputs[0]);
     for (std::int64_t i = 0; i < picks; ++i, out += width) {
       const bool inside = id[i] >= 0 && id[i] < rows;
       for (std::int64_t k = 0; k < width; ++k)
-        out[k] = inside ? codes.value(io.inputs[1], id[i], id[i] * width + k) : 0.0f;
+        out[k] = inside ? codes.value(io.inputs[1], id[i] * width + k) : 0.0f;
     }
   });
 }

@@ -40,7 +40,9 @@ struct Operand {
   const Array* constant = nullptr;  // the value, when it is known at plan time
   bool is_variable = false;         // state: the kernel may write through inputs[i]
   bool sparse = false;
+  int sparse_block = 0;  // as in Tensor
   std::string_view name;
+  const Array* block_scales = nullptr;  // blockwise weights: [channels, blocks], where constant
 };
 
 struct OpSpec {
@@ -48,6 +50,9 @@ struct OpSpec {
   std::vector<Operand> inputs, outputs, intermediates;  // prepare() sets outputs[i].shape
   Dialect dialect = Dialect::kXnnpack;
   std::string label;  // for messages: "#3 CONV_2D (name)"
+  // The operators of the graph that says how two values become one; of STABLEHLO_SCATTER and
+  // STABLEHLO_REDUCE_WINDOW, whose options name it.
+  std::vector<OpCode> body;
 
   bool has(std::size_t i) const { return i < inputs.size() && inputs[i].present; }
 };

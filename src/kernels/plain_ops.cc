@@ -359,22 +359,53 @@ struct StableMultiply {
       return x * y;
   }
 };
-struct StableMaximum {
+struct StableMaximum {  // the first of two that no order decides, NaN for one
   template <class T>
   T operator()(T x, T y) const {
-    return x > y ? x : y;
+    return x < y ? y : x;
   }
 };
 struct StableMinimum {
   template <class T>
   T operator()(T x, T y) const {
-    return x < y ? x : y;
+    return y < x ? y : x;
   }
 };
 
 template <class F>
 std::unique_ptr<Kernel> prepare_stablehlo(OpSpec& spec) {
   return stablehlo_pair(spec, F{});
+}
+
+std::unique_ptr<Kernel> prepare_stablehlo_and(OpSpec& spec) {
+  if (spec.dialect == Dialect::kReference)
+    refuse(spec, "the reference kernels have no STABLEHLO_AND");
+  const auto kernel = [&](auto zero) {
+    using T = decltype(zero);
+    return pair_kernel<T>(spec, [](T x, T y) { return static_cast<T>(x & y); });
+  };
+  switch (prepare_equal_pair(spec)) {
+    case DType::kBool:
+      return pair_kernel<bool>(spec, [](bool x, bool y) { return x && y; });
+    case DType::kInt8:
+      return kernel(std::int8_t{});
+    case DType::kUint8:
+      return kernel(std::uint8_t{});
+    case DType::kInt16:
+      return kernel(std::int16_t{});
+    case DType::kUint16:
+      return kernel(std::uint16_t{});
+    case DType::kInt32:
+      return kernel(std::int32_t{});
+    case DType::kUint32:
+      return kernel(std::uint32_t{});
+    case DType::kInt64:
+      return kernel(std::int64_t{});
+    case DType::kUint64:
+      return kernel(std::uint64_t{});
+    default:
+      refuse_type(spec);
+  }
 }
 
 std::unique_ptr<Kernel> prepare_shift_left(OpSpec& spec) {
@@ -412,6 +443,8 @@ constexpr KernelRow kRows[] = {
     {OpCode::kStablehloMultiply, prepare_stablehlo<StableMultiply>, kStable},
     {OpCode::kStablehloMaximum, prepare_stablehlo<StableMaximum>, kStable},
     {OpCode::kStablehloMinimum, prepare_stablehlo<StableMinimum>, kStable},
+    {OpCode::kStablehloAnd, prepare_stablehlo_and,
+     "bool int8 uint8 int16 uint16 int32 uint32 int64 uint64"},
     {OpCode::kStablehloShiftLeft, prepare_shift_left, "int8 int16 int32"},
     {OpCode::kCustom, prepare_numeric_verify, "int8 uint8 int16", "NumericVerify"},
 };

@@ -134,9 +134,9 @@ std::unique_ptr<Kernel> window_of(const OpSpec& spec, const std::vector<WindowAx
         return static_cast<T>(static_cast<Word>(a) * static_cast<Word>(b));
       });
     case 3:
-      return window_kernel<T>(axes, [](T a, T b) { return std::min(a, b); });
+      return window_kernel<T>(axes, [](T a, T b) { return a <= b ? a : b; });
     case 4:
-      return window_kernel<T>(axes, [](T a, T b) { return std::max(a, b); });
+      return window_kernel<T>(axes, [](T a, T b) { return a >= b ? a : b; });
     default:
       refuse(spec, "function {} of {} is not supported", attrs_of<ReduceWindowAttrs>(spec).function,
              dtype_name(spec.inputs[0].dtype));

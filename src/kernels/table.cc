@@ -3,6 +3,7 @@
 
 #include "kernels/arithmetic_ops.h"
 #include "kernels/gemm_ops.h"
+#include "kernels/lsh.h"
 #include "kernels/shape_kernels.h"
 
 namespace litegap {
@@ -23,6 +24,7 @@ std::vector<KernelRow> build_table() {
         batch_matmul_kernel_rows(), plain_kernel_rows(),    index_kernel_rows(),
         order_kernel_rows(),        spread_kernel_rows(),   conv3d_kernel_rows(),
         detection_kernel_rows(),    spectrum_kernel_rows(), data_kernel_rows(),
+        stablehlo_kernel_rows(),    random_kernel_rows(),   lsh_kernel_rows(),
         shape_kernel_rows()}) {
     rows.insert(rows.end(), family.begin(), family.end());
   }

@@ -146,6 +146,26 @@ Array dequantize(const Array& codes, const Quant& quant) {
   return out;
 }
 
+Array dequantize_constant(const Graph& graph, const Tensor& tensor) {
+  const Quant& q = tensor.quant;
+  if (!q.blockwise()) return dequantize(*tensor.constant, q);
+  const Tensor& scales = graph.tensors.at(static_cast<std::size_t>(q.block_scales));
+  const std::size_t block = static_cast<std::size_t>(q.block_size);
+  const std::size_t depth =
+      tensor.shape.empty() ? 0 : static_cast<std::size_t>(tensor.shape.back());
+  if (!scales.constant || depth == 0 || depth % block != 0 ||
+      scales.constant->elements() != tensor.constant->elements() / block) {
+    fail("tensor {}: blocks of {} in shape {} do not fit the scales of tensor {}", tensor.name,
+         block, shape_text(tensor.shape), scales.name);
+  }
+  const Array real_scales = dequantize(*scales.constant, scales.quant);
+  Array out = dequantize(*tensor.constant, Quant{.scale = {1.0f}, .zero_point = {0}});
+  const auto values = out.mutable_span<float>();
+  const auto s = real_scales.span<float>();
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] *= s[i / block];
+  return out;
+}
+
 Array quantize(const Array& real, const Quant& quant, DType dtype, bool narrow) {
   if (quant.empty()) fail("quantize: no scales");
   Array out = Array::zeros(dtype, real.shape());

@@ -30,6 +30,7 @@ struct Quant {
   std::shared_ptr<const void> foreign;  // other details, kept for writing (tflite/ only)
 
   bool empty() const { return scale.empty(); }
+  bool blockwise() const { return block_size > 0 && block_scales >= 0; }
   bool per_channel() const { return scale.size() > 1; }
   double real(std::int64_t code, std::size_t channel = 0) const {
     const std::size_t c = scale.size() > 1 ? channel : 0;
@@ -48,6 +49,8 @@ struct Tensor {
   std::optional<Array> constant;        // data from the file
   std::shared_ptr<const void> foreign;  // sparsity, variant tensors (tflite/ only)
   bool sparse = false;                  // the constant is stored sparse: not readable as dense data
+  // Stored as rows of blocks of 1 x this, those of zeros left out; 0 = dense, or another layout.
+  int sparse_block = 0;
 };
 
 struct Graph {
@@ -96,6 +99,9 @@ std::string op_label(const Graph& graph, std::size_t op);
 // Dequantizes any quantized array (int4/int8/uint8/int16/int32/int64, float16 expands, float32 is
 // returned as it is) to float32 by real = scale * (code - zero_point), float32 product.
 Array dequantize(const Array& codes, const Quant& quant);
+// The real values of a constant tensor, [channels, ...]: as dequantize(), or code * scale of its
+// block where the scales of its blocks are a tensor of the graph.
+Array dequantize_constant(const Graph& graph, const Tensor& tensor);
 // Rounds to nearest, ties to even, and clamps to the type's range (or the narrow range when asked).
 Array quantize(const Array& real, const Quant& quant, DType dtype, bool narrow = false);
 

@@ -33,6 +33,7 @@ enum class OpCode : std::int32_t {
   kL2Pool2d = 12,
   kLocalResponseNormalization = 13,
   kLogistic = 14,
+  kLshProjection = 15,
   kLstm = 16,
   kMaxPool2d = 17,
   kMul = 18,
@@ -46,6 +47,7 @@ enum class OpCode : std::int32_t {
   kSpaceToDepth = 26,
   kSvdf = 27,
   kTanh = 28,
+  kSkipGram = 30,
   kCustom = 32,
   kEmbeddingLookupSparse = 33,
   kPad = 34,
@@ -148,13 +150,20 @@ enum class OpCode : std::int32_t {
   kImag = 133,
   kReal = 134,
   kComplexAbs = 135,
+  kHashtable = 136,
+  kHashtableFind = 137,
+  kHashtableImport = 138,
+  kHashtableSize = 139,
   kReduceAll = 140,
   kConv3dTranspose = 141,
   kVarHandle = 142,
   kReadVariable = 143,
   kAssignVariable = 144,
   kBroadcastArgs = 145,
+  kRandomStandardNormal = 146,
   kBucketize = 147,
+  kRandomUniform = 148,
+  kMultinomial = 149,
   kGelu = 150,
   kDynamicUpdateSlice = 151,
   kRelu0To1 = 152,
@@ -170,12 +179,19 @@ enum class OpCode : std::int32_t {
   kStablehloAdd = 163,
   kStablehloMultiply = 165,
   kStablehloMaximum = 166,
+  kStablehloAnd = 176,
   kStablehloMinimum = 181,
+  kStablehloOr = 183,
+  kStablehloScatter = 190,
   kStablehloPad = 195,
+  kStablehloReduceWindow = 198,
+  kStablehloGather = 201,
   kDilate = 203,
+  kStablehloRngBitGenerator = 204,
   kReduceWindow = 205,
   kStablehloComposite = 206,
   kStablehloShiftLeft = 207,
+  kStablehloCase = 209,
   // Only in graphs that are being trained (keras/lower.h); no file has them, and no plan runs them.
   kTrainBatchNorm = 100001,
   kTrainDropout = 100002,
@@ -426,6 +442,47 @@ struct ReduceWindowAttrs {
   std::int32_t function = 0;
   bool operator==(const ReduceWindowAttrs&) const = default;
 };
+struct StablehloScatterAttrs {
+  bool indices_are_sorted = false, unique_indices = false;
+  std::vector<std::int64_t> update_window_dims, inserted_window_dims, scatter_dims_to_operand_dims;
+  std::int64_t index_vector_dim = 0;
+  std::int32_t graph = 0;  // how an update meets what is there
+  bool operator==(const StablehloScatterAttrs&) const = default;
+};
+struct StablehloGatherAttrs {
+  std::vector<std::int64_t> offset_dims, collapsed_slice_dims, start_index_map;
+  std::int64_t index_vector_dim = 0;
+  std::vector<std::int64_t> slice_sizes;
+  bool indices_are_sorted = false;
+  bool operator==(const StablehloGatherAttrs&) const = default;
+};
+struct StablehloReduceWindowAttrs {
+  std::vector<std::int64_t> window_dimensions, window_strides, base_dilations, window_dilations,
+      padding;
+  std::int32_t graph = 0;  // how two elements of a window become one
+  bool operator==(const StablehloReduceWindowAttrs&) const = default;
+};
+struct RngBitGeneratorAttrs {  // STABLEHLO_RNG_BIT_GENERATOR
+  std::int8_t algorithm = 0;   // 0 default (Philox), 1 Philox, 2 Threefry
+  bool operator==(const RngBitGeneratorAttrs&) const = default;
+};
+struct CaseAttrs {  // STABLEHLO_CASE
+  std::vector<std::int32_t> graphs;
+  bool operator==(const CaseAttrs&) const = default;
+};
+struct RandomAttrs {  // RANDOM_UNIFORM, RANDOM_STANDARD_NORMAL, MULTINOMIAL
+  std::int64_t seed = 0, seed2 = 0;
+  bool operator==(const RandomAttrs&) const = default;
+};
+struct HashtableAttrs {
+  std::int32_t table = 0;
+  DType key_type = DType::kFloat32, value_type = DType::kFloat32;
+  bool operator==(const HashtableAttrs&) const = default;
+};
+struct LshProjectionAttrs {
+  std::int8_t type = 0;  // 1 sparse, 2 dense
+  bool operator==(const LshProjectionAttrs&) const = default;
+};
 // CUSTOM: the numbers of its options by name, where they are a map; `foreign` keeps the bytes.
 struct CustomAttrs {
   std::map<std::string, double> numbers;
@@ -464,7 +521,9 @@ using Attrs = std::variant<
     LstmAttrs, BidirectionalLstmAttrs, CombinerAttrs, FakeQuantAttrs, OneHotAttrs,
     SparseToDenseAttrs, ReverseSequenceAttrs, CumsumAttrs, Conv3dAttrs, BucketizeAttrs, IfAttrs,
     WhileAttrs, CallOnceAttrs, VarHandleAttrs, CompositeAttrs, StablehloPadAttrs, ReduceWindowAttrs,
-    CustomAttrs, BatchNormAttrs, DropoutAttrs, TrainFakeAttrs>;
+    StablehloScatterAttrs, StablehloGatherAttrs, StablehloReduceWindowAttrs, RngBitGeneratorAttrs,
+    CaseAttrs, RandomAttrs, HashtableAttrs, LshProjectionAttrs, CustomAttrs, BatchNormAttrs,
+    DropoutAttrs, TrainFakeAttrs>;
 
 struct Op {
   OpCode code = OpCode::kCustom;

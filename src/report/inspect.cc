@@ -9,6 +9,7 @@
 #include "diagnose/faults.h"
 #include "diagnose/technique.h"
 #include "diagnose/weights.h"
+#include "report/not_finite.h"
 #include "report/table.h"
 
 namespace litegap {
@@ -254,6 +255,7 @@ Json inspect_json(const Model& model) {
               {"metadata", metadata},
               {"description", model.description},
               {"notes", technique.notes},
+              {"not_finite", not_finite_json(g, not_finite_constants(g))},
               {"faults", faults_json(model)}};
   clean_strings(report);
   return report;
@@ -335,6 +337,7 @@ std::string inspect_text(const Json& r, bool color) {
                                              : ""));
   if (!r["float_fallback"].empty()) line("in float", places_text(r["float_fallback"]));
   for (const Json& note : r["notes"]) line("note", note.get<std::string>());
+  out += not_finite_text(r["not_finite"]);
   if (r["faults"].empty()) line("faults", "none that show without data");
   for (const Json& f : r["faults"]) {
     const bool grave = f["severity"].get<double>() >= 0.8;

@@ -95,6 +95,7 @@ void walk(const Plan::State& plan, Workspace::Buffers& b, std::span<const Array>
     given.push_back({v.file.reshaped(plan.slot(plan.inputs[i].slot).shape), std::move(v.real)});
     if (given[i].real) given[i].real = given[i].real->reshaped(given[i].file.shape());
   }
+  for (Array& last : b.results) last = {};  // room for those to come
   b.results = b.walker->run(given, observer);
 }
 

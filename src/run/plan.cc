@@ -113,7 +113,8 @@ class Planner {
   bool has_real_form(int t) const {
     const Tensor& info = tensor(t);
     return info.dtype != DType::kFloat32 && is_quantizable(info.dtype) &&
-           (!info.quant.empty() || bias_quant_.contains(t));
+           (!info.quant.empty() || (info.quant.blockwise() && info.constant) ||
+            bias_quant_.contains(t));
   }
 
   int new_slot(int tensor_index, Form form, DType dtype, Shape shape) {
@@ -171,9 +172,11 @@ class Planner {
     auto& other = form == Form::kFile ? real_slot_[static_cast<std::size_t>(t)]
                                       : file_slot_[static_cast<std::size_t>(t)];
     if (info.is_variable && other < 0) return here = variable_slot(t, form);
-    if (other < 0 && form == Form::kReal && info.constant)
-      return here = constant_slot(t, form, real_constant(t));
-    if (other < 0 && info.constant) return here = file_constant(t, op);
+    // A graph input may have data of its own in the file, for which the caller's stand.
+    if (info.constant && (other < 0 || state_->slots[static_cast<std::size_t>(other)].constant)) {
+      return here = form == Form::kReal ? constant_slot(t, form, real_constant(t))
+                                        : file_constant(t, op);
+    }
     if (other < 0 && shape_elements(info.shape) == 0)
       return here = constant_slot(t, Form::kFile, Array::zeros(info.dtype, info.shape));
     if (other < 0)
@@ -233,7 +236,8 @@ class Planner {
       return replaced->second.reshaped(tensor(t).shape);
     const auto bias = bias_quant_.find(t);
     const Tensor& info = tensor(t);
-    return dequantize(*info.constant, bias == bias_quant_.end() ? info.quant : bias->second);
+    return bias == bias_quant_.end() ? dequantize_constant(state_->model->main(), info)
+                                     : dequantize(*info.constant, bias->second);
   }
 
   // Lets a bias without scales of its own take part in real arithmetic.
@@ -268,22 +272,17 @@ class Planner {
     o.quant = slot.form == Form::kReal ? &kNoQuant : quant;
     o.constant = slot.constant ? &*slot.constant : nullptr;
     o.is_variable = slot.variable;
-    o.sparse = tensor(slot.tensor).sparse;
+    o.sparse = slot.form == Form::kFile && tensor(slot.tensor).sparse;
+    o.sparse_block = tensor(slot.tensor).sparse_block;
     o.name = tensor(slot.tensor).name;
+    o.block_scales =
+        slot.form == Form::kReal ? nullptr : block_scales(state_->model->main(), *quant);
     return o;
   }
 
   const KernelRow& row_for(const Op& op, std::size_t index) const {
-    if (op.code == OpCode::kCustom) {
-      if (op.custom_code == "edgetpu-custom-op")
-        fail("{}: compiled for the Edge TPU; give the .tflite that the compiler was given",
-             label(index));
-      if (op.custom_code == "ethos-u")
-        fail("{}: compiled by Vela for Ethos-U; give the .tflite that Vela was given",
-             label(index));
-    }
     const KernelRow* row = kernel_row(op);
-    if (row == nullptr) fail("{}: operator {} is not supported yet", label(index), op.name());
+    if (row == nullptr) fail("{}: {}", label(index), why_refused(op));
     return *row;
   }
 
@@ -300,6 +299,7 @@ class Planner {
     spec.op = &op;
     spec.dialect = dialect_of(index);
     spec.label = label(index);
+    spec.body = body_of(*state_->model, op);
     for (const int t : op.inputs) step.inputs.push_back(t < 0 ? -1 : slot_of(t, form, index));
     // Only now: an operand points into the slots, which slot_of() may move.
     for (std::size_t i = 0; i < op.inputs.size(); ++i) {
@@ -308,13 +308,7 @@ class Planner {
     }
     for (const int t : op.outputs) spec.outputs.push_back(output_operand(t, form, index));
     for (const int t : op.intermediates) {
-      Operand o;
-      if (t >= 0) {
-        o = {true,    tensor(t).dtype, tensor(t).shape, &tensor(t).quant,
-             nullptr, false,           false,           tensor(t).name};
-        if (form == Form::kReal && has_real_form(t)) o.dtype = DType::kFloat32;
-      }
-      spec.intermediates.push_back(o);
+      spec.intermediates.push_back(t < 0 ? Operand{} : without_value(t, form));
     }
     step.kernel = prepare_kernel(row, spec);
     finish_op(op, spec, form, arith, std::move(step));
@@ -332,11 +326,19 @@ class Planner {
     if (dtype_bits(info.dtype) == 0)
       fail("{}: tensor {} ({}) of type {} is not supported", label(index), t, info.name,
            dtype_name(info.dtype));
+    return without_value(t, form);
+  }
+
+  Operand without_value(int t, Form form) const {
+    const Tensor& info = tensor(t);
     const bool real = form == Form::kReal && has_real_form(t);
-    return {true,       real ? DType::kFloat32 : info.dtype,
-            info.shape, real ? &kNoQuant : &info.quant,
-            nullptr,    false,
-            false,      info.name};
+    Operand o;
+    o.present = true;
+    o.dtype = real ? DType::kFloat32 : info.dtype;
+    o.shape = info.shape;
+    o.quant = real ? &kNoQuant : &info.quant;
+    o.name = info.name;
+    return o;
   }
 
   void finish_op(const Op& op, const OpSpec& spec, Form form, Arith arith, Step step) {

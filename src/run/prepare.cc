@@ -33,6 +33,40 @@ std::optional<std::pair<int, Quant>> bias_scale(const Graph& graph, const Op& op
   return std::pair{b, std::move(q)};
 }
 
+const Array* block_scales(const Graph& graph, const Quant& quant) {
+  if (!quant.blockwise() || static_cast<std::size_t>(quant.block_scales) >= graph.tensors.size())
+    return nullptr;
+  const auto& scales = graph.tensors[static_cast<std::size_t>(quant.block_scales)].constant;
+  return scales ? &*scales : nullptr;
+}
+
+std::vector<OpCode> body_of(const Model& model, const Op& op) {
+  std::int32_t g = -1;
+  if (const auto* a = std::get_if<StablehloScatterAttrs>(&op.attrs)) g = a->graph;
+  if (const auto* a = std::get_if<StablehloReduceWindowAttrs>(&op.attrs)) g = a->graph;
+  if (g < 0 || static_cast<std::size_t>(g) >= model.graphs.size()) return {};
+  std::vector<OpCode> codes;
+  for (const Op& o : model.graphs[static_cast<std::size_t>(g)].ops) codes.push_back(o.code);
+  return codes;
+}
+
+std::string why_refused(const Op& op) {
+  if (op.custom_code == "edgetpu-custom-op")
+    return "compiled for the Edge TPU; give the .tflite that the compiler was given";
+  if (op.custom_code == "ethos-u")
+    return "compiled by Vela for Ethos-U; give the .tflite that Vela was given";
+  switch (op.code) {
+    case OpCode::kSkipGram:
+    case OpCode::kHashtable:
+    case OpCode::kHashtableFind:
+    case OpCode::kHashtableImport:
+    case OpCode::kHashtableSize:
+      return fmt::format("operator {} works on strings, which are not supported", op.name());
+    default:
+      return fmt::format("operator {} is not supported yet", op.name());
+  }
+}
+
 std::unique_ptr<Kernel> prepare_kernel(const KernelRow& row, OpSpec& spec) {
   const bool conversion =
       spec.op->code == OpCode::kQuantize || spec.op->code == OpCode::kDequantize;

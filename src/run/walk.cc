@@ -21,6 +21,7 @@ std::vector<int> called_graphs(const Op& op) {
   if (const auto* a = std::get_if<WhileAttrs>(&op.attrs)) return {a->cond_graph, a->body_graph};
   if (const auto* a = std::get_if<CallOnceAttrs>(&op.attrs)) return {a->init_graph};
   if (const auto* a = std::get_if<CompositeAttrs>(&op.attrs)) return {a->graph};
+  if (const auto* a = std::get_if<CaseAttrs>(&op.attrs)) return {a->graphs};
   return {};
 }
 
@@ -30,8 +31,13 @@ std::string label_of(const Model& model, int g, std::size_t op) {
   return fmt::format("{}: {}{}", model.path, where, op_label(graph, op));
 }
 
-// One graph of check_walk().
-void check_graph(const Model& model, int g) {
+bool draws_random(OpCode code) {
+  return code == OpCode::kRandomUniform || code == OpCode::kRandomStandardNormal ||
+         code == OpCode::kMultinomial;
+}
+
+// One graph of check_walk(); `looped`: a WHILE runs it.
+void check_graph(const Model& model, int g, bool looped) {
   const Graph& graph = model.graphs[z(g)];
   std::vector<bool> known(graph.tensors.size(), false);
   for (std::size_t t = 0; t < graph.tensors.size(); ++t) {
@@ -48,7 +54,10 @@ void check_graph(const Model& model, int g) {
       }
     }
     if (!is_control(op.code) && kernel_row(op) == nullptr) {
-      fail("{}: operator {} is not supported yet", label, op.name());
+      fail("{}: {}", label, why_refused(op));
+    }
+    if (looped && draws_random(op.code)) {
+      fail("{}: random numbers that go on from round to round are not supported", label);
     }
     for (const int t : op.inputs) {
       if (t >= 0 && !known[z(t)]) {
@@ -83,6 +92,7 @@ bool is_control(OpCode code) {
     case OpCode::kWhile:
     case OpCode::kCallOnce:
     case OpCode::kStablehloComposite:
+    case OpCode::kStablehloCase:
     case OpCode::kVarHandle:
     case OpCode::kReadVariable:
     case OpCode::kAssignVariable:
@@ -97,15 +107,17 @@ bool needs_walking(const Model& model) {
 }
 
 void check_walk(const Model& model) {
-  std::vector<int> todo{0};
-  std::set<int> seen{0};
+  using Visit = std::pair<int, bool>;  // a graph, and whether a WHILE runs it
+  std::vector<Visit> todo{{0, false}};
+  std::set<Visit> seen{{0, false}};
   while (!todo.empty()) {
-    const int g = todo.back();
+    const auto [g, looped] = todo.back();
     todo.pop_back();
-    check_graph(model, g);
+    check_graph(model, g, looped);
     for (const Op& op : model.graphs[z(g)].ops) {
       for (const int called : called_graphs(op)) {
-        if (seen.insert(called).second) todo.push_back(called);
+        const Visit next{called, looped || op.code == OpCode::kWhile};
+        if (seen.insert(next).second) todo.push_back(next);
       }
     }
   }
@@ -134,7 +146,7 @@ void Walker::note_biases() {
 bool Walker::has_real_form(int g, int t) const {
   const Tensor& i = info(g, t);
   return i.dtype != DType::kFloat32 && is_quantizable(i.dtype) &&
-         (!i.quant.empty() || biases_.contains({g, t}));
+         (!i.quant.empty() || (i.quant.blockwise() && i.constant) || biases_.contains({g, t}));
 }
 
 Arith Walker::arith_of(int g, std::size_t op) const {
@@ -143,37 +155,67 @@ Arith Walker::arith_of(int g, std::size_t op) const {
   return g == 0 && found != n.overrides.end() ? found->second : n.arith;
 }
 
-// XNNPACK takes no operator whose shapes are not known before the run.
-Dialect Walker::dialect_of(int g, std::size_t op, bool dynamic) const {
+// XNNPACK chooses its operators before anything runs, and keeps those whose shapes turn out to be
+// others, also in the graphs of a WHILE.  What it does not take is an operator whose parameters (a
+// size, an axis) are computed.
+Dialect Walker::dialect_of(int g, std::size_t op, bool by_value) const {
   const Numerics& n = plan_.numerics;
   const auto found = n.kernels.find(static_cast<int>(op));
   const Dialect d = g == 0 && found != n.kernels.end() ? found->second : n.dialect;
-  return dynamic && d == Dialect::kXnnpack ? Dialect::kBuiltin : d;
+  return by_value && d == Dialect::kXnnpack ? Dialect::kBuiltin : d;
 }
 
-Array Walker::fresh(int g, int t, DType type, const Shape& shape, std::size_t op) const {
-  const std::size_t bytes = dtype_bytes(type, shape_elements(shape));
-  if (options_.memory_limit > 0 && bytes > options_.memory_limit) {
-    fail("{}: tensor {} ({}) of shape {} needs {} bytes, more than the limit of {}", label(g, op),
-         t, info(g, t).name, shape_text(shape), bytes, options_.memory_limit);
-  }
-  return Array::zeros(type, shape);
+// The limit is on everything that is alive at one time: values on their way to a reader, variables,
+// and what an operator works in.
+void Walker::expect_room(std::uint64_t bytes, int g, int t, std::ptrdiff_t op) const {
+  const std::uint64_t live = *live_;
+  if (options_.memory_limit == 0 || live + bytes <= options_.memory_limit) return;
+  fail("{}: {} needs {} bytes beside {} in use, more than the limit of {}",
+       op < 0 ? plan_.model->path : label(g, static_cast<std::size_t>(op)),
+       t < 0 ? "its scratch" : fmt::format("tensor {} ({})", t, info(g, t).name), bytes, live,
+       options_.memory_limit);
+}
+
+Array Walker::fresh(int g, int t, DType type, const Shape& shape, std::ptrdiff_t op) const {
+  expect_room(dtype_bytes(type, shape_elements(shape)), g, t, op);
+  return counted(Array::zeros(type, shape), g, t, op);
+}
+
+// The same bytes, in the books until the last of those who share them is gone.
+Array Walker::counted(const Array& a, int g, int t, std::ptrdiff_t op) const {
+  if (options_.memory_limit == 0) return a;
+  const std::uint64_t bytes = a.byte_size();
+  expect_room(bytes, g, t, op);
+  *live_ += bytes;
+  const auto owner =
+      std::shared_ptr<const Array>(new Array(a), [live = live_, bytes](const Array* held) {
+        *live -= bytes;
+        delete held;
+      });
+  return Array::view(a.dtype(), a.shape(), owner->bytes(), owner);
+}
+
+int Walker::input_of(const Frame& f, const Op& op, std::size_t index, std::size_t input) const {
+  if (op.input(input) < 0) fail("{}: input {} is absent", label(f.graph, index), input);
+  return op.input(input);
 }
 
 std::vector<Array> Walker::run(const std::vector<WalkInput>& inputs, Observer* observer) {
   observer_ = observer;
   const Graph& main = graph(0);
+  main_.clear();
   std::vector<Value> given;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     Value v;
-    v.file = inputs[i].file;
-    v.real = inputs[i].real;
+    const int t = main.inputs[i];
+    v.file = counted(inputs[i].file, 0, t, -1);
+    if (inputs[i].real) v.real = counted(*inputs[i].real, 0, t, -1);
     const Array& shown = v.real && plan_.numerics.arith != Arith::kInteger ? *v.real : *v.file;
     if (observer_ != nullptr) observer_->on_value(-1, main.inputs[i], shown);
     given.push_back(std::move(v));
   }
   std::vector<Array> out;
-  for (Value& v : run_graph(0, given, 0)) out.push_back(v.file ? *v.file : *v.real);
+  for (Value& v : run_graph(0, std::move(given), 0)) out.push_back(v.file ? *v.file : *v.real);
   return out;
 }
 
@@ -183,7 +225,7 @@ Array Walker::tensor(int index) const {
   return v.file ? *v.file : v.real ? *v.real : Array{};
 }
 
-std::vector<Walker::Value> Walker::run_graph(int g, const std::vector<Value>& inputs, int depth) {
+std::vector<Walker::Value> Walker::run_graph(int g, std::vector<Value> inputs, int depth) {
   const Graph& called = graph(g);
   if (depth > kDeepest) {
     fail("{}: graphs call each other more than {} deep", plan_.model->path, kDeepest);
@@ -200,7 +242,8 @@ std::vector<Walker::Value> Walker::run_graph(int g, const std::vector<Value>& in
     for (const int t : op.inputs) f.readers[z(t < 0 ? 0 : t)] += t >= 0 ? 1 : 0;
   }
   for (const int t : called.outputs) ++f.readers[z(t)];
-  for (std::size_t i = 0; i < inputs.size(); ++i) f.values[z(called.inputs[i])] = inputs[i];
+  for (std::size_t i = 0; i < inputs.size(); ++i)
+    f.values[z(called.inputs[i])] = std::move(inputs[i]);
   for (std::size_t i = 0; i < called.ops.size(); ++i) {
     run_op(f, i, depth);
     if (g != 0 || !options_.keep_values) release(f, called.ops[i]);
@@ -266,8 +309,25 @@ bool Walker::run_control(Frame& f, const Op& op, std::size_t index, int depth) {
   switch (op.code) {
     case OpCode::kIf: {
       const auto& a = std::get<IfAttrs>(op.attrs);
-      const int g = truth(f, op.inputs.at(0), index) ? a.then_graph : a.else_graph;
+      const int g = truth(f, input_of(f, op, index, 0), index) ? a.then_graph : a.else_graph;
       give(f, op.outputs, run_graph(g, arguments(1), depth + 1), index);
+      return true;
+    }
+    case OpCode::kStablehloCase: {
+      const auto& graphs = std::get<CaseAttrs>(op.attrs).graphs;
+      if (dialect_of(f.graph, index, false) == Dialect::kReference) {
+        fail("{}: the reference kernels have no STABLEHLO_CASE", label(f.graph, index));
+      }
+      if (graphs.empty()) fail("{}: has no graph to choose from", label(f.graph, index));
+      const Array& which = value(f, input_of(f, op, index, 0), false, index);
+      if (which.dtype() != DType::kInt32 || which.elements() != 1) {
+        fail("{}: its choice is {} {}, expected one int32", label(f.graph, index),
+             dtype_name(which.dtype()), shape_text(which.shape()));
+      }
+      const std::int32_t i = which.span<std::int32_t>()[0];
+      const bool known = i >= 0 && z(i) < graphs.size();
+      give(f, op.outputs, run_graph(known ? graphs[z(i)] : graphs.back(), arguments(1), depth + 1),
+           index);
       return true;
     }
     case OpCode::kWhile: {
@@ -282,8 +342,7 @@ bool Walker::run_control(Frame& f, const Op& op, std::size_t index, int depth) {
         if (!go_on[0].file->span<bool>()[0]) break;
         if (round >= kMostRounds)
           fail("{}: does not end in {} rounds", label(f.graph, index), round);
-        state = run_graph(a.body_graph, state, depth + 1);
-        for (Value& v : state) v.dynamic = true;  // a round may change the shape
+        state = run_graph(a.body_graph, std::move(state), depth + 1);
       }
       give(f, op.outputs, std::move(state), index);
       return true;
@@ -304,7 +363,7 @@ bool Walker::run_control(Frame& f, const Op& op, std::size_t index, int depth) {
 
 bool Walker::run_resource(Frame& f, const Op& op, std::size_t index) {
   const auto handle = [&]() -> const std::string& {
-    const Array& v = value(f, op.inputs.at(0), false, index);
+    const Array& v = value(f, input_of(f, op, index, 0), false, index);
     const auto found = v.elements() == 1 && v.dtype() == DType::kInt32
                            ? handles_.find(v.span<std::int32_t>()[0])
                            : handles_.end();
@@ -332,13 +391,13 @@ bool Walker::run_resource(Frame& f, const Op& op, std::size_t index) {
       }
       Value v;
       v.file = found->second;
-      v.dynamic = true;
       give(f, op.outputs, {std::move(v)}, index);
       return true;
     }
     case OpCode::kAssignVariable: {
       const std::string name = handle();
-      resources_[name] = value(f, op.inputs.at(1), false, index).clone();
+      const int t = input_of(f, op, index, 1);
+      resources_[name] = counted(value(f, t, false, index).clone(), f.graph, t, index);
       return true;
     }
     default:
@@ -355,7 +414,8 @@ Array Walker::real_constant(int g, int t) const {
     return found->second.reshaped(i.shape);
   }
   const auto bias = biases_.find({g, t});
-  return dequantize(*i.constant, bias == biases_.end() ? i.quant : bias->second);
+  return bias == biases_.end() ? dequantize_constant(graph(g), i)
+                               : dequantize(*i.constant, bias->second);
 }
 
 void Walker::store(Frame& f, int t, Value value) { f.values[z(t)] = std::move(value); }
@@ -367,7 +427,7 @@ const Array& Walker::value(Frame& f, int t, bool real, std::size_t op) {
     Value& kept = variables_[{f.graph, t}];
     auto& form = real ? kept.real : kept.file;
     if (!form) {
-      form = Array::zeros(real ? DType::kFloat32 : i.dtype, i.shape);
+      form = fresh(f.graph, t, real ? DType::kFloat32 : i.dtype, i.shape, op);
       if (!real && !i.quant.empty() && dtype_bits(i.dtype) == 8) {
         std::memset(form->mutable_data(), static_cast<int>(i.quant.zero_point[0]),
                     form->byte_size());
@@ -379,13 +439,13 @@ const Array& Walker::value(Frame& f, int t, bool real, std::size_t op) {
   auto& form = real ? v.real : v.file;
   if (form) return *form;
   const auto& other = real ? v.file : v.real;
-  if (other) {
-    form = real ? dequantize(*other, i.quant) : quantize(*other, i.quant, i.dtype);
-  } else if (i.constant) {
-    if (i.constant->dtype() != i.dtype && i.sparse) {
-      fail("{}: tensor {} ({}) is stored sparse: not supported yet", label(f.graph, op), t, i.name);
-    }
+  const auto& inputs = graph(f.graph).inputs;
+  const bool given = other && std::ranges::find(inputs, t) != inputs.end();
+  if (i.constant && !given) {
     form = real ? real_constant(f.graph, t) : *i.constant;
+  } else if (other) {
+    form = counted(real ? dequantize(*other, i.quant) : quantize(*other, i.quant, i.dtype), f.graph,
+                   t, op);
   } else if (shape_elements(i.shape) == 0) {
     form = Array::zeros(i.dtype, i.shape);
   } else {
@@ -397,13 +457,14 @@ const Array& Walker::value(Frame& f, int t, bool real, std::size_t op) {
 // ---- kernels ------------------------------------------------------------------------------------
 
 void Walker::prepare_now(Prepared& p, const Frame& f, const Op& op, std::size_t index,
-                         const std::vector<Array>& inputs, bool real, bool dynamic) {
+                         const std::vector<Array>& inputs, bool real) {
   p.kernel.reset();  // it may point to what is held until now, and prepare() may throw
   p.held = inputs;
   OpSpec spec;
   spec.op = &op;
-  spec.dialect = dialect_of(f.graph, index, dynamic);
+  spec.dialect = dialect_of(f.graph, index, p.by_value);
   spec.label = label(f.graph, index);
+  spec.body = body_of(*plan_.model, op);
   const auto operand = [&](int t, bool is_real) {
     const Tensor& i = info(f.graph, t);
     Operand o;
@@ -412,8 +473,10 @@ void Walker::prepare_now(Prepared& p, const Frame& f, const Op& op, std::size_t 
     o.shape = i.shape;
     o.quant = is_real ? &kNoQuant : &i.quant;
     o.is_variable = i.is_variable;
-    o.sparse = i.sparse;
+    o.sparse = !is_real && i.sparse;
+    o.sparse_block = i.sparse_block;
     o.name = i.name;
+    o.block_scales = is_real ? nullptr : block_scales(graph(f.graph), i.quant);
     return o;
   };
   for (std::size_t k = 0; k < op.inputs.size(); ++k) {
@@ -440,10 +503,13 @@ void Walker::prepare_now(Prepared& p, const Frame& f, const Op& op, std::size_t 
     p.outputs.push_back(o.shape);
     p.types.push_back(o.dtype);
   }
+  for (std::size_t k = 0; k < p.held.size(); ++k) {
+    if (spec.inputs[k].constant == nullptr) p.held[k] = {};
+  }
 }
 
 Walker::Prepared& Walker::prepared(Frame& f, const Op& op, std::size_t index,
-                                   const std::vector<Array>& inputs, bool real, bool dynamic) {
+                                   const std::vector<Array>& inputs, bool real) {
   Prepared& p = prepared_[{f.graph, index}];
   std::vector<Shape> shapes;
   for (const Array& a : inputs) shapes.push_back(a.shape());
@@ -454,11 +520,11 @@ Walker::Prepared& Walker::prepared(Frame& f, const Op& op, std::size_t index,
   };
   if (p.kernel && p.shapes == shapes && (!p.by_value || p.values == hash())) return p;
   try {
-    prepare_now(p, f, op, index, inputs, real, dynamic || p.by_value);
+    prepare_now(p, f, op, index, inputs, real);
   } catch (const NeedsValues&) {
     if (p.by_value) throw;
     p.by_value = true;
-    prepare_now(p, f, op, index, inputs, real, true);
+    prepare_now(p, f, op, index, inputs, real);
   }
   p.shapes = std::move(shapes);
   if (p.by_value) p.values = hash();
@@ -468,20 +534,20 @@ Walker::Prepared& Walker::prepared(Frame& f, const Op& op, std::size_t index,
 void Walker::run_kernel(Frame& f, const Op& op, std::size_t index) {
   const Arith arith = arith_of(f.graph, index);
   const bool real = arith != Arith::kInteger;
-  bool dynamic = false;
   std::vector<Array> inputs;
   std::vector<void*> in, out;
   for (const int t : op.inputs) {
     inputs.push_back(t < 0 ? Array{} : value(f, t, real, index));
-    dynamic = dynamic || (t >= 0 && f.values[z(t)].dynamic);
     in.push_back(t < 0 ? nullptr : const_cast<std::byte*>(inputs.back().data()));
   }
-  const Prepared& p = prepared(f, op, index, inputs, real, dynamic);
+  const Prepared& p = prepared(f, op, index, inputs, real);
   std::vector<Array> results;
   for (std::size_t k = 0; k < op.outputs.size(); ++k) {
     results.push_back(fresh(f.graph, op.outputs[k], p.types[k], p.outputs[k], index));
     out.push_back(results.back().mutable_data());
   }
+  if (p.kernel->scratch_bytes() > 0)
+    expect_room(p.kernel->scratch_bytes(), f.graph, -1, static_cast<std::ptrdiff_t>(index));
   const auto words = static_cast<std::int32_t>((p.kernel->scratch_bytes() + 64 + 7) / 8);
   Array scratch = Array::zeros(DType::kInt64, {words});
   Array sums;
@@ -497,10 +563,10 @@ void Walker::run_kernel(Frame& f, const Op& op, std::size_t index) {
     const bool real_form = real && has_real_form(f.graph, t);
     if (real_form && arith == Arith::kFake &&
         !(f.graph == 0 && plan_.numerics.unquantized.contains(t))) {
-      results[k] = dequantize(quantize(results[k], i.quant, i.dtype), i.quant);
+      results[k] =
+          counted(dequantize(quantize(results[k], i.quant, i.dtype), i.quant), f.graph, t, index);
     }
     Value v;
-    v.dynamic = dynamic || p.by_value;
     (real_form ? v.real : v.file) = results[k];
     store(f, t, std::move(v));
     if (f.graph == 0 && observer_ != nullptr) {

@@ -14,6 +14,7 @@
 //
 // Inside of run/ only: make_plan() decides, run() in plan.h is the door.
 #pragma once
+#include <atomic>
 #include <map>
 #include <memory>
 #include <optional>
@@ -55,7 +56,6 @@ class Walker {
  private:
   struct Value {
     std::optional<Array> file, real;  // the forms it has so far
-    bool dynamic = false;             // its shape was not known before the run
   };
   struct Frame {
     int graph = 0;
@@ -66,7 +66,8 @@ class Walker {
     std::vector<Shape> shapes;
     std::uint64_t values = 0;  // hash of what the shapes depend on
     bool by_value = false;     // the kernel asks for its inputs' values
-    std::vector<Array> held;   // inputs that the kernel was prepared with; it may point to them
+    std::vector<Array> held;   // inputs whose values the kernel was prepared with; it may point to
+                               // them
     std::unique_ptr<Kernel> kernel;
     std::vector<Shape> outputs;
     std::vector<DType> types;
@@ -77,19 +78,18 @@ class Walker {
   std::string label(int g, std::size_t op) const;
   bool has_real_form(int g, int t) const;
   Arith arith_of(int g, std::size_t op) const;
-  Dialect dialect_of(int g, std::size_t op, bool dynamic) const;
+  Dialect dialect_of(int g, std::size_t op, bool by_value) const;
   void note_biases();
 
-  std::vector<Value> run_graph(int g, const std::vector<Value>& inputs, int depth);
+  std::vector<Value> run_graph(int g, std::vector<Value> inputs, int depth);
   void run_op(Frame& f, std::size_t index, int depth);
   bool run_control(Frame& f, const Op& op, std::size_t index, int depth);
   bool run_resource(Frame& f, const Op& op, std::size_t index);
-  void run_while(Frame& f, const Op& op, std::size_t index, int depth);
   void run_kernel(Frame& f, const Op& op, std::size_t index);
   Prepared& prepared(Frame& f, const Op& op, std::size_t index, const std::vector<Array>& inputs,
-                     bool real, bool dynamic);
+                     bool real);
   void prepare_now(Prepared& p, const Frame& f, const Op& op, std::size_t index,
-                   const std::vector<Array>& inputs, bool real, bool dynamic);
+                   const std::vector<Array>& inputs, bool real);
   const Array& value(Frame& f, int t, bool real, std::size_t op);
   Array real_constant(int g, int t) const;
   void store(Frame& f, int t, Value value);
@@ -97,11 +97,18 @@ class Walker {
             std::size_t index);
   bool truth(Frame& f, int t, std::size_t op);
   void release(Frame& f, const Op& op);
-  Array fresh(int g, int t, DType type, const Shape& shape, std::size_t op) const;
+  int input_of(const Frame& f, const Op& op, std::size_t index, std::size_t input) const;
+  // `op` is -1 for what comes from outside, `t` for scratch: both only for messages.
+  Array fresh(int g, int t, DType type, const Shape& shape, std::ptrdiff_t op) const;
+  Array counted(const Array& a, int g, int t, std::ptrdiff_t op) const;
+  void expect_room(std::uint64_t bytes, int g, int t, std::ptrdiff_t op) const;
 
   const Plan::State& plan_;
   PlanOptions options_;
   Observer* observer_ = nullptr;
+  // Bytes of the arrays that are alive; each of them takes its own off when it goes.
+  std::shared_ptr<std::atomic<std::uint64_t>> live_ =
+      std::make_shared<std::atomic<std::uint64_t>>(0);
   std::map<std::pair<int, std::size_t>, Prepared> prepared_;
   std::map<std::pair<int, int>, Value> variables_;  // variable tensors, by graph and tensor
   std::map<std::string, Array> resources_;

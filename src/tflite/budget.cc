@@ -56,6 +56,21 @@ std::uint64_t unpacked_bytes(const fb::Operator& op) {
     n += 8 * (size_of(p->edge_padding_low()) + size_of(p->edge_padding_high()) +
               size_of(p->interior_padding()));
   }
+  if (const auto* s = op.builtin_options_2_as_StablehloScatterOptions()) {
+    n += 8 * (size_of(s->update_window_dims()) + size_of(s->inserted_window_dims()) +
+              size_of(s->scatter_dims_to_operand_dims()));
+  }
+  if (const auto* g = op.builtin_options_2_as_StablehloGatherOptions()) {
+    n += 8 * (size_of(g->offset_dims()) + size_of(g->collapsed_slice_dims()) +
+              size_of(g->start_index_map()) + size_of(g->slice_sizes()));
+  }
+  if (const auto* w = op.builtin_options_2_as_StablehloReduceWindowOptions()) {
+    n +=
+        8 * (size_of(w->window_dimensions()) + size_of(w->window_strides()) +
+             size_of(w->base_dilations()) + size_of(w->window_dilations()) + size_of(w->padding()));
+  }
+  if (const auto* c = op.builtin_options_2_as_StablehloCaseOptions())
+    n += 4 * size_of(c->branch_subgraph_indices());
   return n;
 }
 
@@ -68,6 +83,14 @@ std::vector<std::int64_t> graph_references(const fb::Operator& op) {
   if (const auto* c = op.builtin_options_as_CallOptions()) return {c->subgraph()};
   if (const auto* c = op.builtin_options_2_as_StableHLOCompositeOptions())
     return {c->decomposition_subgraph_index()};
+  if (const auto* s = op.builtin_options_2_as_StablehloScatterOptions())
+    return {s->update_computation_subgraph_index()};
+  if (const auto* w = op.builtin_options_2_as_StablehloReduceWindowOptions())
+    return {w->body_subgraph_index()};
+  if (const auto* c = op.builtin_options_2_as_StablehloCaseOptions()) {
+    if (c->branch_subgraph_indices() == nullptr) return {};
+    return {c->branch_subgraph_indices()->begin(), c->branch_subgraph_indices()->end()};
+  }
   return {};
 }
 

@@ -29,7 +29,7 @@ struct Carried {
 struct QuantForeign {
   int tag = 0;                       // of QuantizationDetails
   std::vector<std::uint8_t> custom;  // tag 1
-  std::vector<std::int32_t> axes;    // tag 3
+  std::vector<std::int32_t> axes;    // tag 3; the shape of a block with tag 2
 };
 
 struct TensorForeign {
@@ -67,7 +67,8 @@ inline constexpr const char* kCarriedName = "litegap.carried";
 
 // Options <-> Attrs (options.cc, options_write.cc).  `where` is for messages.
 Attrs read_attrs(OpCode code, const fb::Operator& op, const std::string& where);
-bool has_attrs(OpCode code);  // Attrs models the options of this operator
+bool has_attrs(OpCode code);         // Attrs models the options of this operator
+bool has_second_attrs(OpCode code);  // the same, of the second union of options
 struct WrittenOptions {
   fb::BuiltinOptions type = fb::BuiltinOptions::NONE;
   flatbuffers::Offset<void> offset = 0;
@@ -86,6 +87,9 @@ std::uint64_t unpacked_bytes(const fb::Operator& op);
 // The values of a constant in sparse storage, zeros where it stores none (sparse.cc).
 Array dense_values(const fb::SparsityParameters& sparsity, DType dtype, const Shape& shape,
                    std::span<const std::byte> values, const std::string& where);
+
+// The n of a matrix stored as rows of blocks of 1 x n; 0 = another layout (sparse.cc).
+int row_block(const fb::SparsityParameters& sparsity, const Shape& shape);
 
 // The subgraphs that an operator's options name.
 std::vector<std::int64_t> graph_references(const fb::Operator& op);

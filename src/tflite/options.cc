@@ -176,6 +176,40 @@ StablehloPadAttrs read_stablehlo_pad(const fb::Operator& op, const std::string& 
   return a;
 }
 
+StablehloScatterAttrs read_stablehlo_scatter(const fb::Operator& op, const std::string& where) {
+  StablehloScatterAttrs a;
+  if (const auto* o = op.builtin_options_2_as_StablehloScatterOptions()) {
+    a = {o->indices_are_sorted(),
+         o->unique_indices(),
+         longs(o->update_window_dims(), where),
+         longs(o->inserted_window_dims(), where),
+         longs(o->scatter_dims_to_operand_dims(), where),
+         o->index_vector_dim(),
+         o->update_computation_subgraph_index()};
+  }
+  return a;
+}
+
+StablehloGatherAttrs read_stablehlo_gather(const fb::Operator& op, const std::string& where) {
+  StablehloGatherAttrs a;
+  if (const auto* o = op.builtin_options_2_as_StablehloGatherOptions()) {
+    a = {longs(o->offset_dims(), where),     longs(o->collapsed_slice_dims(), where),
+         longs(o->start_index_map(), where), o->index_vector_dim(),
+         longs(o->slice_sizes(), where),     o->indices_are_sorted()};
+  }
+  return a;
+}
+
+StablehloReduceWindowAttrs read_stablehlo_window(const fb::Operator& op, const std::string& where) {
+  StablehloReduceWindowAttrs a;
+  if (const auto* o = op.builtin_options_2_as_StablehloReduceWindowOptions()) {
+    a = {longs(o->window_dimensions(), where), longs(o->window_strides(), where),
+         longs(o->base_dilations(), where),    longs(o->window_dilations(), where),
+         longs(o->padding(), where),           o->body_subgraph_index()};
+  }
+  return a;
+}
+
 VarHandleAttrs read_var_handle(const fb::Operator& op) {
   VarHandleAttrs a;
   if (const auto* o = op.builtin_options_as_VarHandleOptions()) {
@@ -222,6 +256,44 @@ SequenceLstmAttrs read_lstm(const fb::Operator& op, const std::string& where) {
 }  // namespace
 
 namespace {
+
+// Random numbers, tables and what came with StableHLO.
+Attrs read_rarest(OpCode code, const fb::Operator& op, const std::string& where) {
+  switch (code) {
+    case OpCode::kStablehloScatter:
+      return read_stablehlo_scatter(op, where);
+    case OpCode::kStablehloGather:
+      return read_stablehlo_gather(op, where);
+    case OpCode::kStablehloReduceWindow:
+      return read_stablehlo_window(op, where);
+    case OpCode::kStablehloRngBitGenerator: {
+      const auto* o = op.builtin_options_2_as_StablehloRngBitGeneratorOptions();
+      return o ? RngBitGeneratorAttrs{o->algorithm()} : RngBitGeneratorAttrs{};
+    }
+    case OpCode::kStablehloCase: {
+      const auto* o = op.builtin_options_2_as_StablehloCaseOptions();
+      return o ? CaseAttrs{ints(o->branch_subgraph_indices(), where)} : CaseAttrs{};
+    }
+    case OpCode::kRandomUniform:
+    case OpCode::kRandomStandardNormal:
+    case OpCode::kMultinomial: {
+      const auto* o = op.builtin_options_as_RandomOptions();
+      return o ? RandomAttrs{o->seed(), o->seed2()} : RandomAttrs{};
+    }
+    case OpCode::kHashtable: {
+      const auto* o = op.builtin_options_as_HashtableOptions();
+      return o ? HashtableAttrs{o->table_id(), type_of(o->key_dtype(), where),
+                                type_of(o->value_dtype(), where)}
+               : HashtableAttrs{};
+    }
+    case OpCode::kLshProjection: {
+      const auto* o = op.builtin_options_as_LSHProjectionOptions();
+      return o ? LshProjectionAttrs{o->type()} : LshProjectionAttrs{};
+    }
+    default:
+      return NoAttrs{};
+  }
+}
 
 // The operators that few models have.
 Attrs read_rare(OpCode code, const fb::Operator& op, const std::string& where) {
@@ -316,7 +388,7 @@ Attrs read_rare(OpCode code, const fb::Operator& op, const std::string& where) {
     case OpCode::kCustom:
       return read_custom(op);
     default:
-      return NoAttrs{};
+      return read_rarest(code, op, where);
   }
 }
 
@@ -479,6 +551,21 @@ bool has_attrs(OpCode code) {
   }();
   const auto c = static_cast<std::size_t>(code);
   return c < known.size() && known[c];
+}
+
+bool has_second_attrs(OpCode code) {
+  switch (code) {
+    case OpCode::kStablehloPad:
+    case OpCode::kReduceWindow:
+    case OpCode::kStablehloScatter:
+    case OpCode::kStablehloGather:
+    case OpCode::kStablehloReduceWindow:
+    case OpCode::kStablehloRngBitGenerator:
+    case OpCode::kStablehloCase:
+      return true;
+    default:
+      return false;
+  }
 }
 
 }  // namespace litegap

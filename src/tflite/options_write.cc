@@ -248,6 +248,53 @@ struct OptionsWriter {
     return second(fb::BuiltinOptions2::ReduceWindowOptions,
                   fb::CreateReduceWindowOptions(fbb, a.function));
   }
+  WrittenOptions operator()(const StablehloScatterAttrs& a) const {
+    const auto window = fbb.CreateVector(a.update_window_dims),
+               inserted = fbb.CreateVector(a.inserted_window_dims),
+               map = fbb.CreateVector(a.scatter_dims_to_operand_dims);
+    return second(
+        fb::BuiltinOptions2::StablehloScatterOptions,
+        fb::CreateStablehloScatterOptions(fbb, a.indices_are_sorted, window, inserted, map,
+                                          a.index_vector_dim, a.unique_indices, a.graph));
+  }
+  WrittenOptions operator()(const StablehloGatherAttrs& a) const {
+    const auto offset = fbb.CreateVector(a.offset_dims),
+               collapsed = fbb.CreateVector(a.collapsed_slice_dims),
+               map = fbb.CreateVector(a.start_index_map), sizes = fbb.CreateVector(a.slice_sizes);
+    return second(fb::BuiltinOptions2::StablehloGatherOptions,
+                  fb::CreateStablehloGatherOptions(fbb, offset, collapsed, map, a.index_vector_dim,
+                                                   sizes, a.indices_are_sorted));
+  }
+  WrittenOptions operator()(const StablehloReduceWindowAttrs& a) const {
+    const auto dimensions = fbb.CreateVector(a.window_dimensions),
+               strides = fbb.CreateVector(a.window_strides),
+               base = fbb.CreateVector(a.base_dilations),
+               dilations = fbb.CreateVector(a.window_dilations),
+               padding = fbb.CreateVector(a.padding);
+    return second(fb::BuiltinOptions2::StablehloReduceWindowOptions,
+                  fb::CreateStablehloReduceWindowOptions(fbb, dimensions, strides, base, dilations,
+                                                         padding, a.graph));
+  }
+  WrittenOptions operator()(const RngBitGeneratorAttrs& a) const {
+    return second(fb::BuiltinOptions2::StablehloRngBitGeneratorOptions,
+                  fb::CreateStablehloRngBitGeneratorOptions(fbb, a.algorithm));
+  }
+  WrittenOptions operator()(const CaseAttrs& a) const {
+    const auto graphs = fbb.CreateVector(a.graphs);
+    return second(fb::BuiltinOptions2::StablehloCaseOptions,
+                  fb::CreateStablehloCaseOptions(fbb, graphs));
+  }
+  WrittenOptions operator()(const RandomAttrs& a) const {
+    return as(fb::BuiltinOptions::RandomOptions, fb::CreateRandomOptions(fbb, a.seed, a.seed2));
+  }
+  WrittenOptions operator()(const HashtableAttrs& a) const {
+    return as(fb::BuiltinOptions::HashtableOptions,
+              fb::CreateHashtableOptions(fbb, a.table, raw(a.key_type), raw(a.value_type)));
+  }
+  WrittenOptions operator()(const LshProjectionAttrs& a) const {
+    return as(fb::BuiltinOptions::LSHProjectionOptions,
+              fb::CreateLSHProjectionOptions(fbb, a.type));
+  }
   WrittenOptions operator()(const CustomAttrs&) const { return {}; }  // foreign
   WrittenOptions operator()(const BatchNormAttrs&) const { training_only(); }
   WrittenOptions operator()(const DropoutAttrs&) const { training_only(); }

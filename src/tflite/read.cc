@@ -351,6 +351,7 @@ class Reader {
     auto foreign = std::make_shared<TensorForeign>();
     if (tensor.sparse) {
       charge(unpacked_bytes(*from.sparsity()));
+      tensor.sparse_block = row_block(*from.sparsity(), tensor.shape);
       foreign->sparsity = std::shared_ptr<const fb::SparsityParametersT>(from.sparsity()->UnPack());
     }
     for (std::size_t i = 0; i < size_of(from.variant_tensors()); ++i) {
@@ -401,6 +402,12 @@ class Reader {
       q.block_scales = block->scales();
       q.block_zero_points = block->zero_points();
       q.block_size = block->block_size();
+      if (block->block_shape() != nullptr) {
+        auto foreign = std::make_shared<QuantForeign>();
+        foreign->tag = 2;
+        foreign->axes = copy_of<std::int32_t>(block->block_shape());
+        q.foreign = std::move(foreign);
+      }
     } else if (const auto* multi = from.details_as_MultiAxisQuantization()) {
       q.block_scales = multi->scales();
       q.block_zero_points = multi->zero_points();
@@ -519,8 +526,7 @@ class Reader {
       foreign->options_2.value =
           fb::BuiltinOptions2Union::UnPack(options_2, from.builtin_options_2_type(), nullptr);
       needed = true;
-    } else if (op.code == OpCode::kStablehloPad || op.code == OpCode::kReduceWindow ||
-               options_2 == nullptr) {
+    } else if (has_second_attrs(op.code) || options_2 == nullptr) {
       // In Attrs, or nothing there.
     } else if (tag_2 != 0) {
       foreign->carried_2 = carry(options_2, tag_2);

@@ -7,6 +7,7 @@
 //
 //   [[0, 0], [5, 0]], rows dense, columns compressed: segments 0 0 1, indices 0, values 5
 //   a block of 1x4 has a third, dense, level of 4; column = 4 * index of the second + of the third
+#include <algorithm>
 #include <cstring>
 
 #include "base/error.h"
@@ -163,6 +164,22 @@ class Expander {
 };
 
 }  // namespace
+
+int row_block(const fb::SparsityParameters& sparsity, const Shape& shape) {
+  const auto* order = sparsity.traversal_order();
+  const auto* dims = sparsity.dim_metadata();
+  const auto* map = sparsity.block_map();
+  if (order == nullptr || dims == nullptr || shape.size() != 2) return 0;
+  const flatbuffers::uoffset_t blocks = map == nullptr ? 0 : map->size();
+  if (blocks > 1 || order->size() != 2 + blocks || dims->size() != order->size()) return 0;
+  for (flatbuffers::uoffset_t k = 0; k < order->size(); ++k) {
+    if (order->Get(k) != static_cast<std::int32_t>(k)) return 0;
+  }
+  if (dims->Get(0)->format() != 0 || dims->Get(1)->format() != 1) return 0;
+  if (blocks == 0) return 1;
+  const bool columns = map->Get(0) == 1 && dims->Get(2)->format() == 0;
+  return columns ? std::max(0, dims->Get(2)->dense_size()) : 0;
+}
 
 Array dense_values(const fb::SparsityParameters& sparsity, DType dtype, const Shape& shape,
                    std::span<const std::byte> values, const std::string& where) {

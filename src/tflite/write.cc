@@ -327,10 +327,12 @@ class Writer {
                     .Union();
     } else if (blocks) {
       type = fb::QuantizationDetails::BlockwiseQuantization;
-      details =
-          fb::CreateBlockwiseQuantization(fbb, q.block_scales, q.block_zero_points, q.block_size)
-              .Union();
-    } else if (f != nullptr) {
+      const bool shaped = f != nullptr && f->tag == 2;
+      const auto shape = shaped ? fbb.CreateVector(f->axes) : 0;
+      details = fb::CreateBlockwiseQuantization(fbb, q.block_scales, q.block_zero_points,
+                                                q.block_size, shape)
+                    .Union();
+    } else if (f != nullptr && f->tag == 1) {
       type = fb::QuantizationDetails::CustomQuantization;
       fbb.ForceVectorAlignment(f->custom.size(), 1, kAlign);
       details = fb::CreateCustomQuantization(fbb, fbb.CreateVector(f->custom)).Union();

@@ -44,11 +44,30 @@ OpCase& OpCase::custom(std::string name) {
   return *this;
 }
 
+OpCase& OpCase::body(std::vector<OpCode> codes) {
+  body_ = std::move(codes);
+  return *this;
+}
+OpCase& OpCase::shape(Shape shape) {
+  shape_ = std::move(shape);
+  return *this;
+}
+OpCase& OpCase::block_scales(Array scales) {
+  inputs_.back().block_scales = std::move(scales);
+  return *this;
+}
+OpCase& OpCase::sparse(int block) {
+  inputs_.back().sparse_block = block;
+  op_.version = 8;  // as converters write it
+  return *this;
+}
+
 std::vector<Array> OpCase::run(Dialect dialect) {
   OpSpec spec;
   spec.op = &op_;
   spec.dialect = dialect;
   spec.label = "#0 " + op_name(op_.code);
+  spec.body = body_;
   for (const Input& in : inputs_) {
     Operand o;
     o.present = in.present;
@@ -57,6 +76,9 @@ std::vector<Array> OpCase::run(Dialect dialect) {
     o.quant = &in.quant;
     o.constant = in.constant ? &in.value : nullptr;
     o.is_variable = in.variable;
+    o.block_scales = in.block_scales ? &*in.block_scales : nullptr;
+    o.sparse = in.sparse_block > 0;
+    o.sparse_block = in.sparse_block;
     o.name = "input";
     spec.inputs.push_back(o);
   }
@@ -74,6 +96,7 @@ std::vector<Array> OpCase::run(Dialect dialect) {
     o.dtype = i < types_.size() ? types_[i] : type;
     o.quant = type_ ? &quant_ : &inputs_[0].quant;
     o.name = "output";
+    o.shape = shape_;
     spec.outputs.push_back(o);
   }
   const KernelRow* row = kernel_row(op_);

@@ -23,6 +23,10 @@ class OpCase {
   OpCase& output(DType type, Quant quant = {});  // of every output; default: input 0's
   OpCase& types(std::vector<DType> types);       // of the outputs, one by one
   OpCase& custom(std::string name);              // of a CUSTOM operator
+  OpCase& body(std::vector<OpCode> codes);       // of the graph that combines two values
+  OpCase& shape(Shape shape);                    // of every output, where the file decides it
+  OpCase& block_scales(Array scales);            // of the last input
+  OpCase& sparse(int block);                     // the last input is stored so
   std::vector<Array> run(Dialect dialect);       // throws Error when refused
   const Array& value(std::size_t input) const { return inputs_[input].value; }
 
@@ -31,6 +35,8 @@ class OpCase {
     Array value;
     Quant quant;
     bool present = true, constant = false, variable = false;
+    std::optional<Array> block_scales = {};
+    int sparse_block = 0;
   };
   Op op_;
   std::size_t outputs_;
@@ -38,6 +44,8 @@ class OpCase {
   std::vector<Quant> intermediates_;
   std::optional<DType> type_;
   std::vector<DType> types_;
+  std::vector<OpCode> body_;
+  Shape shape_;
   Quant quant_;
 };
 
