@@ -29,6 +29,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+import log
+
 ROOT = pathlib.Path(os.environ.get("LITEGAP_ROOT", pathlib.Path(__file__).resolve().parents[1]))
 SHARED = pathlib.Path(os.environ.get("LITEGAP_SHARED", ROOT.parent / "shared"))
 LITEGAP = os.environ.get("LITEGAP", str(ROOT / "build/release/litegap"))
@@ -194,6 +196,9 @@ def main():
                 print(f"{who:<22} not here")
                 continue
             each = [1e3 * s / (count - FEW) for s in seconds]
+            if not who.startswith("litegap"):
+                log.append("calibration", model.parent.name, f"ms a sample: litegap, {who}",
+                           1e3 * mine / (count - FEW), statistics.median(each), mine / statistics.median(seconds))
             ratio = "" if who.startswith("litegap") else f"   {statistics.median(seconds) / mine:.1f} times ours"
             print(f"{who:<22} {statistics.median(each):7.3f} ms a sample ({min(each):.3f} to {max(each):.3f}){ratio}")
         for samples in (200, 2000):

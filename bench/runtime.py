@@ -7,7 +7,6 @@ RUNTIME_BENCH is the program of runtime_bench.cc, MODELS_DIR a folder of NAME/KI
 and ai-edge-litert.  Prints microseconds of the best run (a busy machine disturbs every other figure),
 each model's ratio and the geometric means.
 """
-import math
 import os
 import subprocess
 import sys
@@ -15,6 +14,8 @@ import time
 
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
+
+import log
 
 MODELS = {
     "float": ["imagenet_mnv1_025_128/float", "imagenet_mnv1_025_128_keras/float", "mlperf_ic_resnet8/float",
@@ -83,13 +84,13 @@ def main():
                 print(f"{kind:14s} {name:45s} not run: {why}")
                 continue
             ratios.append(min(a) / min(b))
+            log.append("runtime", name, "us a run: litegap, runtime", min(a), min(b), ratios[-1])
             print(f"{kind:14s} {name:45s} {min(a):10.1f} {min(b):10.1f}   {ratios[-1]:5.2f}", flush=True)
         if ratios:
-            mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
             every += ratios
-            print(f"{kind:14s} geometric mean of {len(ratios)}: {mean:.2f}")
+            print(f"{kind:14s} geometric mean of {len(ratios)}: {log.geometric_mean(ratios):.2f}")
     if every:
-        print(f"all: geometric mean of {len(every)}: {math.exp(sum(map(math.log, every)) / len(every)):.2f}")
+        print(f"all: geometric mean of {len(every)}: {log.geometric_mean(every):.2f}")
 
 
 if __name__ == "__main__":

@@ -189,6 +189,55 @@ double element(const Array& a, std::size_t i) {
   return static_cast<double>(reinterpret_cast<const T*>(a.data())[i]);
 }
 
+// Without channels and layouts a sample is mapped in one loop.
+struct Plain {
+  double scale, offset, then_scale, then_offset;
+  bool twice;
+};
+
+template <class T>
+void map_plain(const Array& a, const Plain& p, std::span<float> out) {
+  const T* in = reinterpret_cast<const T*>(a.data());
+  if (p.twice) {
+    for (std::size_t i = 0; i < out.size(); ++i)
+      out[i] = static_cast<float>(p.then_scale * (p.scale * static_cast<double>(in[i]) + p.offset) +
+                                  p.then_offset);
+    return;
+  }
+  for (std::size_t i = 0; i < out.size(); ++i)
+    out[i] = static_cast<float>(p.scale * static_cast<double>(in[i]) + p.offset);
+}
+
+// False where the type has no such loop.
+bool map_plain(const InputMap& map, const Array& a, std::span<float> out) {
+  if (map.reverse_channels || map.transpose_chw || map.channel_scale.size() > 1) return false;
+  const bool twice = !map.channel_scale.empty();
+  const Plain p{map.scale, map.offset, twice ? map.channel_scale[0] : 1,
+                twice ? map.channel_offset[0] : 0, twice};
+  switch (a.dtype()) {
+    case DType::kFloat32:
+      map_plain<float>(a, p, out);
+      return true;
+    case DType::kInt8:
+      map_plain<std::int8_t>(a, p, out);
+      return true;
+    case DType::kUint8:
+      map_plain<std::uint8_t>(a, p, out);
+      return true;
+    case DType::kInt16:
+      map_plain<std::int16_t>(a, p, out);
+      return true;
+    case DType::kInt32:
+      map_plain<std::int32_t>(a, p, out);
+      return true;
+    case DType::kInt64:
+      map_plain<std::int64_t>(a, p, out);
+      return true;
+    default:
+      return false;
+  }
+}
+
 using Get = double (*)(const Array&, std::size_t);
 Get getter(DType dtype) {
   switch (dtype) {
@@ -292,6 +341,7 @@ Array apply_input_map(const InputMap& map, const Array& sample, const Shape& sha
   }
   Array out = Array::zeros(DType::kFloat32, shape);
   const auto real = out.mutable_span<float>();
+  if (map_plain(map, sample, real)) return out;
   for (std::size_t i = 0; i < n; ++i) {
     const std::size_t c = i % channels;
     const std::size_t from = map.reverse_channels ? channels - 1 - c : c;

@@ -1,6 +1,8 @@
 #include "kernels/gemm_pack.h"
 
+#include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 namespace litegap {
 namespace {
@@ -47,53 +49,100 @@ std::vector<PackedGrid::Chunk> find_chunks(const PackedGrid& grid, std::size_t g
   return chunks;
 }
 
-// The T of element `e` of a run for output channel `out`, 0 past the run's end.
+// Weights of one output channel in the order of a run.
 template <class T>
-std::int32_t weight_at(const Window& window, const PackedLayout& layout, const Grid& grid,
-                       const TapRun& run, const T* weights, std::size_t out, std::size_t e) {
-  const std::size_t at = run.first + e;
-  const std::size_t tap = run.tap + at / layout.group_inputs;
-  return static_cast<std::int32_t>(
-      weights[weight_index(window, out, grid.taps[tap].source, at % layout.group_inputs)]);
+class RunReader {
+ public:
+  RunReader(const Window& window, const PackedLayout& layout, const Grid& grid, const TapRun& run,
+            const T* weights)
+      : window_(window), layout_(layout), grid_(grid), run_(run), weights_(weights) {
+    // Neighbouring taps of [out, h, w, in] lie one behind the other.
+    in_order_ = !window.channel_last_weights;
+    const std::size_t taps = (run.first + run.length - 1) / layout.group_inputs;
+    for (std::size_t t = 1; t <= taps; ++t)
+      in_order_ = in_order_ && grid.taps[run.tap + t].source == grid.taps[run.tap].source + t;
+  }
+  // Calls put(i, value) for elements begin + i, i in [0, n).
+  template <class Put>
+  void read(std::size_t channel, std::size_t begin, std::size_t n, Put put) const {
+    if (in_order_) {
+      const T* from = weights_ + weight_index(window_, channel, grid_.taps[run_.tap].source, 0) +
+                      run_.first + begin;
+      for (std::size_t i = 0; i < n; ++i) put(i, from[i]);
+      return;
+    }
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::size_t at = run_.first + begin + i;
+      const std::size_t source = grid_.taps[run_.tap + at / layout_.group_inputs].source;
+      put(i, weights_[weight_index(window_, channel, source, at % layout_.group_inputs)]);
+    }
+  }
+
+ private:
+  const Window& window_;
+  const PackedLayout& layout_;
+  const Grid& grid_;
+  const TapRun& run_;
+  const T* weights_;
+  bool in_order_ = true;
+};
+
+constexpr std::size_t kPackGroups = 32;  // of a run, turned at once
+
+// One channel's elements as the inner loops hold them.
+template <class T>
+void read_row(const RunReader<T>& reader, Element element, std::size_t channel, std::size_t begin,
+              std::size_t n, std::int32_t zero, std::byte* out) {
+  if constexpr (std::is_same_v<T, float>) {
+    auto* to = reinterpret_cast<float*>(out);
+    reader.read(channel, begin, n, [to](std::size_t i, float v) { to[i] = v; });
+  } else if (element == Element::kPairs16) {
+    auto* to = reinterpret_cast<std::int16_t*>(out);
+    reader.read(channel, begin, n,
+                [to, zero](std::size_t i, T v) { to[i] = static_cast<std::int16_t>(v - zero); });
+  } else {
+    auto* to = reinterpret_cast<std::int8_t*>(out);
+    reader.read(channel, begin, n,
+                [to, zero](std::size_t i, T v) { to[i] = static_cast<std::int8_t>(v - zero); });
+  }
 }
 
-void put(Element element, std::int32_t value, std::byte*& out) {
-  if (element == Element::kPairs16) {
-    const auto v = static_cast<std::int16_t>(value);
-    std::memcpy(out, &v, sizeof v);
-    out += sizeof v;
-  } else {
-    *out++ = static_cast<std::byte>(value);
+// rows[n][group] to out[group][n], in units of one group.
+template <class Unit>
+void interleave(const std::byte* rows, std::size_t row_bytes, std::size_t groups, std::size_t nr,
+                std::byte* out) {
+  for (std::size_t g = 0; g < groups; ++g) {
+    const std::byte* from = rows + g * sizeof(Unit);
+    for (std::size_t n = 0; n < nr; ++n, from += row_bytes, out += sizeof(Unit))
+      std::memcpy(out, from, sizeof(Unit));
   }
 }
 
 template <class T>
 void pack_panel(const Window& window, const PackedLayout& layout, std::size_t g, std::size_t group,
                 std::size_t panel, const T* weights, std::int32_t zero, std::byte* out) {
-  const Grid& grid = window.grids[g];
-  const std::size_t per = elements_per_group(layout.element);
-  const std::size_t first = panel * static_cast<std::size_t>(layout.nr);
+  alignas(64) std::byte rows[kMaxTileColumns * kPackGroups * 4];
+  const std::size_t per = elements_per_group(layout.element), size = weight_bytes(layout.element);
+  const auto nr = static_cast<std::size_t>(layout.nr);
+  const std::size_t first = panel * nr, row_bytes = kPackGroups * per * size;
+  const std::size_t real = std::min(nr, layout.group_channels - first);
   for (const TapRun& run : layout.grids[g].runs) {
-    for (std::size_t e = 0; e < run.length; e += per) {
-      for (std::size_t n = first; n < first + static_cast<std::size_t>(layout.nr); ++n) {
-        const std::size_t channel = group * layout.group_channels + n;
-        for (std::size_t j = e; j < e + per; ++j) {
-          const bool real = n < layout.group_channels && j < run.length;
-          if constexpr (std::is_same_v<T, float>) {
-            const std::size_t at = run.first + j;
-            const float v =
-                real ? weights[weight_index(window, channel,
-                                            grid.taps[run.tap + at / layout.group_inputs].source,
-                                            at % layout.group_inputs)]
-                     : 0.0f;
-            std::memcpy(out, &v, sizeof v);
-            out += sizeof v;
-          } else {
-            put(layout.element,
-                real ? weight_at(window, layout, grid, run, weights, channel, j) - zero : 0, out);
-          }
-        }
+    if (run.length == 0) continue;
+    const RunReader<T> reader(window, layout, window.grids[g], run, weights);
+    const std::size_t groups = (run.length + per - 1) / per;
+    for (std::size_t at = 0; at < groups; at += kPackGroups) {
+      const std::size_t count = std::min(kPackGroups, groups - at);
+      const std::size_t elements = std::min(count * per, run.length - at * per);
+      if (real < nr || elements < count * per) std::memset(rows, 0, nr * row_bytes);
+      for (std::size_t n = 0; n < real; ++n) {
+        read_row(reader, layout.element, group * layout.group_channels + first + n, at * per,
+                 elements, zero, rows + n * row_bytes);
       }
+      if (per * size == 4)
+        interleave<std::uint32_t>(rows, row_bytes, count, nr, out);
+      else
+        interleave<std::uint16_t>(rows, row_bytes, count, nr, out);
+      out += count * nr * per * size;
     }
   }
 }
@@ -174,6 +223,8 @@ void pack_start(const Window& window, const PackedLayout& layout,
                 std::span<const std::int64_t> bias, const std::int16_t* weights,
                 std::int32_t input_value, std::int32_t* out) {
   const std::size_t lanes = layout.panels * static_cast<std::size_t>(layout.nr);
+  const std::size_t step =
+      window.channel_last_weights ? static_cast<std::size_t>(window.out_c) : 1;  // of inputs
   for (const Grid& grid : window.grids) {
     for (std::size_t group = 0; group < static_cast<std::size_t>(window.groups); ++group) {
       for (std::size_t n = 0; n < lanes; ++n) {
@@ -181,10 +232,10 @@ void pack_start(const Window& window, const PackedLayout& layout,
         std::int64_t value = n < layout.group_channels && !bias.empty() ? bias[channel] : 0;
         for (const Tap& tap : grid.taps) {
           if (n >= layout.group_channels || input_value == 0) break;
-          for (std::size_t i = 0; i < layout.group_inputs; ++i) {
-            value -=
-                std::int64_t{input_value} * weights[weight_index(window, channel, tap.source, i)];
-          }
+          const std::int16_t* w = weights + weight_index(window, channel, tap.source, 0);
+          std::int64_t sum = 0;
+          for (std::size_t i = 0; i < layout.group_inputs; ++i) sum += w[i * step];
+          value -= std::int64_t{input_value} * sum;
         }
         *out++ = static_cast<std::int32_t>(value);
       }

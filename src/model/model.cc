@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 namespace litegap {
@@ -51,12 +52,24 @@ std::int64_t packed_code(const std::byte* data, std::size_t i, int bits) {
   return raw >= (1 << (bits - 1)) ? raw - (1 << bits) : raw;
 }
 
+// Zero points with which sums of codes and of rounded quotients stay exact in the short types.
+constexpr std::int64_t kUsualZero = std::int64_t{1} << 30;
+bool usual_zero(const Quant& q) {
+  return q.zero_point[0] > -kUsualZero && q.zero_point[0] < kUsualZero;
+}
+
 template <class T>
 void dequantize_into(std::span<const T> codes, const Quant& q, const ChannelWalk& walk,
                      std::span<float> out) {
   if (!q.per_channel()) {
     const float scale = q.scale[0];
     const std::int64_t zero = q.zero_point[0];
+    if (sizeof(T) <= 2 && usual_zero(q)) {  // the same numbers, in vector instructions
+      const auto small = static_cast<std::int32_t>(zero);
+      for (std::size_t i = 0; i < codes.size(); ++i)
+        out[i] = scale * static_cast<float>(static_cast<std::int32_t>(codes[i]) - small);
+      return;
+    }
     for (std::size_t i = 0; i < codes.size(); ++i)
       out[i] = scale * static_cast<float>(static_cast<std::int64_t>(codes[i]) - zero);
     return;
@@ -67,11 +80,41 @@ void dequantize_into(std::span<const T> codes, const Quant& q, const ChannelWalk
   }
 }
 
+namespace portable {
+#define LITEGAP_LOOP
+#include "model/quantize_body.h"
+#undef LITEGAP_LOOP
+}  // namespace portable
+
+#if defined(__x86_64__)
+namespace avx2 {
+#define LITEGAP_LOOP __attribute__((target("avx2")))
+#include "model/quantize_body.h"
+#undef LITEGAP_LOOP
+}  // namespace avx2
+
+template <class T>
+void quantize_short(std::span<const float> real, double scale, double zero, double low, double high,
+                    std::span<T> out) {
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx2"))
+    return avx2::quantize_short(real, scale, zero, low, high, out);
+  portable::quantize_short(real, scale, zero, low, high, out);
+}
+#else
+using portable::quantize_short;
+#endif
+
 template <class T>
 void quantize_into(std::span<const float> real, const Quant& q, const ChannelWalk& walk,
                    bool narrow, std::span<T> out) {
   const double low = static_cast<double>(std::numeric_limits<T>::min()) + (narrow ? 1 : 0);
   const double high = static_cast<double>(std::numeric_limits<T>::max());
+  if constexpr (sizeof(T) <= 2) {
+    if (!q.per_channel() && usual_zero(q))
+      return quantize_short(real, static_cast<double>(q.scale[0]),
+                            static_cast<double>(q.zero_point[0]), low, high, out);
+  }
   for (std::size_t i = 0; i < real.size(); ++i) {
     const std::size_t c = q.per_channel() ? walk.of(i) : 0;
     const double v =

@@ -5,47 +5,17 @@
 #include <cmath>
 #include <limits>
 
+#include "run/scan.h"
+
 namespace litegap {
 namespace {
 
 constexpr std::size_t kSampled = 2048;  // histogram values a tensor and sample
 constexpr float kKeep = 0.95f;          // of the moving average
-constexpr float kInf = std::numeric_limits<float>::infinity();
 
 struct Extremes {
-  float low = kInf, high = -kInf;
+  float low = 0, high = 0;
 };
-
-// Lane by lane, so that the compiler makes vector instructions of it; NaN fails every comparison
-// and is left out, infinities are found afterwards.
-Extremes extremes(std::span<const float> v) {
-  constexpr std::size_t kLanes = 16;
-  std::array<float, kLanes> low, high;
-  low.fill(kInf);
-  high.fill(-kInf);
-  std::size_t i = 0;
-  for (; i + kLanes <= v.size(); i += kLanes) {
-    for (std::size_t j = 0; j < kLanes; ++j) low[j] = v[i + j] < low[j] ? v[i + j] : low[j];
-    for (std::size_t j = 0; j < kLanes; ++j) high[j] = v[i + j] > high[j] ? v[i + j] : high[j];
-  }
-  Extremes e;
-  for (; i < v.size(); ++i) {
-    e.low = v[i] < e.low ? v[i] : e.low;
-    e.high = v[i] > e.high ? v[i] : e.high;
-  }
-  for (std::size_t j = 0; j < kLanes; ++j) {
-    e.low = std::min(e.low, low[j]);
-    e.high = std::max(e.high, high[j]);
-  }
-  if (e.low > -kInf && e.high < kInf) return e;
-  e = {};
-  for (const float x : v) {
-    if (!std::isfinite(x)) continue;
-    e.low = std::min(e.low, x);
-    e.high = std::max(e.high, x);
-  }
-  return e;
-}
 
 class Watcher : public BlockObserver {
  public:
@@ -62,9 +32,10 @@ class Watcher : public BlockObserver {
     if (value.dtype() != DType::kFloat32 || value.empty()) return;
     const auto t = static_cast<std::size_t>(tensor);
     const auto v = value.span<float>();
-    const Extremes e = extremes(v);
-    if (!(e.low <= e.high)) return;
-    samples[t].push_back(e);
+    Scan s;
+    scan(v, s);
+    if (!s.any()) return;
+    samples[t].push_back({static_cast<float>(s.low), static_cast<float>(s.high)});
     // An odd step visits every channel of layouts with an even number of them; the start moves.
     const std::size_t step = v.size() <= kSampled ? 1 : (v.size() / kSampled) | 1;
     for (std::size_t i = (row_ * 7919) % step; i < v.size(); i += step) {

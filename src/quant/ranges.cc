@@ -5,12 +5,13 @@
 #include <limits>
 
 #include "quant/histogram.h"
+#include "run/scan.h"
 
 namespace litegap {
 namespace {
 
 struct Seen {
-  float min = std::numeric_limits<float>::infinity(), max = -std::numeric_limits<float>::infinity();
+  Scan scan;
   LogHistogram histogram;
 };
 
@@ -23,11 +24,7 @@ class RangeObserver : public BlockObserver {
     // Large tensors: the histogram takes every k-th value; min and max take all.
     const auto v = value.span<float>();
     const std::size_t step = 1 + v.size() / 2048;
-    for (const float x : v) {
-      if (!std::isfinite(x)) continue;
-      s.min = std::min(s.min, x);
-      s.max = std::max(s.max, x);
-    }
+    scan(v, s.scan);
     for (std::size_t i = 0; i < v.size(); i += step) {
       if (std::isfinite(v[i])) s.histogram.add(v[i]);
     }
@@ -45,20 +42,20 @@ Ranges observe_ranges(const Setup& setup, const Dataset& data, const PredictOpti
       [&](BlockObserver& block) {
         const auto& seen = static_cast<RangeObserver&>(block).seen;
         for (std::size_t t = 0; t < tensors; ++t) {
-          all[t].min = std::min(all[t].min, seen[t].min);
-          all[t].max = std::max(all[t].max, seen[t].max);
+          all[t].scan.merge(seen[t].scan);
           all[t].histogram.merge(seen[t].histogram);
         }
       });
   Ranges r;
   r.samples = options.rows.empty() ? data.count : options.rows.size();
   for (const Seen& s : all) {
-    const bool any = s.min <= s.max;
+    const bool any = s.scan.any();
+    const double low = s.scan.low, high = s.scan.high;
     const float nan = std::numeric_limits<float>::quiet_NaN();
-    r.min.push_back(any ? s.min : nan);
-    r.max.push_back(any ? s.max : nan);
-    r.p_low.push_back(any ? std::clamp<double>(s.histogram.quantile(0.0001), s.min, s.max) : nan);
-    r.p_high.push_back(any ? std::clamp<double>(s.histogram.quantile(0.9999), s.min, s.max) : nan);
+    r.min.push_back(any ? static_cast<float>(low) : nan);
+    r.max.push_back(any ? static_cast<float>(high) : nan);
+    r.p_low.push_back(any ? std::clamp(s.histogram.quantile(0.0001), low, high) : nan);
+    r.p_high.push_back(any ? std::clamp(s.histogram.quantile(0.9999), low, high) : nan);
   }
   return r;
 }

@@ -1,4 +1,5 @@
 // Runs a Plan: steps in order over one arena.
+#include <algorithm>
 #include <cstring>
 #include <optional>
 
@@ -16,29 +17,44 @@ struct Workspace::Buffers {
   std::vector<void*> slot;                          // where each slot's value is
   std::vector<std::vector<void*>> inputs, outputs;  // per step, ready for Io
   std::vector<Array> results;
+  std::vector<Array> looks;      // what observers see: [slot][sample], made when first observed
   std::optional<Walker> walker;  // for walked plans, which use none of the others but results
 
+  // The value of a slot: of one sample, or of all of them with the samples as first axis.
   Array look(int s) const {
     const Slot& info = plan->slot(s);
-    return Array::view(
-        info.dtype, info.shape,
-        {static_cast<const std::byte*>(slot[static_cast<std::size_t>(s)]), info.bytes}, nullptr);
+    if (info.constant || plan->samples == 1) return look(s, 0);
+    Shape shape = info.shape;
+    shape.insert(shape.begin(), static_cast<std::int32_t>(plan->samples));
+    const std::size_t bytes = dtype_bytes(info.dtype, shape_elements(shape));
+    return Array::view(info.dtype, shape, {place(s), bytes}, nullptr);
+  }
+  Array look(int s, std::size_t sample) const {
+    const Slot& info = plan->slot(s);
+    const std::size_t at = info.constant ? 0 : sample * info.bytes;
+    return Array::view(info.dtype, info.shape, {place(s) + at, info.bytes}, nullptr);
+  }
+  void make_looks() {
+    for (std::size_t s = looks.size() / plan->samples; s < plan->slots.size(); ++s) {
+      for (std::size_t k = 0; k < plan->samples; ++k) looks.push_back(look(static_cast<int>(s), k));
+    }
+  }
+  const std::byte* place(int s) const {
+    return static_cast<const std::byte*>(slot[static_cast<std::size_t>(s)]);
   }
 };
 
 namespace {
 
-void fill_code(const Slot& slot, void* at) {
-  if (slot.dtype == DType::kInt8)
-    std::memset(at, static_cast<int>(slot.initial_code), slot.bytes);
-  else if (slot.dtype == DType::kUint8)
-    std::memset(at, static_cast<int>(slot.initial_code), slot.bytes);
-  else
-    std::memset(at, 0, slot.bytes);
+void fill_code(const Slot& slot, std::size_t samples, void* at) {
+  const bool bytes = slot.dtype == DType::kInt8 || slot.dtype == DType::kUint8;
+  std::memset(at, bytes ? static_cast<int>(slot.initial_code) : 0, samples * slot.bytes);
 }
 
 // Round to the scale and range of a quantized tensor, staying float32.
-void fake_quantize(const Quant& quant, DType dtype, const Shape& shape, void* values) {
+void fake_quantize(const Quant& quant, DType dtype, Shape shape, std::size_t samples,
+                   void* values) {
+  if (samples > 1) shape = {static_cast<std::int32_t>(samples * shape_elements(shape))};
   const std::size_t bytes = 4 * shape_elements(shape);
   const Array real =
       Array::view(DType::kFloat32, shape, {static_cast<const std::byte*>(values), bytes}, nullptr);
@@ -52,12 +68,14 @@ struct GivenValue {
   std::optional<Array> real;
 };
 
-GivenValue given_value(const Plan::State& plan, std::size_t i, const Array& given) {
+GivenValue given_value(const Plan::State& plan, std::size_t i, const Array& given,
+                       std::size_t samples) {
   const auto& port = plan.inputs[i];
   const Slot& slot = plan.slot(port.slot);
   const bool real =
       given.dtype() == DType::kFloat32 && slot.dtype != DType::kFloat32 && !port.quant->empty();
-  if ((given.dtype() != slot.dtype && !real) || given.elements() != shape_elements(slot.shape)) {
+  if ((given.dtype() != slot.dtype && !real) ||
+      given.elements() != samples * shape_elements(slot.shape)) {
     fail("{}: input {} ({}) is {} {}, expected {} {}", plan.model->path, i,
          input_name(*plan.model, i), dtype_name(given.dtype()), shape_text(given.shape()),
          dtype_name(slot.dtype), shape_text(slot.shape));
@@ -73,11 +91,19 @@ void expect_count(const Plan::State& plan, std::size_t given) {
   }
 }
 
-void place_inputs(const Plan::State& plan, Workspace::Buffers& b, std::span<const Array> inputs) {
-  expect_count(plan, inputs.size());
+// How many samples the caller gives.
+std::size_t given_samples(const Plan::State& plan, std::span<const Array> inputs) {
+  if (plan.samples == 1 || inputs.empty()) return plan.samples;
+  const std::size_t one = shape_elements(plan.slot(plan.inputs[0].slot).shape);
+  return one == 0 ? plan.samples
+                  : std::clamp<std::size_t>(inputs[0].elements() / one, 1, plan.samples);
+}
+
+void place_inputs(const Plan::State& plan, Workspace::Buffers& b, std::span<const Array> inputs,
+                  std::size_t samples) {
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const auto& port = plan.inputs[i];
-    const GivenValue given = given_value(plan, i, inputs[i]);
+    const GivenValue given = given_value(plan, i, inputs[i], samples);
     std::memcpy(b.slot[static_cast<std::size_t>(port.slot)], given.file.data(),
                 given.file.byte_size());
     if (port.real_slot < 0) continue;
@@ -91,7 +117,7 @@ void walk(const Plan::State& plan, Workspace::Buffers& b, std::span<const Array>
   expect_count(plan, inputs.size());
   std::vector<WalkInput> given;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
-    GivenValue v = given_value(plan, i, inputs[i]);
+    GivenValue v = given_value(plan, i, inputs[i], 1);
     given.push_back({v.file.reshaped(plan.slot(plan.inputs[i].slot).shape), std::move(v.real)});
     if (given[i].real) given[i].real = given[i].real->reshaped(given[i].file.shape());
   }
@@ -134,7 +160,7 @@ void Workspace::reset() {
   if (buffers->walker) return buffers->walker->reset();
   const Plan::State& state = *buffers->plan;
   for (std::size_t s = 0; s < state.slots.size(); ++s) {
-    if (state.slots[s].variable) fill_code(state.slots[s], buffers->slot[s]);
+    if (state.slots[s].variable) fill_code(state.slots[s], state.samples, buffers->slot[s]);
   }
 }
 
@@ -149,41 +175,94 @@ Array Workspace::tensor(int index) const {
   return {};
 }
 
+namespace {
+
+// Tells one observer what a run of some samples computes.
+class Teller {
+ public:
+  Teller(const Plan::State& plan, Workspace::Buffers& b, std::size_t samples, Observer& observer)
+      : plan_(plan), b_(b), samples_(samples), observer_(observer) {
+    b.make_looks();
+    if (samples == 1) observer.on_sample(0);
+  }
+  bool wants_sums(const Plan::State::Step& step) const {
+    return step.op >= 0 && observer_.wants_accumulators() &&
+           step.kernel->accumulator_type() != DType::kFloat32;
+  }
+  void inputs() const {
+    for (const auto& port : plan_.inputs) {
+      each(port.real_slot >= 0 ? port.real_slot : port.slot,
+           [&](const Array& value) { observer_.on_value(-1, port.tensor, value); });
+    }
+  }
+  void values(const Plan::State::Step& step) const {
+    for (const int s : step.outputs) {
+      each(s, [&](const Array& v) { observer_.on_value(step.op, plan_.slot(s).tensor, v); });
+    }
+    for (const int s : step.inputs) {
+      if (s < 0 || !plan_.slot(s).variable) continue;
+      each(s, [&](const Array& v) { observer_.on_state(step.op, plan_.slot(s).tensor, v); });
+    }
+  }
+  void sums(const Plan::State::Step& step, const Array& all) const {
+    for (std::size_t k = 0; k < samples_; ++k) {
+      if (samples_ > 1) observer_.on_sample(k);
+      observer_.on_accumulators(step.op,
+                                all.slice0(k, k + 1).reshaped(plan_.slot(step.outputs[0]).shape));
+    }
+  }
+
+ private:
+  template <class F>
+  void each(int slot, F tell) const {
+    const Array* looks = &b_.looks[static_cast<std::size_t>(slot) * plan_.samples];
+    for (std::size_t k = 0; k < samples_; ++k) {
+      if (samples_ > 1) observer_.on_sample(k);
+      tell(looks[k]);
+    }
+  }
+  const Plan::State& plan_;
+  Workspace::Buffers& b_;
+  std::size_t samples_;
+  Observer& observer_;
+};
+
+Array room_for_sums(const Plan::State& plan, const Plan::State::Step& step) {
+  Shape shape = plan.slot(step.outputs[0]).shape;
+  shape.insert(shape.begin(), static_cast<std::int32_t>(plan.samples));
+  return Array::zeros(step.kernel->accumulator_type(), shape);
+}
+
+}  // namespace
+
 void run(const Plan& plan, Workspace& workspace, std::span<const Array> inputs,
          Observer* observer) {
   const Plan::State& state = *plan.state;
   Workspace::Buffers& b = *workspace.buffers;
-  if (b.walker) return walk(state, b, inputs, observer);
-  place_inputs(state, b, inputs);
-  if (observer != nullptr) {
-    for (const auto& port : state.inputs)
-      observer->on_value(-1, port.tensor, b.look(port.real_slot >= 0 ? port.real_slot : port.slot));
+  if (b.walker) {
+    if (observer != nullptr) observer->on_sample(0);
+    return walk(state, b, inputs, observer);
   }
-  const bool sums_wanted = observer != nullptr && observer->wants_accumulators();
+  expect_count(state, inputs.size());
+  const std::size_t samples = given_samples(state, inputs);
+  place_inputs(state, b, inputs, samples);
+  std::optional<Teller> teller;
+  if (observer != nullptr) teller.emplace(state, b, samples, *observer).inputs();
   for (std::size_t i = 0; i < state.steps.size(); ++i) {
     const auto& step = state.steps[i];
     Array sums;
-    if (sums_wanted && step.op >= 0 && step.kernel->accumulator_type() != DType::kFloat32) {
-      sums = Array::zeros(step.kernel->accumulator_type(), state.slot(step.outputs[0]).shape);
-    }
+    if (teller && teller->wants_sums(step)) sums = room_for_sums(state, step);
     step.kernel->run({b.inputs[i].data(), b.outputs[i].data(), b.scratch.mutable_data(),
                       sums.empty() ? nullptr : sums.mutable_data()});
     for (const int s : step.outputs) {
       const Slot& slot = state.slot(s);
-      if (slot.fake != nullptr) {
-        fake_quantize(*slot.fake,
-                      state.model->main().tensors[static_cast<std::size_t>(slot.tensor)].dtype,
-                      slot.shape, b.slot[static_cast<std::size_t>(s)]);
-      }
-      if (observer != nullptr && step.op >= 0) observer->on_value(step.op, slot.tensor, b.look(s));
+      if (slot.fake == nullptr) continue;
+      fake_quantize(*slot.fake,
+                    state.model->main().tensors[static_cast<std::size_t>(slot.tensor)].dtype,
+                    slot.shape, state.samples, b.slot[static_cast<std::size_t>(s)]);
     }
-    if (observer != nullptr && step.op >= 0) {
-      for (const int s : step.inputs) {
-        if (s >= 0 && state.slot(s).variable)
-          observer->on_state(step.op, state.slot(s).tensor, b.look(s));
-      }
-    }
-    if (!sums.empty()) observer->on_accumulators(step.op, sums);
+    if (teller && step.op >= 0) teller->values(step);
+    if (!sums.empty()) teller->sums(step, sums);
   }
 }
 

@@ -6,6 +6,7 @@
 #include "kernels/needs_values.h"
 #include "run/plan_state.h"
 #include "run/prepare.h"
+#include "run/stack.h"
 #include "run/walk.h"
 
 namespace litegap {
@@ -70,7 +71,18 @@ class Planner {
     add_inputs(graph);
     for (std::size_t i = 0; i < graph.ops.size(); ++i) add_op(graph, i);
     for (std::size_t i = 0; i < graph.outputs.size(); ++i) add_output(graph, i);
-    lay_out();
+    lay_out(*state_);
+    if (options_.samples > 1) {
+      const auto most = options_.memory_limit > 0
+                            ? std::min(options_.stack_bytes, options_.memory_limit)
+                            : options_.stack_bytes;
+      stack_samples(*state_, options_.samples, most);
+      if (state_->samples > 1) lay_out(*state_);
+    }
+    if (options_.memory_limit > 0 && state_->arena_bytes > options_.memory_limit) {
+      fail("{}: activations need {} bytes, more than the limit of {}", state_->model->path,
+           state_->arena_bytes, options_.memory_limit);
+    }
     return state_;
   }
 
@@ -297,7 +309,7 @@ class Planner {
     step.op = static_cast<int>(index);
     OpSpec spec;
     spec.op = &op;
-    spec.dialect = dialect_of(index);
+    spec.dialect = step.dialect = dialect_of(index);
     spec.label = label(index);
     spec.body = body_of(*state_->model, op);
     for (const int t : op.inputs) step.inputs.push_back(t < 0 ? -1 : slot_of(t, form, index));
@@ -411,66 +423,6 @@ class Planner {
     state_->outputs.push_back({t, s, -1, &info.quant});
   }
 
-  // Gives every slot a place: persistent ones their own, the others share an arena by lifetime.
-  void lay_out() {
-    auto& slots = state_->slots;
-    std::vector<int> first(slots.size(), -1), last(slots.size(), -1);
-    for (std::size_t i = 0; i < state_->steps.size(); ++i) {
-      for (const auto* list : {&state_->steps[i].inputs, &state_->steps[i].outputs}) {
-        for (const int s : *list) {
-          if (s < 0) continue;
-          auto& f = first[static_cast<std::size_t>(s)];
-          if (f < 0) f = static_cast<int>(i);
-          last[static_cast<std::size_t>(s)] = static_cast<int>(i);
-        }
-      }
-      state_->scratch_bytes =
-          std::max(state_->scratch_bytes, state_->steps[i].kernel->scratch_bytes());
-    }
-    std::size_t end = 0;
-    struct Live {
-      std::size_t at, bytes;
-      int last;
-    };
-    std::vector<Live> live;  // sorted by place
-    const auto round = [](std::size_t n) {
-      return (n + 127) / 64 * 64;
-    };  // with slack for vector loads
-    for (std::size_t s = 0; s < slots.size(); ++s) {
-      if (slots[s].constant) continue;
-      if (!slots[s].persistent && first[s] < 0) slots[s].persistent = true;
-    }
-    std::vector<std::size_t> order;
-    for (std::size_t s = 0; s < slots.size(); ++s) {
-      if (!slots[s].constant && !slots[s].persistent) order.push_back(s);
-    }
-    std::stable_sort(order.begin(), order.end(),
-                     [&](std::size_t a, std::size_t b) { return first[a] < first[b]; });
-    for (const std::size_t s : order) {
-      std::erase_if(live, [&](const Live& l) { return l.last < first[s]; });
-      const std::size_t need = round(slots[s].bytes);
-      std::size_t at = 0;
-      auto place = live.begin();
-      for (; place != live.end(); ++place) {
-        if (place->at - at >= need) break;
-        at = place->at + place->bytes;
-      }
-      live.insert(place, {at, need, last[s]});
-      slots[s].offset = at;
-      end = std::max(end, at + need);
-    }
-    for (auto& slot : slots) {
-      if (slot.constant || !slot.persistent) continue;
-      slot.offset = end;
-      end += round(slot.bytes);
-    }
-    state_->arena_bytes = end;
-    if (options_.memory_limit > 0 && end > options_.memory_limit) {
-      fail("{}: activations need {} bytes, more than the limit of {}", state_->model->path, end,
-           options_.memory_limit);
-    }
-  }
-
   inline static const Quant kNoQuant{};
   std::shared_ptr<Plan::State> state_;
   PlanOptions options_;
@@ -534,6 +486,7 @@ Plan make_plan(ModelPtr model, const Numerics& numerics, const PlanOptions& opti
   return plan;
 }
 
+std::size_t Plan::samples() const { return state->samples; }
 bool Plan::walked() const { return state->walked.has_value(); }
 const Model& Plan::model() const { return *state->model; }
 const Numerics& Plan::numerics() const { return state->numerics; }

@@ -40,12 +40,18 @@ struct PlanOptions {
   std::vector<Shape> input_shapes;  // empty, or one per graph input: resizes the model
   std::uint64_t memory_limit = 0;   // bytes of activations; 0 = no limit
   bool keep_values = false;         // every tensor keeps its own buffer: Workspace::tensor() works
+  // Samples that a run may take at once (run/stack.h); Plan::samples() says how many it does.  The
+  // bits of each are those of a run of its own.
+  std::size_t samples = 1;
+  std::uint64_t stack_bytes = std::uint64_t{256} << 10;  // activations of all of them: stay in L2
 };
 
 // Receives every value while a plan runs.  Looking does not change the result.
 class Observer {
  public:
   virtual ~Observer() = default;
+  // What follows, up to the next call, belongs to this sample of the run.
+  virtual void on_sample(std::size_t sample) { (void)sample; }
   // `op` is -1 for graph inputs.  `value` is float32 for an operator computed in kReal or kFake.
   virtual void on_value(int op, int tensor, const Array& value) = 0;
   // A state (variable tensor) that the operator has just updated.
@@ -78,6 +84,8 @@ class Plan {
   const Quant& input_quant(std::size_t i) const;
   const Quant& output_quant(std::size_t i) const;
   std::uint64_t activation_bytes() const;
+  // Shapes and types are those of one sample; a run takes from one to this many.
+  std::size_t samples() const;
   // True where shapes or control flow depend on the data (run/walk.h): outputs may have other
   // shapes than output_shape() says, and run() may throw Error for what only the values show.
   bool walked() const;
@@ -93,8 +101,9 @@ Plan make_plan(ModelPtr model, const Numerics& numerics, const PlanOptions& opti
 class Workspace {
  public:
   explicit Workspace(const Plan& plan);
-  void reset();                              // variable tensors back to zero (the code of zero)
-  const Array& output(std::size_t i) const;  // valid until the next run
+  void reset();  // variable tensors back to zero (the code of zero)
+  // Valid until the next run; [samples, ...] for a plan of several samples.
+  const Array& output(std::size_t i) const;
   // Last value of a tensor of graph 0, in the file's type where it was computed so; an empty array
   // if the plan does not compute it.  Only for plans made with keep_values.
   Array tensor(int index) const;
@@ -104,8 +113,9 @@ class Workspace {
 };
 
 // `inputs[i]` has the plan's input type and shape; for a quantized input a float32 array of the
-// same shape is accepted too and taken as the real value. Throws Error only for inputs of the wrong
-// type or shape, and for a walked plan.
+// same shape is accepted too and taken as the real value.  A plan of several samples takes up to
+// Plan::samples() of them one behind the other; the outputs of the missing ones are undefined.
+// Throws Error only for inputs of the wrong type or shape, and for a walked plan.
 void run(const Plan& plan, Workspace& workspace, std::span<const Array> inputs,
          Observer* observer = nullptr);
 

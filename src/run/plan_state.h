@@ -19,7 +19,8 @@ struct Plan::State {
     Form form = Form::kFile;
     DType dtype = DType::kFloat32;
     Shape shape;
-    std::size_t bytes = 0, offset = 0;
+    std::size_t bytes = 0;  // of one sample
+    std::size_t offset = 0;
     std::optional<Array> constant;
     bool persistent = false;        // own place in the arena, never shared by lifetime
     bool variable = false;          // state between runs
@@ -28,6 +29,7 @@ struct Plan::State {
   };
   struct Step {
     int op = -1;  // -1: a conversion
+    Dialect dialect = Dialect::kXnnpack;
     std::unique_ptr<Kernel> kernel;
     std::vector<int> inputs, outputs;  // slots; -1 = absent
   };
@@ -44,6 +46,7 @@ struct Plan::State {
   std::vector<Slot> slots;
   std::vector<Step> steps;
   std::vector<Port> inputs, outputs;
+  std::size_t samples = 1;  // values that are no constants hold so many, one behind the other
   std::size_t arena_bytes = 0, scratch_bytes = 0;
   // Set where shapes or control flow depend on the data: there are no steps, only ports, and the
   // graph is walked (run/walk.h).
@@ -51,5 +54,8 @@ struct Plan::State {
 
   const Slot& slot(int i) const { return slots[static_cast<std::size_t>(i)]; }
 };
+
+// Gives every slot a place: persistent ones their own, the others share an arena by lifetime.
+void lay_out(Plan::State& state);
 
 }  // namespace litegap

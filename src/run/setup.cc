@@ -1,5 +1,7 @@
 #include "run/setup.h"
 
+#include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <mutex>
@@ -132,14 +134,24 @@ struct Sweep {
   const PredictOptions& options;
   Plan plan;
 
-  std::vector<Array> inputs(std::size_t row) const {
+  std::vector<Array> inputs(std::span<const std::size_t> rows) const {
     std::vector<Array> in;
     for (std::size_t i = 0; i < plan.input_count(); ++i)
-      in.push_back(feed_input(setup, plan, data, i, row));
+      in.push_back(feed_rows(setup, plan, data, i, rows));
     return in;
   }
   std::size_t row(std::size_t position) const {
     return options.rows.empty() ? position : options.rows[position];
+  }
+  // body(first position, its rows): as many at once as the plan takes.
+  void each_run(std::size_t begin, std::size_t end,
+                const std::function<void(std::size_t, std::span<const std::size_t>)>& body) const {
+    std::array<std::size_t, kBlock> rows;
+    for (std::size_t p = begin; p < end; p += plan.samples()) {
+      const std::size_t n = std::min(plan.samples(), end - p);
+      for (std::size_t k = 0; k < n; ++k) rows[k] = row(p + k);
+      body(p, std::span(rows.data(), n));
+    }
   }
   int threads() const { return options.threads > 0 ? options.threads : hardware_threads(); }
 
@@ -159,32 +171,75 @@ std::vector<Shape> output_shapes(const Sweep& sweep) {
   }
   if (!sweep.plan.walked() || rows_asked(sweep.data, sweep.options) == 0) return shapes;
   Workspace space(sweep.plan);
-  run(sweep.plan, space, sweep.inputs(sweep.row(0)));
+  const std::size_t first = sweep.row(0);
+  run(sweep.plan, space, sweep.inputs({&first, 1}));
   for (std::size_t j = 0; j < shapes.size(); ++j) shapes[j] = space.output(j).shape();
   return shapes;
 }
 
+// Rows of axis 0 as one array: as they lie where they follow one another, else copied together.
+Array rows_of(const Array& all, std::span<const std::size_t> rows) {
+  bool follow = true;
+  for (std::size_t k = 1; k < rows.size(); ++k) follow = follow && rows[k] == rows[0] + k;
+  if (follow) return all.slice0(rows[0], rows[0] + rows.size());
+  Shape shape = all.shape();
+  shape[0] = static_cast<std::int32_t>(rows.size());
+  Array out = Array::zeros(all.dtype(), shape);
+  const std::size_t bytes = out.byte_size() / rows.size();
+  for (std::size_t k = 0; k < rows.size(); ++k) {
+    const Array row = all.slice0(rows[k], rows[k] + 1);
+    std::memcpy(out.mutable_data() + k * bytes, row.data(), bytes);
+  }
+  return out;
+}
+
+// Plan for as many samples at once as fit into a block.
+Plan plan_for(const Setup& setup, const Dataset& data, std::size_t rows) {
+  PlanOptions options = options_for(setup, data);
+  options.samples = std::min(kBlock, std::bit_floor(std::max<std::size_t>(1, rows)));
+  return make_plan(setup.model, setup.numerics, options);
+}
+
+void store_outputs(const Sweep& sweep, const Array& value, std::size_t output,
+                   const Shape& expected, std::size_t place, std::size_t count, Array& to) {
+  const std::size_t size = shape_elements(expected);
+  if (value.elements() != size * sweep.plan.samples()) {
+    fail("{}: output {} of sample {} has shape {}, that of the first sample {}",
+         sweep.setup.model->path, output, sweep.row(place), shape_text(value.shape()),
+         shape_text(expected));
+  }
+  const Array used = sweep.plan.samples() > 1 ? value.slice0(0, count) : value;
+  store_output(used, sweep.plan.output_quant(output),
+               reinterpret_cast<float*>(to.mutable_data()) + place * size);
+}
+
 }  // namespace
+
+Array feed_rows(const Setup& setup, const Plan& plan, const Dataset& data, std::size_t input,
+                std::span<const std::size_t> rows) {
+  const Array given = rows_of(fed_arrays(setup, data).at(input), rows);
+  const DType type = plan.input_type(input);
+  Shape shape = plan.input_shape(input);
+  shape.insert(shape.begin(), static_cast<std::int32_t>(rows.size()));
+  const Array samples = given.reshaped(shape);
+  if (setup.feed == Feed::kAsGiven) return as_given(samples, type);
+  Quant quant = plan.input_quant(input);
+  if (type == DType::kFloat32) return apply_input_map(setup.input_map, samples, shape);
+  if (quant.empty()) return as_given(samples, type);
+  const Array real = apply_input_map(setup.input_map, samples, shape);
+  if (setup.numerics.arith != Arith::kInteger) return real;
+  ++quant.axis;  // the axis in front
+  return quantize(real, quant, type);
+}
 
 Array feed_input(const Setup& setup, const Plan& plan, const Dataset& data, std::size_t input,
                  std::size_t row) {
-  const Array& all = fed_arrays(setup, data).at(input);
-  const Array sample = all.slice0(row, row + 1);
-  const DType type = plan.input_type(input);
-  const Shape& shape = plan.input_shape(input);
-  if (setup.feed == Feed::kAsGiven) return as_given(sample.reshaped(shape), type);
-  const Quant& quant = plan.input_quant(input);
-  if (type == DType::kFloat32)
-    return apply_input_map(setup.input_map, sample.reshaped(shape), shape);
-  if (quant.empty()) return as_given(sample.reshaped(shape), type);
-  const Array real = apply_input_map(setup.input_map, sample.reshaped(shape), shape);
-  return setup.numerics.arith == Arith::kInteger ? quantize(real, quant, type) : real;
+  return feed_rows(setup, plan, data, input, {&row, 1}).reshaped(plan.input_shape(input));
 }
 
 Predictions predict(const Setup& setup, const Dataset& data, const PredictOptions& options) {
   const double start = seconds_now();
-  const Sweep sweep{setup, data, options,
-                    make_plan(setup.model, setup.numerics, options_for(setup, data))};
+  const Sweep sweep{setup, data, options, plan_for(setup, data, rows_asked(data, options))};
   const std::size_t n = rows_asked(data, options);
   Predictions result;
   result.count = n;
@@ -207,22 +262,14 @@ Predictions predict(const Setup& setup, const Dataset& data, const PredictOption
       n, kBlock, sweep.threads(), [&](std::size_t, std::size_t begin, std::size_t end, int worker) {
         auto& space = spaces[static_cast<std::size_t>(worker)];
         if (!space) space = std::make_unique<Workspace>(sweep.plan);
-        for (std::size_t p = begin; p < end; ++p) {
+        sweep.each_run(begin, end, [&](std::size_t p, std::span<const std::size_t> rows) {
           space->reset();
-          const auto inputs = sweep.inputs(sweep.row(p));
-          run(sweep.plan, *space, inputs);
+          run(sweep.plan, *space, sweep.inputs(rows));
           for (std::size_t k = 0; k < order.size(); ++k) {
-            const Array& value = space->output(order[k]);
-            if (value.elements() != shape_elements(shapes[order[k]])) {
-              fail("{}: output {} of sample {} has shape {}, that of the first sample {}",
-                   setup.model->path, order[k], sweep.row(p), shape_text(value.shape()),
-                   shape_text(shapes[order[k]]));
-            }
-            store_output(
-                value, sweep.plan.output_quant(order[k]),
-                reinterpret_cast<float*>(result.outputs[k].mutable_data()) + p * value.elements());
+            store_outputs(sweep, space->output(order[k]), order[k], shapes[order[k]], p,
+                          rows.size(), result.outputs[k]);
           }
-        }
+        });
         if (worker == 0)
           report_progress(options.progress, "running",
                           static_cast<double>(end) / static_cast<double>(n));
@@ -241,8 +288,7 @@ void observe(const Setup& setup, const Dataset& data, const PredictOptions& opti
              const std::function<std::unique_ptr<BlockObserver>(std::size_t)>& make,
              const std::function<void(BlockObserver&)>& merge) {
   const double start = seconds_now();
-  const Sweep sweep{setup, data, options,
-                    make_plan(setup.model, setup.numerics, options_for(setup, data))};
+  const Sweep sweep{setup, data, options, plan_for(setup, data, rows_asked(data, options))};
   const std::size_t n = rows_asked(data, options);
   std::vector<std::unique_ptr<Workspace>> spaces(static_cast<std::size_t>(sweep.threads()));
   // Blocks finish in any order; merging in block order keeps floating-point sums independent of it.
@@ -254,12 +300,11 @@ void observe(const Setup& setup, const Dataset& data, const PredictOptions& opti
                    auto& space = spaces[static_cast<std::size_t>(worker)];
                    if (!space) space = std::make_unique<Workspace>(sweep.plan);
                    auto observer = make(block);
-                   for (std::size_t p = begin; p < end; ++p) {
+                   sweep.each_run(begin, end, [&](std::size_t, std::span<const std::size_t> rows) {
                      space->reset();
-                     observer->begin_sample(sweep.row(p));
-                     const auto inputs = sweep.inputs(sweep.row(p));
-                     run(sweep.plan, *space, inputs, observer.get());
-                   }
+                     observer->rows = rows;
+                     run(sweep.plan, *space, sweep.inputs(rows), observer.get());
+                   });
                    const std::lock_guard<std::mutex> lock(guard);
                    done[block] = std::move(observer);
                    for (auto it = done.find(next); it != done.end(); it = done.find(++next)) {

@@ -3,6 +3,7 @@
 //   Setup float_setup{.model = float_model};
 //   Predictions p = predict(float_setup, data, {});
 #pragma once
+#include <span>
 #include <string>
 
 #include "base/progress.h"
@@ -47,11 +48,13 @@ struct PredictOptions {
 // Runs every sample; deterministic for any number of threads.  Throws Error from plan or data.
 Predictions predict(const Setup& setup, const Dataset& data, const PredictOptions& options = {});
 
-// Runs samples one by one with an observer made per block of kBlock samples; merge() is called in
-// block order on the calling thread.
+// Runs samples with an observer made per block of kBlock samples; merge() is called in block order.
+// The values of one tensor come in the order of the samples; begin_sample() says whose they are.
 class BlockObserver : public Observer {
  public:
   virtual void begin_sample(std::size_t row) { (void)row; }
+  void on_sample(std::size_t sample) final { begin_sample(rows[sample]); }
+  std::span<const std::size_t> rows;  // of the run; set by observe()
 };
 void observe(const Setup& setup, const Dataset& data, const PredictOptions& options,
              const std::function<std::unique_ptr<BlockObserver>(std::size_t block)>& make,
@@ -60,5 +63,8 @@ void observe(const Setup& setup, const Dataset& data, const PredictOptions& opti
 // The model's input `i` for one row, in the plan's input type.
 Array feed_input(const Setup& setup, const Plan& plan, const Dataset& data, std::size_t input,
                  std::size_t row);
+// The same for several rows: one more axis in front.
+Array feed_rows(const Setup& setup, const Plan& plan, const Dataset& data, std::size_t input,
+                std::span<const std::size_t> rows);
 
 }  // namespace litegap

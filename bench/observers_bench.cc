@@ -1,0 +1,124 @@
+// What looking costs: a run that nobody observes against one whose every tensor is scanned, and two
+// runs against the same two with the errors of every aligned tensor.
+//
+//   observers_bench FLOAT.tflite INT8.tflite [TURNS]
+//
+// Prints microseconds of a sample, best of the turns, in turns of one process: float, float
+// scanned, int8, int8 scanned, both as twins.  Tensors are aligned by the order of the operators.
+#include <fmt/format.h>
+
+#include <ctime>
+#include <random>
+
+#include "run/plan.h"
+#include "run/scan.h"
+#include "run/twins.h"
+#include "tflite/tflite.h"
+
+namespace litegap {
+namespace {
+
+// Extremes and moments of every value.
+class Scanner final : public Observer {
+ public:
+  explicit Scanner(const Graph& graph) : graph_(graph), scans_(graph.tensors.size()) {}
+  void on_value(int, int tensor, const Array& value) override {
+    const auto t = static_cast<std::size_t>(tensor);
+    scan(value, graph_.tensors[t].quant, scans_[t]);
+  }
+
+ private:
+  const Graph& graph_;
+  std::vector<Scan> scans_;
+};
+
+std::vector<Array> random_inputs(const Plan& plan) {
+  std::mt19937 random(1);
+  std::vector<Array> inputs;
+  for (std::size_t i = 0; i < plan.input_count(); ++i) {
+    Array a = Array::zeros(plan.input_type(i), plan.input_shape(i));
+    if (a.dtype() == DType::kFloat32) {
+      for (float& v : a.mutable_span<float>())
+        v = static_cast<float>(random() % 2001) / 1000.0f - 1.0f;
+    } else {
+      for (std::size_t k = 0; k < a.byte_size(); ++k)
+        a.mutable_data()[k] = static_cast<std::byte>(random());
+    }
+    inputs.push_back(std::move(a));
+  }
+  return inputs;
+}
+
+bool working(const Op& op) {
+  return op.code != OpCode::kQuantize && op.code != OpCode::kDequantize;
+}
+
+std::vector<int> aligned(const Graph& fl, const Graph& qt) {
+  std::vector<int> twin(qt.tensors.size(), -1);
+  std::size_t f = 0;
+  for (const Op& op : qt.ops) {
+    if (!working(op)) continue;
+    while (f < fl.ops.size() && fl.ops[f].code != op.code) ++f;
+    if (f == fl.ops.size()) break;
+    twin[static_cast<std::size_t>(op.outputs[0])] = fl.ops[f++].outputs[0];
+  }
+  return twin;
+}
+
+// Of the processor: other work does not count.
+double thread_microseconds() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return 1e6 * static_cast<double>(now.tv_sec) + 1e-3 * static_cast<double>(now.tv_nsec);
+}
+
+template <class F>
+double best_of(int times, F body) {
+  double best = 1e30;
+  for (int i = 0; i < times; ++i) {
+    const double start = thread_microseconds();
+    body();
+    best = std::min(best, thread_microseconds() - start);
+  }
+  return best;
+}
+
+int bench(const std::vector<std::string>& args) {
+  const ModelPtr fl = read_model(args[0]), qt = read_model(args[1]);
+  const int turns = args.size() > 2 ? std::stoi(args[2]) : 100;
+  PlanOptions keep;
+  keep.keep_values = true;
+  const Plan plan_f = make_plan(fl, {}), plan_q = make_plan(qt, {}), kept = make_plan(fl, {}, keep);
+  Workspace space_f(plan_f), space_q(plan_q), space_k(kept);
+  const auto in_f = random_inputs(plan_f), in_q = random_inputs(plan_q);
+  Scanner scan_f(fl->main()), scan_q(qt->main());
+  TwinValues exact(kept, fl->main().tensors.size(), true);
+  AgainstTwin errors(exact, qt->main(), aligned(fl->main(), qt->main()));
+  double best[5] = {1e30, 1e30, 1e30, 1e30, 1e30};
+  for (int turn = 0; turn < turns; ++turn) {
+    const double now[5] = {best_of(5, [&] { run(plan_f, space_f, in_f); }),
+                           best_of(5, [&] { run(plan_f, space_f, in_f, &scan_f); }),
+                           best_of(5, [&] { run(plan_q, space_q, in_q); }),
+                           best_of(5, [&] { run(plan_q, space_q, in_q, &scan_q); }),
+                           best_of(5, [&] {
+                             run(kept, space_k, in_f, &exact);
+                             run(plan_q, space_q, in_q, &errors);
+                           })};
+    for (int i = 0; i < 5; ++i) best[i] = std::min(best[i], now[i]);
+  }
+  fmt::print("{:.2f} {:.2f} {:.2f} {:.2f} {:.2f}\n", best[0], best[1], best[2], best[3], best[4]);
+  return 0;
+}
+
+}  // namespace
+}  // namespace litegap
+
+int main(int argc, char** argv) {
+  try {
+    if (argc < 3) litegap::fail("usage: observers_bench FLOAT.tflite INT8.tflite [TURNS]");
+    return litegap::bench({argv + 1, argv + argc});
+  } catch (const std::exception& e) {
+    fmt::print(stderr, "{}\n", e.what());
+    return 1;
+  }
+}

@@ -1,0 +1,85 @@
+// What observers ask of every value: extremes and moments, in one look at memory that is still
+// warm.
+//
+//   Scan s;
+//   scan(value, quant, s);          // s.low, s.high, s.sum / s.count …, of the finite values
+//   TwinErrors e;
+//   compare_twin(exact, found, quant, e);   // e.error / e.signal: relative squared error
+//
+// Values are taken in chunks of 8192; in a chunk 32 float sums run side by side and are joined to
+// eight, chunks add up in double.  The order is part of the definition, so every instruction set
+// gives the same bits; moments are exact to about 10^-6 of their size, extremes exactly.  Codes are
+// summed as integers, exactly, and become real numbers at the end.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+
+#include "model/model.h"
+
+namespace litegap {
+
+// Of the finite values seen.
+struct Scan {
+  double low = std::numeric_limits<double>::infinity();
+  double high = -std::numeric_limits<double>::infinity();
+  double sum = 0, squares = 0;
+  std::size_t count = 0;
+  bool any() const { return count > 0; }
+  void merge(const Scan& other);
+};
+
+// Between the value of a float twin (the signal) and what was found in its place.
+struct TwinErrors {
+  double signal = 0;   // sum of squares of the float values
+  double bias = 0;     // sum of the errors
+  double error = 0;    // sum of squares of the errors
+  double largest = 0;  // absolute error
+  std::size_t count = 0;
+};
+
+// Adds the values of an array: float32, or codes of 8 or 16 bits with one scale; others are left
+// out.
+void scan(const Array& value, const Quant& quant, Scan& to);
+void scan(std::span<const float> value, Scan& to);
+
+// Adds exact float32 values against float32 values or codes as above; differing sizes are left out.
+void compare_twin(const Array& exact, const Array& found, const Quant& quant, TwinErrors& to);
+
+// The loops of one instruction set; lanes of a chunk, n a multiple of 32 and at most kScanChunk.
+inline constexpr std::size_t kScanLanes = 32, kScanChunk = 8192;
+struct FloatLanes {
+  float low[8], high[8], sum[8], squares[8];
+};
+struct CodeSums {
+  std::int32_t low = 0, high = 0;
+  std::int64_t sum = 0, squares = 0;
+};
+struct ErrorLanes {
+  float signal[8], bias[8], error[8], largest[8];  // largest: of the squares
+};
+// Eight of them, as the compiler's vectors.
+typedef float F8 __attribute__((vector_size(32)));
+typedef std::int32_t I8 __attribute__((vector_size(32)));
+struct ScanLoops {
+  void (*floats)(const float* v, std::size_t n, FloatLanes& out);
+  void (*int8)(const std::int8_t* v, std::size_t n, CodeSums& out);
+  void (*uint8)(const std::uint8_t* v, std::size_t n, CodeSums& out);
+  void (*int16)(const std::int16_t* v, std::size_t n, CodeSums& out);
+  // errors of found - exact; of codes: scale * (code - zero) - exact
+  void (*errors)(const float* exact, const float* found, std::size_t n, ErrorLanes& out);
+  void (*errors_int8)(const float* exact, const std::int8_t* found, std::size_t n, float scale,
+                      std::int32_t zero, ErrorLanes& out);
+  void (*errors_uint8)(const float* exact, const std::uint8_t* found, std::size_t n, float scale,
+                       std::int32_t zero, ErrorLanes& out);
+};
+const ScanLoops& portable_scan_loops();
+const ScanLoops* avx2_scan_loops();  // null where the machine has no AVX2
+const ScanLoops& best_scan_loops();
+// The same with chosen loops: tests compare every table of the machine.
+void scan(const ScanLoops& loops, const Array& value, const Quant& quant, Scan& to);
+void compare_twin(const ScanLoops& loops, const Array& exact, const Array& found,
+                  const Quant& quant, TwinErrors& to);
+
+}  // namespace litegap
