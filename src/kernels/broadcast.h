@@ -100,6 +100,14 @@ void repeated_row(std::size_t n, std::size_t all, const A* p, const B* q, Y* to,
   }
 }
 
+// Row by row as they lie.
+template <class A, class B, class Y, class F>
+void broadcast_rows(const Broadcast& s, const A* x, const B* y, Y* out, const F& f) {
+  s.rows([&](std::size_t o, std::size_t i, std::size_t j) {
+    broadcast_row(s.inner.size, x + i, s.inner.a, y + j, s.inner.b, out + o, f);
+  });
+}
+
 template <class A, class B, class Y, class F>
 void broadcast_map(const Broadcast& s, const A* x, const B* y, Y* out, const F& f) {
   const std::size_t n = s.inner.size;
@@ -107,12 +115,7 @@ void broadcast_map(const Broadcast& s, const A* x, const B* y, Y* out, const F& 
   const Broadcast::Axis next = dense ? s.outer[s.outer_rank - 1] : Broadcast::Axis{};
   const bool first = dense && next.a == 0 && next.b == n;
   const bool second = dense && next.b == 0 && next.a == n;
-  if (!first && !second) {
-    s.rows([&](std::size_t o, std::size_t i, std::size_t j) {
-      broadcast_row(n, x + i, s.inner.a, y + j, s.inner.b, out + o, f);
-    });
-    return;
-  }
+  if (!first && !second) return broadcast_rows(s, x, y, out, f);
   Broadcast longer = s;
   --longer.outer_rank;
   longer.inner.size = n * next.size;
@@ -124,13 +127,20 @@ void broadcast_map(const Broadcast& s, const A* x, const B* y, Y* out, const F& 
   });
 }
 
+// Floats and 8-bit codes, which networks are made of, get vector code; other types would only make
+// the program larger.
 template <class A, class B, class Y, class F>
 std::unique_ptr<Kernel> broadcast_kernel(const Broadcast& s, F f) {
+  constexpr bool kHot = std::is_same_v<A, B> && std::is_same_v<A, Y> &&
+                        (std::is_same_v<A, float> || sizeof(A) == 1) && !std::is_same_v<A, bool>;
   return make_kernel([s, f](const Io& io) {
-    with_vectors([&] {
-      broadcast_map(s, static_cast<const A*>(io.inputs[0]), static_cast<const B*>(io.inputs[1]),
-                    static_cast<Y*>(io.outputs[0]), f);
-    });
+    const auto* x = static_cast<const A*>(io.inputs[0]);
+    const auto* y = static_cast<const B*>(io.inputs[1]);
+    auto* out = static_cast<Y*>(io.outputs[0]);
+    if constexpr (kHot)
+      with_vectors([&] { broadcast_map(s, x, y, out, f); });
+    else
+      broadcast_rows(s, x, y, out, f);
   });
 }
 
