@@ -497,36 +497,94 @@ Dataset limited(const Dataset& data, const EvalRequest& o) {
   return data.subset(rows);
 }
 
-}  // namespace
+// An evaluation before its samples have been through the models.
+struct Evaluation {
+  EvalResult result;
+  Dataset data;
+  std::vector<Contestant> all;
+  double start = 0;
+};
 
-EvalResult evaluate(const Dataset& given, const EvalRequest& a) {
+Evaluation prepare_evaluation(const Dataset& given, const EvalRequest& a) {
   if (a.fail_above && a.models.size() < 2 && a.dialects.size() < 2) {
     fail("--fail-above compares with the first model: give at least two models");
   }
-  const double start = seconds_now();
-  EvalResult result;
-  result.of = given.count;
-  const Dataset data = limited(given, a);
-  result.decisions = data.decisions;
-  std::vector<Contestant> all = contestants(a, data, result.decisions);
-  result.metric =
-      choose_metric(a.metric, a.task, *all[0].setup.model, all[0].data, result.decisions);
-  if (!result.metric.needs_labels && all.size() < 2) {
-    fail("metric {} compares with another model: give two models, or labels", result.metric.name);
+  Evaluation e;
+  e.start = seconds_now();
+  e.result.of = given.count;
+  e.data = limited(given, a);
+  e.result.decisions = e.data.decisions;
+  e.all = contestants(a, e.data, e.result.decisions);
+  e.result.metric =
+      choose_metric(a.metric, a.task, *e.all[0].setup.model, e.all[0].data, e.result.decisions);
+  if (!e.result.metric.needs_labels && e.all.size() < 2) {
+    fail("metric {} compares with another model: give two models, or labels", e.result.metric.name);
   }
-  const int threads = threads_within(a, all);
-  const Cover cover = cover_samples(all, data, result.metric, a, threads, a.progress);
-  const Dataset seen = settle(all, data, cover);
-  result.data_path = data.path;
+  return e;
+}
+
+EvalResult finish_evaluation(Evaluation e, const Dataset& seen, const std::string& stopped_by,
+                             const EvalRequest& a) {
+  EvalResult result = std::move(e.result);
+  result.data_path = e.data.path;
   result.samples = seen.count;
   result.labels = seen.labels.has_value();
   result.claimed = a.claimed;
-  result.stopped_by =
-      cover.stopped_by.empty() && seen.count < result.of ? "limit" : cover.stopped_by;
-  fill_result(result, all, seen, a);
-  compare_bits(result, all, a);
-  result.seconds = seconds_now() - start;
+  result.stopped_by = stopped_by.empty() && seen.count < result.of ? "limit" : stopped_by;
+  fill_result(result, e.all, seen, a);
+  compare_bits(result, e.all, a);
+  result.seconds = seconds_now() - e.start;
   return result;
+}
+
+}  // namespace
+
+EvalResult evaluate(const Dataset& given, const EvalRequest& a) {
+  Evaluation e = prepare_evaluation(given, a);
+  const int threads = threads_within(a, e.all);
+  const Cover cover = cover_samples(e.all, e.data, e.result.metric, a, threads, a.progress);
+  const Dataset seen = settle(e.all, e.data, cover);
+  return finish_evaluation(std::move(e), seen, cover.stopped_by, a);
+}
+
+std::vector<std::size_t> shard_rows(const Shard& shard, std::size_t samples) {
+  std::vector<std::size_t> rows;
+  for (std::size_t begin = (shard.index - 1) * kBlock; begin < samples;
+       begin += shard.count * kBlock) {
+    for (std::size_t r = begin; r < std::min(samples, begin + kBlock); ++r) rows.push_back(r);
+  }
+  return rows;
+}
+
+std::vector<Predictions> predict_shard(const Dataset& given, const EvalRequest& a,
+                                       const Shard& shard) {
+  Evaluation e = prepare_evaluation(given, a);
+  PredictOptions options;
+  options.threads = threads_within(a, e.all);
+  options.rows = shard_rows(shard, e.data.count);
+  options.progress = a.progress;
+  std::vector<Predictions> parts;
+  for (Contestant& c : e.all) {
+    if (c.plan) fail("{}: state is carried over from sample to sample: --reset-state", c.path);
+    parts.push_back(options.rows.empty() ? Predictions{} : predict_rows(c, options));
+  }
+  return parts;
+}
+
+EvalResult evaluate_predicted(const Dataset& given, const EvalRequest& a,
+                              std::vector<Predictions> predictions) {
+  Evaluation e = prepare_evaluation(given, a);
+  if (predictions.size() != e.all.size())
+    fail("predictions of {} models, expected {}", predictions.size(), e.all.size());
+  for (std::size_t k = 0; k < e.all.size(); ++k) {
+    if (predictions[k].count != e.data.count) {
+      fail("{}: predictions of {} samples, expected {}", e.all[k].path, predictions[k].count,
+           e.data.count);
+    }
+    e.all[k].all = std::move(predictions[k]);
+  }
+  const Dataset seen = e.data;
+  return finish_evaluation(std::move(e), seen, "", a);
 }
 
 }  // namespace litegap

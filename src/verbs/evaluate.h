@@ -40,4 +40,18 @@ struct EvalRequest {
 // Throws Error for data, models or a request that do not fit; Stopped before the first chunk.
 EvalResult evaluate(const Dataset& data, const EvalRequest& request);
 
+// A part of the samples: every count-th block of 64, from block index - 1 on.
+struct Shard {
+  std::size_t index = 1, count = 1;  // index from 1
+};
+// The rows of a shard among `samples`, rising.
+std::vector<std::size_t> shard_rows(const Shard& shard, std::size_t samples);
+// What every model says to the rows of a shard, in their order.  Throws Error as evaluate() does,
+// and where state is carried over from sample to sample.
+std::vector<Predictions> predict_shard(const Dataset& data, const EvalRequest& request,
+                                       const Shard& shard);
+// The evaluation of all samples, from what every model said to each of them.
+EvalResult evaluate_predicted(const Dataset& data, const EvalRequest& request,
+                              std::vector<Predictions> predictions);
+
 }  // namespace litegap

@@ -6,12 +6,14 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "data/npy.h"
 #include "keras/keras.h"
 #include "tflite/tflite.h"
 #include "train/demo_data.h"
 #include "verbs/evaluate.h"
 #include "verbs/inputs.h"
 #include "verbs/quantize.h"
+#include "verbs/shard.h"
 #include "verbs/train.h"
 
 namespace litegap {
@@ -168,6 +170,46 @@ TEST_F(Verbs, InputsAreCodesOrRealNumbers) {
   inputs = {real, real};
   EXPECT_NE(error_of([&] { adapt_inputs(*model, "x", GivenAs::kEither, inputs); }).find("2 arrays"),
             std::string::npos);
+}
+
+// The whole value but for what it cost.
+Json without_cost(const EvalResult& r) {
+  Json value = eval_json(r, "", {});
+  value.erase("cost");
+  return value;
+}
+
+TEST_F(Verbs, ShardsGiveTheResultOfOneRunBitForBit) {
+  const Dataset data = line_data(1000, 1);
+  train_file(data, line("float.tflite"));
+  quantize_file(&data,
+                {.model = at("float.tflite"), .technique = "static", .out = at("int8.tflite")});
+  write_npz(at("d.npz"), {{"x", data.inputs[0]}, {"y", *data.labels}});
+  const EvalRequest request{.models = {at("float.tflite"), at("int8.tflite")},
+                            .metric = "mse",
+                            .limit = 700,
+                            .latency = false};
+  const Json whole = without_cost(evaluate(read_dataset(at("d.npz")), request));
+  std::vector<std::string> states;
+  for (std::size_t i = 3; i >= 1; --i) {
+    states.push_back(at(fmt::format("{}.state", i)));
+    write_shard(states.back(), {at("d.npz"), "", ""}, request, {i, 3});
+  }
+  states.push_back(states[1]);  // twice counts once
+  EXPECT_EQ(without_cost(merge_shards(states).result).dump(), whole.dump());
+  EXPECT_NE(error_of([&] {
+              merge_shards({states[0], states[1]});
+            }).find("shard 1/3 is missing"),
+            std::string::npos);
+  write_npz(at("d.npz"), {{"x", data.inputs[0]}, {"y", data.inputs[0]}});
+  EXPECT_NE(error_of([&] { merge_shards(states); }).find("have changed"), std::string::npos);
+}
+
+TEST(Shard, BlocksGoToShardsInTurn) {
+  EXPECT_EQ(shard_rows({1, 2}, 130).size(), 66u);  // 0 to 63 and 128, 129
+  EXPECT_EQ(shard_rows({2, 2}, 130).front(), 64u);
+  EXPECT_TRUE(shard_rows({3, 3}, 130).size() == 2u);
+  EXPECT_TRUE(shard_rows({4, 4}, 130).empty());
 }
 
 }  // namespace
