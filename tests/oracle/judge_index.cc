@@ -23,7 +23,7 @@ bool large(const Node& n) {
   for (const Value& v : n.in) {
     if (!v.present || is_float(v.array.dtype())) continue;
     for (const std::int64_t k : integers_of(v.array)) {
-      if (std::abs(k) > 1 << 20) return true;
+      if (k > 1 << 20 || k < -(1 << 20)) return true;
     }
   }
   return false;

@@ -109,7 +109,8 @@ Verdict unary_numbers(const Node& n) {
     if (!real) {
       const std::int64_t v = integer(x, i);
       put_integer(y, i,
-                  n.op.code == OpCode::kNeg    ? -v
+                  n.op.code == OpCode::kNeg
+                      ? static_cast<std::int64_t>(0 - static_cast<std::uint64_t>(v))
                   : n.op.code == OpCode::kSign ? (v > 0) - (v < 0)
                                                : std::abs(v));
       continue;
