@@ -129,6 +129,7 @@ void add_quantize(CLI::App& app, Context& context);
 void add_tune(CLI::App& app, Context& context);
 void add_run(CLI::App& app, Context& context);
 void add_bench(CLI::App& app, Context& context);
+void add_merge(CLI::App& app, Context& context);
 void add_ops(CLI::App& app, Context& context);
 
 }  // namespace litegap

@@ -67,6 +67,7 @@ void describe(CLI::App& app, Context& context) {
   add_tune(app, context);
   add_run(app, context);
   add_bench(app, context);
+  add_merge(app, context);
   add_ops(app, context);
   app.footer(
       "litegap VERB --help tells everything about a verb.\n"

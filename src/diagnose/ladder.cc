@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+
+#include "run/twins.h"
 
 namespace litegap {
 namespace {
@@ -19,56 +22,47 @@ bool has_codes(const Model& model) {
   });
 }
 
-// Sums of squares of the signal and of the error of every tensor of the quantized graph.
-struct ErrorSums {
-  std::vector<double> signal, error;
+double relative(const TwinErrors& e) {
+  return e.signal > 0 ? std::sqrt(e.error / e.signal) : (e.error > 0 ? 1.0 : 0.0);
+}
+
+// A model of one operator, its activations as graph inputs.  Tensors keep their order and are
+// numbered anew: only those of the operator are there.
+struct SingleOp {
+  std::shared_ptr<Model> model;
+  std::vector<int> tensors;  // of the whole graph, by tensor of the small one
 };
 
-// Values of one sample; read back by tensor.
-class Values : public Observer {
- public:
-  explicit Values(std::size_t tensors) : at(tensors) {}
-  void on_value(int, int tensor, const Array& value) override {
-    at[static_cast<std::size_t>(tensor)] = value.clone();
-  }
-  std::vector<Array> at;
-};
-
-Array real_of(const Array& value, const Quant& quant) {
-  if (value.dtype() == DType::kFloat32 || value.empty()) return value;
-  return quant.empty() ? Array{} : dequantize(value, quant);
-}
-
-void add_error(const Array& exact, const Array& found, double& signal, double& error) {
-  if (exact.empty() || exact.elements() != found.elements()) return;
-  const auto a = exact.span<float>(), b = found.span<float>();
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    const double d = static_cast<double>(b[i]) - a[i];
-    signal += static_cast<double>(a[i]) * a[i];
-    error += d * d;
-  }
-}
-
-double relative(double signal, double error) {
-  return signal > 0 ? std::sqrt(error / signal) : (error > 0 ? 1.0 : 0.0);
-}
-
-// A model of one operator, its activations as graph inputs.
-std::shared_ptr<Model> single_op(const Model& model, int op) {
-  auto one = std::make_shared<Model>();
-  one->path = model.path;
+SingleOp single_op(const Model& model, int op) {
+  const Graph& whole = model.main();
+  SingleOp one{std::make_shared<Model>(), {}};
+  one.model->path = model.path;
   Graph graph;
-  graph.tensors = model.main().tensors;
-  graph.ops = {model.main().ops[static_cast<std::size_t>(op)]};
-  graph.outputs = graph.ops[0].outputs;
-  for (const int t : graph.ops[0].inputs) {
+  graph.ops = {whole.ops[static_cast<std::size_t>(op)]};
+  Op& only = graph.ops[0];
+  for (const auto* list : {&only.inputs, &only.outputs, &only.intermediates})
+    std::copy_if(list->begin(), list->end(), std::back_inserter(one.tensors),
+                 [](int t) { return t >= 0; });
+  std::sort(one.tensors.begin(), one.tensors.end());
+  one.tensors.erase(std::unique(one.tensors.begin(), one.tensors.end()), one.tensors.end());
+  for (const int t : one.tensors)
+    graph.tensors.push_back(whole.tensors[static_cast<std::size_t>(t)]);
+  for (auto* list : {&only.inputs, &only.outputs, &only.intermediates}) {
+    for (int& t : *list) {
+      if (t >= 0)
+        t = static_cast<int>(std::lower_bound(one.tensors.begin(), one.tensors.end(), t) -
+                             one.tensors.begin());
+    }
+  }
+  graph.outputs = only.outputs;
+  for (const int t : only.inputs) {
     if (t < 0 || graph.tensors[static_cast<std::size_t>(t)].constant ||
         graph.tensors[static_cast<std::size_t>(t)].is_variable)
       continue;
     if (std::find(graph.inputs.begin(), graph.inputs.end(), t) == graph.inputs.end())
       graph.inputs.push_back(t);
   }
-  one->graphs.push_back(std::move(graph));
+  one.model->graphs.push_back(std::move(graph));
   return one;
 }
 
@@ -87,22 +81,27 @@ struct LocalProbe {
 
 std::unique_ptr<LocalProbe> local_probe(const Model& model, int op,
                                         const std::map<int, Array>& weights) {
-  const auto one = single_op(model, op);
-  if (one->main().inputs.empty()) return nullptr;
+  const SingleOp one = single_op(model, op);
+  if (one.model->main().inputs.empty()) return nullptr;
   Numerics exact{.arith = Arith::kReal};
-  for (const int t : one->main().ops[0].inputs) {
-    const auto w = weights.find(t);
-    if (t >= 0 && w != weights.end()) exact.constants[t] = w->second;
+  for (const int t : one.model->main().ops[0].inputs) {
+    if (t < 0) continue;
+    const auto w = weights.find(one.tensors[static_cast<std::size_t>(t)]);
+    if (w != weights.end()) exact.constants[t] = w->second;
   }
+  std::vector<int> inputs;
+  for (const int t : one.model->main().inputs)
+    inputs.push_back(one.tensors[static_cast<std::size_t>(t)]);
   try {
-    return std::make_unique<LocalProbe>(
-        make_plan(one, exact), make_plan(one, {.arith = Arith::kFake}), one->main().inputs);
+    return std::make_unique<LocalProbe>(make_plan(one.model, exact),
+                                        make_plan(one.model, {.arith = Arith::kFake}),
+                                        std::move(inputs));
   } catch (const Error&) {
     return nullptr;
   }
 }
 
-void probe_once(LocalProbe& probe, const Values& float_values, std::vector<double>& sums) {
+void probe_once(LocalProbe& probe, const TwinValues& float_values, TwinErrors& sums) {
   std::vector<Array> inputs;
   for (std::size_t i = 0; i < probe.inputs.size(); ++i) {
     const Array& value = float_values.at[static_cast<std::size_t>(probe.inputs[i])];
@@ -116,7 +115,7 @@ void probe_once(LocalProbe& probe, const Values& float_values, std::vector<doubl
   if (probe.exact.output_type(0) != DType::kFloat32 ||
       probe.rounded.output_type(0) != DType::kFloat32)
     return;
-  add_error(probe.exact_space.output(0), probe.rounded_space.output(0), sums[0], sums[1]);
+  compare_twin(probe.exact_space.output(0), probe.rounded_space.output(0), {}, sums);
 }
 
 void measure_errors(Lab& lab, const World& world, const std::map<int, Array>& weights,
@@ -133,20 +132,22 @@ void measure_errors(Lab& lab, const World& world, const std::map<int, Array>& we
                    .constants = weights};
   Setup integer = world.qt;
   integer.feed = Feed::kQuantize;
-  const Plan real_plan = make_plan(real.model, real.numerics),
+  PlanOptions keep;
+  keep.keep_values = true;
+  const Plan real_plan = make_plan(real.model, real.numerics, keep),
              integer_plan = make_plan(integer.model, integer.numerics);
   Workspace real_space(real_plan), integer_space(integer_plan);
-  ErrorSums sums{std::vector<double>(graph.tensors.size()),
-                 std::vector<double>(graph.tensors.size())};
+  TwinValues exact(real_plan, graph.tensors.size(), keep.keep_values);
+  AgainstTwin errors(exact, graph);
+  const std::vector<TwinErrors>& sums = errors.at;
   std::vector<std::unique_ptr<LocalProbe>> probes;
-  std::vector<std::vector<double>> local(graph.ops.size(), std::vector<double>(2));
+  std::vector<TwinErrors> local(graph.ops.size());
   for (std::size_t op = 0; op < graph.ops.size(); ++op)
     probes.push_back(
         is_conversion(graph.ops[op]) ? nullptr : local_probe(model, static_cast<int>(op), weights));
   const std::size_t samples = std::min<std::size_t>(8, world.data.count);
   for (std::size_t k = 0; k < samples; ++k) {
     const std::size_t row = k * world.data.count / samples;
-    Values a(graph.tensors.size()), b(graph.tensors.size());
     std::vector<Array> in_real, in_integer;
     for (std::size_t i = 0; i < graph.inputs.size(); ++i) {
       in_real.push_back(feed_input(real, real_plan, world.data, i, row));
@@ -154,14 +155,10 @@ void measure_errors(Lab& lab, const World& world, const std::map<int, Array>& we
     }
     real_space.reset();
     integer_space.reset();
-    run(real_plan, real_space, in_real, &a);
-    run(integer_plan, integer_space, in_integer, &b);
-    for (std::size_t t = 0; t < graph.tensors.size(); ++t) {
-      if (a.at[t].empty() || a.at[t].dtype() != DType::kFloat32) continue;
-      add_error(a.at[t], real_of(b.at[t], graph.tensors[t].quant), sums.signal[t], sums.error[t]);
-    }
+    run(real_plan, real_space, in_real, &exact);
+    run(integer_plan, integer_space, in_integer, &errors);
     for (std::size_t op = 0; op < graph.ops.size(); ++op) {
-      if (probes[op]) probe_once(*probes[op], a, local[op]);
+      if (probes[op]) probe_once(*probes[op], exact, local[op]);
     }
   }
   lab.stats().passes += 4.0 * static_cast<double>(samples) /
@@ -169,14 +166,12 @@ void measure_errors(Lab& lab, const World& world, const std::map<int, Array>& we
   for (Layer& layer : layers) {
     const Op& op = graph.ops[static_cast<std::size_t>(layer.op)];
     const auto t = static_cast<std::size_t>(op.outputs[0]);
-    layer.local_error = relative(local[static_cast<std::size_t>(layer.op)][0],
-                                 local[static_cast<std::size_t>(layer.op)][1]);
-    layer.accumulated_error = relative(sums.signal[t], sums.error[t]);
+    layer.local_error = relative(local[static_cast<std::size_t>(layer.op)]);
+    layer.accumulated_error = relative(sums[t]);
     double entering = layer.local_error * layer.local_error;
     for (const int in : op.inputs) {
       if (in >= 0 && !graph.tensors[static_cast<std::size_t>(in)].constant) {
-        const double e = relative(sums.signal[static_cast<std::size_t>(in)],
-                                  sums.error[static_cast<std::size_t>(in)]);
+        const double e = relative(sums[static_cast<std::size_t>(in)]);
         entering += e * e;
       }
     }
