@@ -8,8 +8,8 @@
 #include <fmt/format.h>
 
 #include <ctime>
-#include <random>
 
+#include "random_inputs.h"
 #include "run/plan.h"
 #include "run/scan.h"
 #include "run/twins.h"
@@ -31,23 +31,6 @@ class Scanner final : public Observer {
   const Graph& graph_;
   std::vector<Scan> scans_;
 };
-
-std::vector<Array> random_inputs(const Plan& plan) {
-  std::mt19937 random(1);
-  std::vector<Array> inputs;
-  for (std::size_t i = 0; i < plan.input_count(); ++i) {
-    Array a = Array::zeros(plan.input_type(i), plan.input_shape(i));
-    if (a.dtype() == DType::kFloat32) {
-      for (float& v : a.mutable_span<float>())
-        v = static_cast<float>(random() % 2001) / 1000.0f - 1.0f;
-    } else {
-      for (std::size_t k = 0; k < a.byte_size(); ++k)
-        a.mutable_data()[k] = static_cast<std::byte>(random());
-    }
-    inputs.push_back(std::move(a));
-  }
-  return inputs;
-}
 
 bool working(const Op& op) {
   return op.code != OpCode::kQuantize && op.code != OpCode::kDequantize;

@@ -11,12 +11,12 @@
 #include <chrono>
 #include <cstring>
 #include <map>
-#include <random>
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
 #include "kernels/gemm.h"
+#include "random_inputs.h"
 #include "run/plan.h"
 #include "tflite/tflite.h"
 
@@ -124,23 +124,6 @@ class Times final : public Observer {
   Clock::time_point last_;
   std::map<int, double> best_;
 };
-
-std::vector<Array> random_inputs(const Plan& plan) {
-  std::mt19937 random(1);
-  std::vector<Array> inputs;
-  for (std::size_t i = 0; i < plan.input_count(); ++i) {
-    Array a = Array::zeros(plan.input_type(i), plan.input_shape(i));
-    if (a.dtype() == DType::kFloat32) {
-      for (float& v : a.mutable_span<float>())
-        v = static_cast<float>(random() % 2001) / 1000.0f - 1.0f;
-    } else if (dtype_bits(a.dtype()) == 8) {
-      for (std::size_t k = 0; k < a.byte_size(); ++k)
-        a.mutable_data()[k] = static_cast<std::byte>(random());
-    }
-    inputs.push_back(std::move(a));
-  }
-  return inputs;
-}
 
 void profile(const std::string& folder, const std::string& name, const Peak& peak) {
   const ModelPtr model = read_model(folder + "/" + name + ".tflite");

@@ -9,8 +9,8 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
-#include <random>
 
+#include "random_inputs.h"
 #include "run/plan.h"
 #include "tflite/tflite.h"
 
@@ -21,23 +21,6 @@ using Clock = std::chrono::steady_clock;
 
 double microseconds(Clock::duration d) {
   return std::chrono::duration<double, std::micro>(d).count();
-}
-
-std::vector<Array> random_inputs(const Plan& plan) {
-  std::mt19937 random(1);
-  std::vector<Array> inputs;
-  for (std::size_t i = 0; i < plan.input_count(); ++i) {
-    Array a = Array::zeros(plan.input_type(i), plan.input_shape(i));
-    if (a.dtype() == DType::kFloat32) {
-      for (float& v : a.mutable_span<float>())
-        v = static_cast<float>(random() % 2001) / 1000.0f - 1.0f;
-    } else if (dtype_bits(a.dtype()) == 8) {
-      for (std::size_t k = 0; k < a.byte_size(); ++k)
-        a.mutable_data()[k] = static_cast<std::byte>(random());
-    }
-    inputs.push_back(std::move(a));
-  }
-  return inputs;
 }
 
 // Time between the values that operators leave behind.
