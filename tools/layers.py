@@ -40,7 +40,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.M)
 # A line at the left margin that declares a variable: TYPE name = …; or TYPE name{…}; or TYPE name;
 VARIABLE = re.compile(
     r"^(?!.*\b(?:const|constexpr|constinit const|using|typedef|extern|return|namespace|class|struct|"
-    r"enum|template|friend|operator|static_assert|case|default|public|private|goto)\b)"
+    r"enum|template|concept|friend|operator|static_assert|case|default|public|private|goto)\b)"
     r"(?:(?:static|inline|thread_local)\s+)*[A-Za-z_][\w:]*(?:<[^;()]*>)?[\s&*]+[A-Za-z_]\w*\s*(?:=[^=].*|\{.*\})?;")
 
 
@@ -132,6 +132,7 @@ def self_test():
         "run/snprintf.cc": ('void f(char* p) { snprintf(p, 1, "x"); }\n', ""),
         "data/twin_a.h": ("struct Twin {\n  int a;\n};\nstruct Later;\n", ""),
         "data/twin_b.h": ("class Twin : public A {\n};\nstruct Later {\n};\n", "defines Twin, as src/data/twin_a.h does"),
+        "model/concept.h": ("template <class A>\nconcept Small = kSize<A> < kLimit<A>;\n", ""),
         "train/global.cc": ("static int counter = 0;\n", "mutable variable"),
     }
     with tempfile.TemporaryDirectory() as folder:

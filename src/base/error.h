@@ -21,9 +21,12 @@ class Error : public std::runtime_error {
   explicit Error(const std::string& what) : std::runtime_error(what) {}
 };
 
+[[noreturn]] inline void fail_with(fmt::string_view format, fmt::format_args args) {
+  throw Error(fmt::vformat(format, args));
+}
 template <class... Args>
 [[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) {
-  throw Error(fmt::format(format, std::forward<Args>(args)...));
+  fail_with(format, fmt::make_format_args(args...));
 }
 
 }  // namespace litegap

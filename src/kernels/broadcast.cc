@@ -1,6 +1,7 @@
 #include "kernels/broadcast.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace litegap {
 
@@ -56,6 +57,69 @@ Broadcast make_broadcast(const OpSpec& spec, const Shape& a, const Shape& b, Sha
 
 Broadcast broadcast(OpSpec& spec) {
   return make_broadcast(spec, spec.inputs[0].shape, spec.inputs[1].shape, &spec.outputs[0].shape);
+}
+
+namespace {
+
+constexpr std::size_t kWrittenOut = 4096;  // bytes of what repeats, written out several times
+
+// A row of one operand that repeats against a longer row of the other.
+class WrittenOut {
+ public:
+  // `n` elements of `bytes`, for rows of up to `all` elements.
+  WrittenOut(const void* row, std::size_t n, std::size_t bytes, std::size_t all)
+      : length_(std::min(kWrittenOut / (n * bytes) * n, all)) {
+    const std::size_t end = length_ * bytes;
+    std::size_t have = std::min(n * bytes, end);
+    std::memcpy(room_, row, have);
+    for (; have < end; have *= 2) std::memcpy(room_ + have, room_, std::min(have, end - have));
+  }
+  std::size_t length() const { return length_; }  // elements
+  const std::byte* data() const { return room_; }
+
+ private:
+  alignas(64) std::byte room_[kWrittenOut];
+  std::size_t length_;
+};
+
+}  // namespace
+
+void run_broadcast(const Broadcast& s, const RowLoop& loop, const void* f, const Io& io) {
+  const auto* x = static_cast<const std::byte*>(io.inputs[0]);
+  const auto* y = static_cast<const std::byte*>(io.inputs[1]);
+  auto* out = static_cast<std::byte*>(io.outputs[0]);
+  Broadcast rows = s;
+  std::size_t period = rows.inner.size;  // elements after which an operand begins again
+  bool first = rows.inner.a == 0, second = rows.inner.b == 0;
+  if (first != second) {
+    period = 1;
+  } else if (rows.outer_rank > 0 &&
+             period * std::max(loop.a_bytes, loop.b_bytes) <= kWrittenOut / 4) {
+    const Broadcast::Axis next = rows.outer[rows.outer_rank - 1];
+    first = next.a == 0 && next.b == period;
+    second = next.b == 0 && next.a == period;
+    if (first || second) {
+      --rows.outer_rank;
+      rows.inner.size *= next.size;
+    }
+  } else {
+    first = second = false;
+  }
+  const std::size_t all = rows.inner.size;
+  if (first == second) {  // both dense, or a single element
+    rows.rows([&](std::size_t o, std::size_t i, std::size_t j) {
+      loop.run(f, all, x + i * loop.a_bytes, y + j * loop.b_bytes, out + o * loop.to_bytes);
+    });
+    return;
+  }
+  rows.rows([&](std::size_t o, std::size_t i, std::size_t j) {
+    const std::byte *a = x + i * loop.a_bytes, *b = y + j * loop.b_bytes;
+    const WrittenOut row(first ? a : b, period, first ? loop.a_bytes : loop.b_bytes, all);
+    for (std::size_t k = 0; k < all; k += row.length()) {
+      loop.run(f, std::min(row.length(), all - k), first ? row.data() : a + k * loop.a_bytes,
+               first ? b + k * loop.b_bytes : row.data(), out + (o + k) * loop.to_bytes);
+    }
+  });
 }
 
 }  // namespace litegap

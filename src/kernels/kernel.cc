@@ -27,6 +27,10 @@ void needs_values(const OpSpec& spec, std::size_t input) {
   throw NeedsValues(fmt::format("{}: input {} depends on data", spec.label, input));
 }
 
+void refuse_with(const OpSpec& spec, fmt::string_view format, fmt::format_args args) {
+  fail("{}: {}", spec.label, fmt::vformat(format, args));
+}
+
 void expect_inputs(const OpSpec& spec, std::size_t least, std::size_t most) {
   if (spec.inputs.size() < least || spec.inputs.size() > most) {
     refuse(spec, "has {} inputs, expected {}", spec.inputs.size(),

@@ -91,11 +91,12 @@ const KernelRow* kernel_row(const Op& op);  // also finds CUSTOM operators, by t
 std::span<const KernelRow> kernel_table();
 
 // ---- help for prepare()
-// -------------------------------------------------------------------------- Throws Error "LABEL:
-// WHAT".
+
+// Throws Error "LABEL: WHAT".
+[[noreturn]] void refuse_with(const OpSpec& spec, fmt::string_view format, fmt::format_args args);
 template <class... Args>
 [[noreturn]] void refuse(const OpSpec& spec, fmt::format_string<Args...> format, Args&&... args) {
-  fail("{}: {}", spec.label, fmt::format(format, std::forward<Args>(args)...));
+  refuse_with(spec, format, fmt::make_format_args(args...));
 }
 void expect_inputs(const OpSpec& spec, std::size_t least, std::size_t most);
 void expect_outputs(const OpSpec& spec, std::size_t count);

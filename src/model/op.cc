@@ -3,6 +3,7 @@
 #include <array>
 #include <concepts>
 #include <type_traits>
+#include <utility>
 
 namespace litegap {
 namespace {
@@ -59,7 +60,32 @@ concept HasActivation = requires(const T& attrs) {
   { attrs.activation } -> std::convertible_to<Activation>;
 };
 
+// Moves `from`, of the type of alternative I, into the variant.
+template <std::size_t I>
+void emplace(AnyAttrs& to, void* from) {
+  to.emplace<I>(std::move(*static_cast<std::variant_alternative_t<I, AnyAttrs>*>(from)));
+}
+template <std::size_t... I>
+constexpr auto emplacers(std::index_sequence<I...>) {
+  return std::array{&emplace<I>...};
+}
+
 }  // namespace
+
+Attrs::Attrs() = default;
+Attrs::Attrs(const Attrs& other) = default;
+Attrs::Attrs(Attrs&& other) noexcept = default;
+Attrs& Attrs::operator=(const Attrs& other) = default;
+Attrs& Attrs::operator=(Attrs&& other) noexcept = default;
+Attrs::~Attrs() = default;
+bool operator==(const Attrs& a, const Attrs& b) {
+  return static_cast<const AnyAttrs&>(a) == static_cast<const AnyAttrs&>(b);
+}
+void Attrs::put(std::size_t index, void* attrs) {
+  static constexpr auto kEmplace =
+      emplacers(std::make_index_sequence<std::variant_size_v<AnyAttrs>>());
+  kEmplace[index](*this, attrs);
+}
 
 std::string op_name(OpCode code) {
   const auto i = static_cast<std::size_t>(static_cast<std::uint32_t>(code));

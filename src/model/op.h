@@ -512,7 +512,7 @@ struct TrainFakeAttrs {
   bool operator==(const TrainFakeAttrs&) const = default;
 };
 
-using Attrs = std::variant<
+using AnyAttrs = std::variant<
     NoAttrs, ConvAttrs, DepthwiseAttrs, FullyConnectedAttrs, TransposeConvAttrs, PoolAttrs,
     AddAttrs, ActivationAttrs, ConcatAttrs, ReshapeAttrs, SoftmaxAttrs, GatherAttrs, ReducerAttrs,
     SqueezeAttrs, StridedSliceAttrs, SplitAttrs, PackAttrs, UnpackAttrs, CastAttrs, OutputTypeAttrs,
@@ -524,6 +524,38 @@ using Attrs = std::variant<
     StablehloScatterAttrs, StablehloGatherAttrs, StablehloReduceWindowAttrs, RngBitGeneratorAttrs,
     CaseAttrs, RandomAttrs, HashtableAttrs, LshProjectionAttrs, CustomAttrs, BatchNormAttrs,
     DropoutAttrs, TrainFakeAttrs>;
+
+template <class A, class Any>
+inline constexpr std::size_t kAttrsIndex = 0;
+template <class A, class... As>
+inline constexpr std::size_t kAttrsIndex<A, std::variant<As...>> = [] {
+  std::size_t i = 0;
+  (void)((std::is_same_v<A, As> || (++i, false)) || ...);
+  return i;
+}();
+template <class A>
+concept SomeAttrs = kAttrsIndex<A, AnyAttrs> < std::variant_size_v<AnyAttrs>;
+
+// The variant with its copying, moving and destroying compiled once, in op.cc: done by every file
+// that copies a model, these of sixty alternatives are most of what the file takes to compile.
+// Read it with std::get_if, std::get and std::visit.
+class Attrs : public AnyAttrs {
+ public:
+  Attrs();
+  Attrs(const Attrs& other);
+  Attrs(Attrs&& other) noexcept;
+  Attrs& operator=(const Attrs& other);
+  Attrs& operator=(Attrs&& other) noexcept;
+  ~Attrs();
+  template <SomeAttrs A>
+  Attrs(A attrs) : Attrs() {  // NOLINT(google-explicit-constructor): as of the variant
+    put(kAttrsIndex<A, AnyAttrs>, &attrs);
+  }
+  friend bool operator==(const Attrs& a, const Attrs& b);
+
+ private:
+  void put(std::size_t index, void* attrs);  // moves from what the alternative of the index is
+};
 
 struct Op {
   OpCode code = OpCode::kCustom;
