@@ -102,8 +102,6 @@ void run_broadcast(const Broadcast& s, const RowLoop& loop, const void* f, const
       --rows.outer_rank;
       rows.inner.size *= next.size;
     }
-  } else {
-    first = second = false;
   }
   const std::size_t all = rows.inner.size;
   if (first == second) {  // both dense, or a single element
