@@ -21,9 +21,11 @@ RowCode asymmetric(float low, float high) {
   // The zero point comes from the end whose own rounding error is smaller.
   const bool from_low = 128.0 + std::abs(lo / step) < 127.0 + std::abs(hi / step);
   const double zero = from_low ? -128.0 - lo / step : 127.0 - hi / step;
-  code.zero_point = zero <= -128.0  ? -128
-                    : zero >= 127.0 ? 127
-                                    : static_cast<std::int32_t>(std::round(zero));
+  // With an infinite end it is no number; the runtime's conversion to a code then gives 0.
+  code.zero_point = zero <= -128.0     ? -128
+                    : zero >= 127.0    ? 127
+                    : std::isnan(zero) ? 0
+                                       : static_cast<std::int32_t>(std::round(zero));
   code.scale = static_cast<float>(step);
   code.inverse = static_cast<float>(1.0 / static_cast<double>(code.scale));
   return code;
