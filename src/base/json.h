@@ -1,7 +1,7 @@
 // JSON with the project's number rule: non-finite numbers are the strings "NaN", "Infinity",
 // "-Infinity" (JSON has no spelling for them), and keys keep the order they were written in.
+// Reading and writing text is compiled once, in json.cc: each costs a file that does it seconds.
 #pragma once
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -9,20 +9,16 @@ namespace litegap {
 
 using Json = nlohmann::ordered_json;
 
-inline Json json_number(double value) {
-  if (std::isnan(value)) return "NaN";
-  if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
-  return value;
-}
+Json json_number(double value);
 
 // The number that json_number() wrote.  Throws Json::exception for anything else.
-inline double json_value(const Json& value) {
-  if (value.is_number()) return value.get<double>();
-  const std::string text = value.get<std::string>();
-  for (const double v : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
-    if (json_number(v) == text) return v;
-  }
-  throw Json::type_error::create(302, "expected a number, found " + text, &value);
-}
+double json_value(const Json& value);
+
+// Throws Json::parse_error.
+Json parse_json(const std::string& text);
+
+// On one line, or with `indent` spaces a level.  Bytes that are not UTF-8 become U+FFFD: names in
+// a file may be any bytes, and JSON may not.
+std::string json_text(const Json& value, int indent = -1);
 
 }  // namespace litegap

@@ -92,7 +92,7 @@ std::string text_of(const Json& v) {
                    [](const Json& a, const Json& b) { return a["ms"] > b["ms"]; });
   TextTable table({"op", "kind", "ms", "share", "output"}, "rlrrl");
   for (std::size_t i = 0; i < std::min<std::size_t>(15, rows.size()); ++i) {
-    table.row({rows[i]["index"].dump(), rows[i]["kind"],
+    table.row({json_text(rows[i]["index"]), rows[i]["kind"],
                fmt::format("{:.4f}", rows[i]["ms"].get<double>()),
                fmt::format("{:.1f} %", 100 * rows[i]["share"].get<double>()), rows[i]["name"]});
   }
@@ -133,17 +133,16 @@ int run_bench(const BenchArguments& a, Context& context) {
 
 void add_bench(CLI::App& app, Context& context) {
   auto a = std::make_shared<BenchArguments>();
-  CLI::App* verb =
-      add_verb(app, "bench", "latency and per-operator profile, one thread and several",
-               "litegap bench m.tflite");
-  verb->add_option("model", a->model, "the model (.tflite or C array), fed with zeros")
-      ->required()
-      ->type_name("MODEL");
-  verb->add_option("--runs", a->runs, "at most so many runs (default 200, or two seconds)")
-      ->type_name("N")
-      ->check(CLI::Range(1, 1000000));
-  add_common_flags(*verb, a->common, kDialectFlags | kThreadFlags | kOutputFlags);
-  on_run(*verb, context, [a](Context& c) { return run_bench(*a, c); });
+  Verb verb = add_verb(app, "bench", "latency and per-operator profile, one thread and several",
+                       "litegap bench m.tflite");
+  verb.add_option("model", a->model, "the model (.tflite or C array), fed with zeros")
+      .required()
+      .type_name("MODEL");
+  verb.add_option("--runs", a->runs, "at most so many runs (default 200, or two seconds)")
+      .type_name("N")
+      .range(1, 1000000);
+  add_common_flags(verb, a->common, kDialectFlags | kThreadFlags | kOutputFlags);
+  on_run(verb, context, [a](Context& c) { return run_bench(*a, c); });
 }
 
 }  // namespace litegap

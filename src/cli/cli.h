@@ -4,17 +4,16 @@
 //
 //   void add_eval(CLI::App& app, Context& context) {
 //     auto options = std::make_shared<EvalOptions>();
-//     CLI::App* verb = add_verb(app, "eval", "the metric of one or more models on the same data",
+//     Verb verb = add_verb(app, "eval", "the metric of one or more models on the same data",
 //                               "litegap eval float.tflite int8.tflite --data test.npz");
-//     verb->add_option("models", options->models, "…")->required();
-//     add_common_flags(*verb, options->common, kDataFlags | kMetricFlags | kOutputFlags);
-//     on_run(*verb, context, [options](Context& c) { return run_eval(*options, c); });
+//     verb.add_option("models", options->models, "…").required();
+//     add_common_flags(verb, options->common, kDataFlags | kMetricFlags | kOutputFlags);
+//     on_run(verb, context, [options](Context& c) { return run_eval(*options, c); });
 //   }
 //
 // The body runs after the whole command line was parsed.  It returns an ExitCode; a wrong input is
 // thrown as Error.  Results go to stdout, everything else to stderr.
 #pragma once
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -23,6 +22,7 @@
 
 #include "base/json.h"
 #include "base/progress.h"
+#include "cli/verb.h"
 #include "data/dataset.h"
 #include "kernels/kernel.h"
 #include "model/model.h"
@@ -76,7 +76,7 @@ enum FlagGroup : unsigned {
 class Context {
  public:
   // Takes over --quiet, --color and --json of the verb that runs; on_run() sees to it.
-  void apply(const CLI::App& verb);
+  void apply(const Verb& verb);
 
   bool quiet() const { return quiet_; }
   bool color() const;  // stdout may carry colours
@@ -105,10 +105,8 @@ class Context {
   std::shared_ptr<Meter> meter_;
 };
 
-CLI::App* add_verb(CLI::App& app, const std::string& name, const std::string& does,
-                   const std::string& example);
-void add_common_flags(CLI::App& verb, CommonOptions& options, unsigned groups);
-void on_run(CLI::App& verb, Context& context, std::function<int(Context&)> body);
+void add_common_flags(Verb& verb, CommonOptions& options, unsigned groups);
+void on_run(Verb& verb, Context& context, std::function<int(Context&)> body);
 
 // "30s", "10m", "2h", "90" (seconds); Error otherwise.
 double parse_seconds(const std::string& text);

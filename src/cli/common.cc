@@ -40,18 +40,6 @@ std::string lower_case(std::string text) {
   return text;
 }
 
-// A CLI11 check that runs a parser of ours and keeps its message.
-template <class Parse, class Value>
-auto into(Parse parse, Value& value) {
-  return [parse, &value](const std::string& text) {
-    try {
-      value = parse(text);
-    } catch (const Error& e) {
-      throw CLI::ValidationError(e.what(), CLI::ExitCodes::ValidationError);
-    }
-  };
-}
-
 }  // namespace
 
 // The line on stderr that shows how far the work is.
@@ -86,15 +74,10 @@ struct Context::Meter {
   }
 };
 
-void Context::apply(const CLI::App& verb) {
-  const auto text = [&](const char* flag, std::string& value) {
-    const CLI::Option* option = verb.get_option_no_throw(flag);
-    if (option != nullptr && option->count() > 0) value = option->as<std::string>();
-  };
-  text("--json", json_);
-  text("--color", color_);
-  const CLI::Option* quiet = verb.get_option_no_throw("--quiet");
-  quiet_ = quiet != nullptr && quiet->count() > 0;
+void Context::apply(const Verb& verb) {
+  json_ = verb.given("--json").value_or(json_);
+  color_ = verb.given("--color").value_or(color_);
+  quiet_ = verb.given("--quiet").has_value();
 }
 
 bool Context::color() const {
@@ -137,22 +120,15 @@ void Context::result(const Json& value, const std::string& text) const {
     }
   };
   if (json_ == "-") {
-    put(value.dump(1) + "\n");
+    put(json_text(value, 1) + "\n");
     return;
   }
-  if (!json_.empty()) write_text(json_, value.dump(1) + "\n");
+  if (!json_.empty()) write_text(json_, json_text(value, 1) + "\n");
   put(text);
 }
 
-CLI::App* add_verb(CLI::App& app, const std::string& name, const std::string& does,
-                   const std::string& example) {
-  CLI::App* verb = app.add_subcommand(name, does);
-  verb->footer("Example: " + example);
-  return verb;
-}
-
-void on_run(CLI::App& verb, Context& context, std::function<int(Context&)> body) {
-  verb.callback([&verb, &context, body = std::move(body)] {
+void on_run(Verb& verb, Context& context, std::function<int(Context&)> body) {
+  verb.on_parsed([verb, &context, body = std::move(body)] {
     context.apply(verb);
     context.action = body;
   });
@@ -160,89 +136,87 @@ void on_run(CLI::App& verb, Context& context, std::function<int(Context&)> body)
 
 namespace {
 
-void add_data_flags(CLI::App& verb, CommonOptions& o) {
+void add_data_flags(Verb& verb, CommonOptions& o) {
   verb.add_option("--data", o.data,
                   "samples: .npz (x or x0, x1 ... or one array per input name; "
                   "y), .npy or .csv")
-      ->type_name("PATH");
-  verb.add_option("--labels", o.labels, "labels or targets: .npy or .csv")->type_name("PATH");
+      .type_name("PATH");
+  verb.add_option("--labels", o.labels, "labels or targets: .npy or .csv").type_name("PATH");
   verb.add_option("--target", o.target, "column of a .csv that holds the labels")
-      ->type_name("COLUMN");
-  verb.add_option("--limit", o.limit, "use at most so many samples")
-      ->type_name("N")
-      ->check(CLI::PositiveNumber);
+      .type_name("COLUMN");
+  verb.add_option("--limit", o.limit, "use at most so many samples").type_name("N").positive();
   verb.add_option("--input-map", o.input_map,
                   "how stored values become model input: x/255, x/127.5-1, (x-128)/128, bgr, chw, "
                   "bgr:x/255")
-      ->type_name("EXPR");
+      .type_name("EXPR");
 }
 
-void add_metric_flags(CLI::App& verb, CommonOptions& o) {
+void add_metric_flags(Verb& verb, CommonOptions& o) {
   verb.add_option("--task", o.task, "guessed when absent")
-      ->type_name("TASK")
-      ->check(CLI::IsMember({"classification", "regression", "detection", "segmentation",
-                             "autoencoder", "embedding"}));
+      .type_name("TASK")
+      .one_of({"classification", "regression", "detection", "segmentation", "autoencoder",
+               "embedding"});
   verb.add_option("--metric", o.metric,
                   "top1, top5, binary, auc, mse, rmse, mae, r2, map50, recon_auc, pair_auc, heads, "
                   "agreement, kl or cosine; guessed when absent")
-      ->type_name("NAME");
-  verb.add_option("--claimed", o.claimed, "the value that training reported")->type_name("VALUE");
+      .type_name("NAME");
+  verb.add_option("--claimed", o.claimed, "the value that training reported").type_name("VALUE");
 }
 
-void add_dialect_flag(CLI::App& verb, CommonOptions& o) {
-  verb.add_option_function<std::string>(
+void add_dialect_flag(Verb& verb, CommonOptions& o) {
+  verb.add_option(
           "--dialect", [&o](const std::string& name) { o.dialect = dialect_of(name); },
           "whose integer arithmetic (default xnnpack, what Python users run)")
-      ->type_name("NAME")
-      ->check(CLI::IsMember({"reference", "builtin", "xnnpack"}));
+      .type_name("NAME")
+      .one_of({"reference", "builtin", "xnnpack"});
 }
 
-void add_output_flags(CLI::App& verb, CommonOptions& o) {
+void add_output_flags(Verb& verb, CommonOptions& o) {
   verb.add_option("--json", o.json, "write the result value there; - is stdout, without the text")
-      ->type_name("PATH|-");
+      .type_name("PATH|-");
   verb.add_flag("--quiet", o.quiet, "no progress and no notes on stderr");
   verb.add_option("--color", o.color, "auto (default), never or always")
-      ->type_name("WHEN")
-      ->check(CLI::IsMember({"auto", "never", "always"}));
+      .type_name("WHEN")
+      .one_of({"auto", "never", "always"});
 }
 
 }  // namespace
 
-void add_common_flags(CLI::App& verb, CommonOptions& o, unsigned groups) {
+void add_common_flags(Verb& verb, CommonOptions& o, unsigned groups) {
   if (groups & kDataFlags) add_data_flags(verb, o);
   if (groups & kMetricFlags) add_metric_flags(verb, o);
   if (groups & kCalibrationFlags) {
     verb.add_option("--calibration", o.calibration, "what the calibration was given")
-        ->type_name("PATH");
+        .type_name("PATH");
   }
   if (groups & kDialectFlags) add_dialect_flag(verb, o);
   if (groups & kThreadFlags) {
-    verb.add_option("--threads", o.threads, "default: all cores")
-        ->type_name("N")
-        ->check(CLI::Range(1, 1024));
+    verb.add_option("--threads", o.threads, "default: all cores").type_name("N").range(1, 1024);
   }
   if (groups & kRuntimeFlags & 8) {
-    verb.add_option("--seed", o.seed, "of every random choice (default 1)")->type_name("N");
+    verb.add_option("--seed", o.seed, "of every random choice (default 1)").type_name("N");
   }
   if (groups & kBudgetFlags) {
-    verb.add_option_function<std::string>("--budget", into(parse_seconds, o.budget),
-                                          "time for the whole work, for example 30s or 10m")
-        ->type_name("TIME");
+    verb.add_option(
+            "--budget", [&o](const std::string& text) { o.budget = parse_seconds(text); },
+            "time for the whole work, for example 30s or 10m")
+        .type_name("TIME");
   }
   if (groups & kMemoryFlags) {
-    verb.add_option_function<std::string>("--memory", into(parse_bytes, o.memory),
-                                          "memory for activations, for example 512M or 4G")
-        ->type_name("BYTES");
+    verb.add_option(
+            "--memory", [&o](const std::string& text) { o.memory = parse_bytes(text); },
+            "memory for activations, for example 512M or 4G")
+        .type_name("BYTES");
   }
   if (groups & kLimitFlags) {
     verb.add_option("--fail-above", o.fail_above,
                     "exit with 2 when the loss is larger, with evidence: points (0.01) for "
                     "fractions, else the metric's own unit")
-        ->type_name("LOSS");
+        .type_name("LOSS");
     verb.add_flag("--fail-undecided", o.fail_undecided, "exit with 2 also when undecided");
   }
   if (groups & kReportFlags) {
-    verb.add_option("--report", o.report, "write the page there")->type_name("PATH.html");
+    verb.add_option("--report", o.report, "write the page there").type_name("PATH.html");
   }
   if (groups & kOutputFlags) add_output_flags(verb, o);
 }

@@ -69,17 +69,17 @@ int run_convert(const ConvertArguments& a, Context& context) {
 
 void add_convert(CLI::App& app, Context& context) {
   auto a = std::make_shared<ConvertArguments>();
-  CLI::App* verb = add_verb(app, "convert", "Keras model to float .tflite",
-                            "litegap convert model.keras -o float.tflite");
-  verb->add_option("model", a->model, "the Keras model (.keras, .h5 or architecture .json)")
-      ->required()
-      ->type_name("MODEL");
-  verb->add_option("-o,--out", a->out, "the file to write")->required()->type_name("PATH");
-  verb->add_option("--seed", a->common.seed,
-                   "of initial values, for a model without weights (default 1)")
-      ->type_name("N");
-  add_common_flags(*verb, a->common, kOutputFlags);
-  on_run(*verb, context, [a](Context& c) { return run_convert(*a, c); });
+  Verb verb = add_verb(app, "convert", "Keras model to float .tflite",
+                       "litegap convert model.keras -o float.tflite");
+  verb.add_option("model", a->model, "the Keras model (.keras, .h5 or architecture .json)")
+      .required()
+      .type_name("MODEL");
+  verb.add_option("-o,--out", a->out, "the file to write").required().type_name("PATH");
+  verb.add_option("--seed", a->common.seed,
+                  "of initial values, for a model without weights (default 1)")
+      .type_name("N");
+  add_common_flags(verb, a->common, kOutputFlags);
+  on_run(verb, context, [a](Context& c) { return run_convert(*a, c); });
 }
 
 }  // namespace litegap

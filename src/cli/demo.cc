@@ -277,7 +277,7 @@ int run_demo(const DemoArguments& a, Context& context) {
   const Json report = explain_json(e, kVersion, dialect_json(Dialect::kXnnpack));
   indent_into(story, explain_text(report, context.color()));
   write_text(a.out + "/report.html", explain_html(report));
-  write_text(a.out + "/report.json", report.dump(1) + "\n");
+  write_text(a.out + "/report.json", json_text(report, 1) + "\n");
   story.line("");
   if (e.fixed && e.fixed->written) {
     const Measured healed = measure_file("healed", e.fixed->path, test, true);
@@ -299,14 +299,12 @@ int run_demo(const DemoArguments& a, Context& context) {
 
 void add_demo(CLI::App& app, Context& context) {
   auto a = std::make_shared<DemoArguments>();
-  CLI::App* verb =
+  Verb verb =
       add_verb(app, "demo", "the whole story on data and models that the program makes itself",
                "litegap demo");
-  verb->add_option("-o,--out", a->out, "folder for all files")
-      ->type_name("FOLDER")
-      ->capture_default_str();
-  add_common_flags(*verb, a->common, kThreadFlags | kOutputFlags);
-  on_run(*verb, context, [a](Context& c) { return run_demo(*a, c); });
+  verb.add_option("-o,--out", a->out, "folder for all files").type_name("FOLDER").show_default();
+  add_common_flags(verb, a->common, kThreadFlags | kOutputFlags);
+  on_run(verb, context, [a](Context& c) { return run_demo(*a, c); });
 }
 
 }  // namespace litegap

@@ -92,42 +92,41 @@ int run_merge(const MergeArguments& a, Context& context) {
 
 void add_eval(CLI::App& app, Context& context) {
   auto a = std::make_shared<EvalArguments>();
-  CLI::App* verb = add_verb(app, "eval", "the metric of one or more models on the same data",
-                            "litegap eval float.tflite int8.tflite --data test.npz");
-  verb->add_option("models", a->models,
-                   "models (.tflite, C array) or recorded outputs (.npz with out_0 ...); all are "
-                   "compared with the first")
-      ->required()
-      ->type_name("MODEL...");
-  add_common_flags(*verb, a->common,
+  Verb verb = add_verb(app, "eval", "the metric of one or more models on the same data",
+                       "litegap eval float.tflite int8.tflite --data test.npz");
+  verb.add_option("models", a->models,
+                  "models (.tflite, C array) or recorded outputs (.npz with out_0 ...); all are "
+                  "compared with the first")
+      .required()
+      .type_name("MODEL...");
+  add_common_flags(verb, a->common,
                    kDataFlags | kMetricFlags | kRuntimeFlags | kBudgetFlags | kMemoryFlags |
                        kOutputFlags | kLimitFlags);
-  verb->add_flag("--no-latency", a->no_latency, "do not measure the latency");
-  verb->add_option("--dialects", a->dialects,
-                   "one model in several dialects, compared bit for bit and by the metric with the "
-                   "first: reference,xnnpack")
-      ->type_name("NAME,NAME...")
-      ->delimiter(',')
-      ->check(CLI::IsMember({"reference", "builtin", "xnnpack"}));
-  verb->add_flag("--reset-state", a->reset_state,
-                 "recurrent models: state back to zero before every sample");
-  verb->add_option(
-          "--shard", a->shard,
-          "only every n-th block of 64 samples, from the i-th on; leaves a state for merge")
-      ->type_name("i/n");
-  verb->add_option("-o,--out", a->out, "the state of the shard")->type_name("FILE");
-  on_run(*verb, context, [a](Context& c) { return run_eval(*a, c); });
+  verb.add_flag("--no-latency", a->no_latency, "do not measure the latency");
+  verb.add_option("--dialects", a->dialects,
+                  "one model in several dialects, compared bit for bit and by the metric with the "
+                  "first: reference,xnnpack")
+      .type_name("NAME,NAME...")
+      .split_at(',')
+      .one_of({"reference", "builtin", "xnnpack"});
+  verb.add_flag("--reset-state", a->reset_state,
+                "recurrent models: state back to zero before every sample");
+  verb.add_option("--shard", a->shard,
+                  "only every n-th block of 64 samples, from the i-th on; leaves a state for merge")
+      .type_name("i/n");
+  verb.add_option("-o,--out", a->out, "the state of the shard").type_name("FILE");
+  on_run(verb, context, [a](Context& c) { return run_eval(*a, c); });
 }
 
 void add_merge(CLI::App& app, Context& context) {
   auto a = std::make_shared<MergeArguments>();
-  CLI::App* verb = add_verb(app, "merge", "joins the states of eval --shard i/n into one result",
-                            "litegap merge part-1.state part-2.state --json all.json");
-  verb->add_option("states", a->states, "states that eval --shard has left, of every shard")
-      ->required()
-      ->type_name("STATE...");
-  add_common_flags(*verb, a->common, kOutputFlags);
-  on_run(*verb, context, [a](Context& c) { return run_merge(*a, c); });
+  Verb verb = add_verb(app, "merge", "joins the states of eval --shard i/n into one result",
+                       "litegap merge part-1.state part-2.state --json all.json");
+  verb.add_option("states", a->states, "states that eval --shard has left, of every shard")
+      .required()
+      .type_name("STATE...");
+  add_common_flags(verb, a->common, kOutputFlags);
+  on_run(verb, context, [a](Context& c) { return run_merge(*a, c); });
 }
 
 }  // namespace litegap

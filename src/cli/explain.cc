@@ -61,22 +61,21 @@ int run_explain(const ExplainArguments& a, Context& c) {
 
 void add_explain(CLI::App& app, Context& context) {
   auto a = std::make_shared<ExplainArguments>();
-  CLI::App* verb =
+  Verb verb =
       add_verb(app, "explain", "why two models differ; optionally writes the healed file",
                "litegap explain float.tflite int8.tflite --data test.npz --fix fixed.tflite "
                "--report report.html");
-  verb->add_option("float", a->float_path, "the float model (.tflite)")->required();
-  verb->add_option("quantized", a->quant_path, "its quantized twin (.tflite or C array)")
-      ->required();
-  verb->add_option("--fix", a->fix, "write the healed file here and measure it again");
-  verb->add_option("--user-outputs", a->user_outputs,
-                   ".npz with `outputs`: the answers as your own program used them");
-  verb->add_option("--device-dump", a->device_dump,
-                   ".npz with `outputs`: raw output codes recorded on a device");
-  add_common_flags(*verb, a->common,
+  verb.add_option("float", a->float_path, "the float model (.tflite)").required();
+  verb.add_option("quantized", a->quant_path, "its quantized twin (.tflite or C array)").required();
+  verb.add_option("--fix", a->fix, "write the healed file here and measure it again");
+  verb.add_option("--user-outputs", a->user_outputs,
+                  ".npz with `outputs`: the answers as your own program used them");
+  verb.add_option("--device-dump", a->device_dump,
+                  ".npz with `outputs`: raw output codes recorded on a device");
+  add_common_flags(verb, a->common,
                    kDataFlags | kMetricFlags | kCalibrationFlags | kRuntimeFlags | kOutputFlags |
                        kReportFlags | kLimitFlags);
-  on_run(*verb, context, [a](Context& c) { return run_explain(*a, c); });
+  on_run(verb, context, [a](Context& c) { return run_explain(*a, c); });
 }
 
 }  // namespace litegap

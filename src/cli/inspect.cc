@@ -21,14 +21,14 @@ int run_inspect(const InspectArguments& a, Context& context) {
 
 void add_inspect(CLI::App& app, Context& context) {
   auto a = std::make_shared<InspectArguments>();
-  CLI::App* verb =
+  Verb verb =
       add_verb(app, "inspect", "what a file really is, and every fault that shows without data",
                "litegap inspect model.tflite");
-  verb->add_option("model", a->model, "the model (.tflite or C array)")
-      ->required()
-      ->type_name("MODEL");
-  add_common_flags(*verb, a->common, kOutputFlags);
-  on_run(*verb, context, [a](Context& c) { return run_inspect(*a, c); });
+  verb.add_option("model", a->model, "the model (.tflite or C array)")
+      .required()
+      .type_name("MODEL");
+  add_common_flags(verb, a->common, kOutputFlags);
+  on_run(verb, context, [a](Context& c) { return run_inspect(*a, c); });
 }
 
 }  // namespace litegap

@@ -1,4 +1,5 @@
 // The command-line door: parses, runs one verb, turns what it throws into a line and an exit code.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <exception>

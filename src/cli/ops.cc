@@ -7,11 +7,11 @@ namespace litegap {
 
 void add_ops(CLI::App& app, Context& context) {
   auto common = std::make_shared<CommonOptions>();
-  CLI::App* verb =
+  Verb verb =
       add_verb(app, "ops", "the operators that are computed, and those of the runtime that are not",
                "litegap ops");
-  add_common_flags(*verb, *common, kOutputFlags);
-  on_run(*verb, context, [common](Context& c) {
+  add_common_flags(verb, *common, kOutputFlags);
+  on_run(verb, context, [common](Context& c) {
     const Json value = ops_json(kVersion, kRuntimeVersion);
     c.result(value, ops_text(value, c.color()));
     return static_cast<int>(kDone);

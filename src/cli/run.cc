@@ -231,24 +231,24 @@ int run_run(const RunArguments& a, Context& context) {
 
 void add_run(CLI::App& app, Context& context) {
   auto a = std::make_shared<RunArguments>();
-  CLI::App* verb =
+  Verb verb =
       add_verb(app, "run", "runs a model on given inputs, any dialect, any tensor to disk",
                "litegap run m.tflite --input x.npy --dialect xnnpack --dump all -o out.npz");
-  verb->add_option("model", a->model, "the model (.tflite or C array)")
-      ->required()
-      ->type_name("MODEL");
-  verb->add_option("--input", a->input,
-                   ".npy for one input, .npz for several (named in_0, in_1 ... or by the model's "
-                   "names), in the model's own types; without it every input is zeros (codes of 0)")
-      ->type_name("FILE");
-  verb->add_flag("--float-io", a->float_io,
-                 "real values in and out: quantizes inputs, dequantizes outputs");
-  verb->add_option("--dump", a->dump, "all: also every tensor, as tensor_<graph>_<index>")
-      ->type_name("all")
-      ->check(CLI::IsMember({"all"}));
-  verb->add_option("-o,--out", a->out, "writes out_0, out_1 ...")->type_name("OUT.npz");
-  add_common_flags(*verb, a->common, kDialectFlags | kMemoryFlags | kOutputFlags);
-  on_run(*verb, context, [a](Context& c) { return run_run(*a, c); });
+  verb.add_option("model", a->model, "the model (.tflite or C array)")
+      .required()
+      .type_name("MODEL");
+  verb.add_option("--input", a->input,
+                  ".npy for one input, .npz for several (named in_0, in_1 ... or by the model's "
+                  "names), in the model's own types; without it every input is zeros (codes of 0)")
+      .type_name("FILE");
+  verb.add_flag("--float-io", a->float_io,
+                "real values in and out: quantizes inputs, dequantizes outputs");
+  verb.add_option("--dump", a->dump, "all: also every tensor, as tensor_<graph>_<index>")
+      .type_name("all")
+      .one_of({"all"});
+  verb.add_option("-o,--out", a->out, "writes out_0, out_1 ...").type_name("OUT.npz");
+  add_common_flags(verb, a->common, kDialectFlags | kMemoryFlags | kOutputFlags);
+  on_run(verb, context, [a](Context& c) { return run_run(*a, c); });
 }
 
 }  // namespace litegap

@@ -62,38 +62,37 @@ int run_tune(const TuneArguments& a, Context& context) {
 
 void add_tune(CLI::App& app, Context& context) {
   auto a = std::make_shared<TuneArguments>();
-  CLI::App* verb =
-      add_verb(app, "tune", "searches for the best trade of accuracy, size and latency",
-               "litegap tune float.tflite --data val.npz --calibration calib.npz "
-               "--max-drop 0.5 --budget 10m -o best/");
-  verb->add_option("model", a->model, "the float model (.tflite, .keras, .h5)")
-      ->required()
-      ->type_name("MODEL");
-  verb->add_option("--max-drop", a->max_drop,
-                   "largest accepted loss: points (0.01) for fractions, else the metric's own unit")
-      ->type_name("LOSS");
-  verb->add_option("--max-bytes", a->max_bytes, "largest accepted file, for example 250k")
-      ->type_name("BYTES");
-  verb->add_option("--max-latency", a->max_latency,
-                   "largest accepted milliseconds a sample, one thread, on this machine")
-      ->type_name("MS");
-  verb->add_option("--train", a->train,
-                   "samples with labels, other ones than --data: quantization-aware training is "
-                   "tried too")
-      ->type_name("PATH");
-  verb->add_option("--train-epochs", a->train_epochs, "of that training")
-      ->type_name("N")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  verb->add_option("-o,--out", a->out,
-                   "folder for all candidates and best.tflite; a second search "
-                   "with the same data goes on from what it finds there")
-      ->required()
-      ->type_name("FOLDER");
+  Verb verb = add_verb(app, "tune", "searches for the best trade of accuracy, size and latency",
+                       "litegap tune float.tflite --data val.npz --calibration calib.npz "
+                       "--max-drop 0.5 --budget 10m -o best/");
+  verb.add_option("model", a->model, "the float model (.tflite, .keras, .h5)")
+      .required()
+      .type_name("MODEL");
+  verb.add_option("--max-drop", a->max_drop,
+                  "largest accepted loss: points (0.01) for fractions, else the metric's own unit")
+      .type_name("LOSS");
+  verb.add_option("--max-bytes", a->max_bytes, "largest accepted file, for example 250k")
+      .type_name("BYTES");
+  verb.add_option("--max-latency", a->max_latency,
+                  "largest accepted milliseconds a sample, one thread, on this machine")
+      .type_name("MS");
+  verb.add_option("--train", a->train,
+                  "samples with labels, other ones than --data: quantization-aware training is "
+                  "tried too")
+      .type_name("PATH");
+  verb.add_option("--train-epochs", a->train_epochs, "of that training")
+      .type_name("N")
+      .show_default()
+      .positive();
+  verb.add_option("-o,--out", a->out,
+                  "folder for all candidates and best.tflite; a second search "
+                  "with the same data goes on from what it finds there")
+      .required()
+      .type_name("FOLDER");
   add_common_flags(
-      *verb, a->common,
+      verb, a->common,
       kDataFlags | kMetricFlags | kCalibrationFlags | kRuntimeFlags | kBudgetFlags | kOutputFlags);
-  on_run(*verb, context, [a](Context& c) { return run_tune(*a, c); });
+  on_run(verb, context, [a](Context& c) { return run_tune(*a, c); });
 }
 
 }  // namespace litegap

@@ -470,4 +470,11 @@ Dataset bind_dataset(const Dataset& data, const Model& model, const InputMap& ma
   return bound;
 }
 
+Dataset::Dataset() = default;
+Dataset::Dataset(const Dataset&) = default;
+Dataset::Dataset(Dataset&&) noexcept = default;
+Dataset& Dataset::operator=(const Dataset&) = default;
+Dataset& Dataset::operator=(Dataset&&) noexcept = default;
+Dataset::~Dataset() = default;
+
 }  // namespace litegap

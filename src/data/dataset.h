@@ -23,6 +23,14 @@ struct Decision {
 Json to_json(const std::vector<Decision>& decisions);
 
 struct Dataset {
+  // Copied and destroyed in many places, compiled once.
+  Dataset();
+  Dataset(const Dataset&);
+  Dataset(Dataset&&) noexcept;
+  Dataset& operator=(const Dataset&);
+  Dataset& operator=(Dataset&&) noexcept;
+  ~Dataset();
+
   std::string path;
   std::size_t count = 0;
   std::vector<std::string> names;  // of the arrays in the file ("x", "x0", input names …)

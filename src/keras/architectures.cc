@@ -6,11 +6,10 @@ namespace litegap {
 namespace {
 
 std::string layer_json(const char* class_name, Json config) {
-  return Json{{"module", "keras.layers"},
-              {"class_name", class_name},
-              {"config", std::move(config)},
-              {"registered_name", nullptr}}
-      .dump();
+  return json_text(Json{{"module", "keras.layers"},
+                        {"class_name", class_name},
+                        {"config", std::move(config)},
+                        {"registered_name", nullptr}});
 }
 
 }  // namespace
@@ -18,22 +17,21 @@ std::string layer_json(const char* class_name, Json config) {
 std::string sequential_json(const std::vector<int>& input, const std::vector<std::string>& layers) {
   Json shape = Json::array({nullptr});
   for (const int d : input) shape.push_back(d);
-  Json list = Json::array({Json::parse(
+  Json list = Json::array({parse_json(
       layer_json("InputLayer", {{"batch_shape", shape}, {"dtype", "float32"}, {"name", "x"}}))});
   std::map<std::string, int> used;
   for (const std::string& text : layers) {
-    Json layer = Json::parse(text);
+    Json layer = parse_json(text);
     // Keras numbers the layers of one class: dense, dense_1 ...
     const std::string stem = layer["config"]["name"].get<std::string>();
     const int n = used[stem]++;
     if (n > 0) layer["config"]["name"] = fmt::format("{}_{}", stem, n);
     list.push_back(std::move(layer));
   }
-  return Json{{"module", "keras"},
-              {"class_name", "Sequential"},
-              {"config", {{"name", "sequential"}, {"layers", list}}},
-              {"registered_name", nullptr}}
-      .dump();
+  return json_text(Json{{"module", "keras"},
+                        {"class_name", "Sequential"},
+                        {"config", {{"name", "sequential"}, {"layers", list}}},
+                        {"registered_name", nullptr}});
 }
 
 std::string dense_json(int units, const std::string& activation) {

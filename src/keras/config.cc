@@ -16,7 +16,7 @@ int checked_int(const KerasLayer& layer, const char* key, const Json& v) {
     const double d = v.get<double>();
     if (std::abs(d) <= kLargest && d == std::trunc(d)) return static_cast<int>(d);
   }
-  if (!v.is_number_integer()) refuse(layer, "{} is {}, expected an integer", key, v.dump());
+  if (!v.is_number_integer()) refuse(layer, "{} is {}, expected an integer", key, json_text(v));
   const auto n = v.get<std::int64_t>();
   if (n < -kLargest || n > kLargest) refuse(layer, "{} is {}, expected less", key, n);
   return static_cast<int>(n);

@@ -119,7 +119,7 @@ Array initial_value(const Declared& variable, Random& random) {
     init.name = json["class_name"].get<std::string>();
     if (json.contains("config")) init.config = json["config"];
   } else if (!json.is_null()) {
-    refuse(*variable.layer, "the initializer of {} is {}", variable.name, json.dump());
+    refuse(*variable.layer, "the initializer of {} is {}", variable.name, json_text(json));
   }
   const std::string name = plain(init.name);
   struct Scaled {

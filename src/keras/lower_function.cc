@@ -33,7 +33,7 @@ std::vector<int> axes_argument(LayerCall& c, int rank) {
     refuse(c.layer, "reduces over the batch");
   }
   const auto take = [&](const Json& n) {
-    if (!n.is_number_integer()) refuse(c.layer, "axis is {}", n.dump());
+    if (!n.is_number_integer()) refuse(c.layer, "axis is {}", json_text(n));
     const auto a = n.get<std::int64_t>();
     if (a < -rank || a >= rank) refuse(c.layer, "axis {} of {} dimensions", a, rank);
     axes.push_back(positive_axis(static_cast<int>(a), rank));

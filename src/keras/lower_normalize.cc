@@ -177,7 +177,7 @@ std::vector<LayerValue> lower_unit_norm(LayerCall& c) {
 std::vector<float> numbers(LayerCall& c, const Json& v) {
   std::vector<float> all;
   if (v.is_number()) return {v.get<float>()};
-  if (!v.is_array()) refuse(c.layer, "mean or variance is {}", v.dump().substr(0, 60));
+  if (!v.is_array()) refuse(c.layer, "mean or variance is {}", json_text(v).substr(0, 60));
   for (const Json& item : v) {
     for (const float f : numbers(c, item)) all.push_back(f);
   }

@@ -172,7 +172,7 @@ class GraphReader {
       if (!call.args.is_array() || !call.kwargs.is_object()) fail("{}: a call is damaged", where());
       return;
     }
-    if (!n.is_array()) fail("{}: a call is {}", where(), n.dump().substr(0, 80));
+    if (!n.is_array()) fail("{}: a call is {}", where(), json_text(n).substr(0, 80));
     // A structure of [layer, node, tensor, kwargs]: one alone is the argument, several are a list.
     // tf_keras takes the keyword arguments of the first one.
     Json list = Json::array();
@@ -181,7 +181,7 @@ class GraphReader {
       take_kwargs(n, call);
     } else {
       for (const Json& item : n) {
-        if (!is_triple(item)) fail("{}: a call is {}", where(), n.dump().substr(0, 80));
+        if (!is_triple(item)) fail("{}: a call is {}", where(), json_text(n).substr(0, 80));
         list.push_back(item[0] == "_CONSTANT_VALUE" ? tf_value(item[2], 0) : tensor(ref(item)));
         if (call.kwargs.empty()) take_kwargs(item, call);
       }
@@ -253,7 +253,7 @@ class GraphReader {
   KerasRef ref(const Json& v) {
     if (!v.is_array() || v.size() < 3 || !v[0].is_string() || !v[1].is_number_integer() ||
         !v[2].is_number_integer()) {
-      fail("{}: {} is not [layer, node, tensor]", where(), v.dump().substr(0, 80));
+      fail("{}: {} is not [layer, node, tensor]", where(), json_text(v).substr(0, 80));
     }
     const auto found = by_name_.find(v[0].get<std::string>());
     if (found == by_name_.end()) {
@@ -261,7 +261,7 @@ class GraphReader {
     }
     const auto node = v[1].get<std::int64_t>(), index = v[2].get<std::int64_t>();
     if (node < 0 || node > 1000000 || index < 0 || index > 1000000) {
-      fail("{}: {} is not [layer, node, tensor]", where(), v.dump());
+      fail("{}: {} is not [layer, node, tensor]", where(), json_text(v));
     }
     seen_.push_back({found->second, static_cast<int>(node), static_cast<int>(index)});
     return seen_.back();
@@ -274,7 +274,7 @@ class GraphReader {
       for (const auto& [key, value] : v.items()) all.push_back(ref(value));
       return all;
     }
-    if (!v.is_array()) fail("{}: {} is not a list of tensors", where(), v.dump().substr(0, 80));
+    if (!v.is_array()) fail("{}: {} is not a list of tensors", where(), json_text(v).substr(0, 80));
     for (const Json& item : v) {
       for (const KerasRef& r : refs(item)) all.push_back(r);
     }
@@ -375,7 +375,7 @@ Json parse_json_text(const std::string& text, const std::string& file) {
     }
   }
   try {
-    return Json::parse(text);
+    return parse_json(text);
   } catch (const Json::exception& e) {
     std::string what = e.what();
     std::replace(what.begin(), what.end(), '\n', ' ');

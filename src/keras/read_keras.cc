@@ -138,8 +138,7 @@ bool says_keras3(const Json& json, const std::string& version) {
   if (json.is_object() && json.contains("keras_version") && json["keras_version"].is_string()) {
     return says_keras3({}, json["keras_version"].get<std::string>());
   }
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace).find("\"batch_input_shape\"") ==
-         std::string::npos;
+  return json_text(json).find("\"batch_input_shape\"") == std::string::npos;
 }
 
 KerasModel read_archive(const std::string& path, const KerasReadOptions& options) {

@@ -39,6 +39,14 @@ struct Quant {
 };
 
 struct Tensor {
+  // Copied and destroyed in many places, compiled once.
+  Tensor();
+  Tensor(const Tensor&);
+  Tensor(Tensor&&) noexcept;
+  Tensor& operator=(const Tensor&);
+  Tensor& operator=(Tensor&&) noexcept;
+  ~Tensor();
+
   std::string name;
   DType dtype = DType::kFloat32;
   Shape shape;            // unknown dimensions are 1
@@ -54,6 +62,14 @@ struct Tensor {
 };
 
 struct Graph {
+  // Copied and destroyed in many places, compiled once.
+  Graph();
+  Graph(const Graph&);
+  Graph(Graph&&) noexcept;
+  Graph& operator=(const Graph&);
+  Graph& operator=(Graph&&) noexcept;
+  ~Graph();
+
   std::string name;
   std::vector<Tensor> tensors;
   std::vector<int> inputs, outputs;
@@ -72,6 +88,14 @@ struct MetadataEntry {
 };
 
 struct Model {
+  // Copied and destroyed in many places, compiled once.
+  Model();
+  Model(const Model&);
+  Model(Model&&) noexcept;
+  Model& operator=(const Model&);
+  Model& operator=(Model&&) noexcept;
+  ~Model();
+
   std::string path;              // where it came from, for messages
   std::uint64_t file_bytes = 0;  // size of that file
   std::uint32_t version = 3;

@@ -109,4 +109,11 @@ Activation fused_activation(const Attrs& attrs) {
       attrs);
 }
 
+Op::Op() = default;
+Op::Op(const Op&) = default;
+Op::Op(Op&&) noexcept = default;
+Op& Op::operator=(const Op&) = default;
+Op& Op::operator=(Op&&) noexcept = default;
+Op::~Op() = default;
+
 }  // namespace litegap

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <variant>
 #include <vector>
 
@@ -558,6 +559,14 @@ class Attrs : public AnyAttrs {
 };
 
 struct Op {
+  // Copied and destroyed in many places, compiled once.
+  Op();
+  Op(const Op&);
+  Op(Op&&) noexcept;
+  Op& operator=(const Op&);
+  Op& operator=(Op&&) noexcept;
+  ~Op();
+
   OpCode code = OpCode::kCustom;
   std::int32_t version = 1;
   std::string custom_code;  // of kCustom

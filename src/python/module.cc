@@ -49,7 +49,7 @@ void stop_when_interrupted(std::string_view, double) {
 // A request crosses as one JSON object, whose keys are the fields that the caller set.
 class Fields {
  public:
-  explicit Fields(const std::string& text) : json_(Json::parse(text)) {}
+  explicit Fields(const std::string& text) : json_(parse_json(text)) {}
   template <class T>
   void read(const char* key, T& value) const {
     const auto at = json_.find(key);
@@ -65,7 +65,7 @@ class Fields {
   Json json_;
 };
 
-std::string inspect(const std::string& path) { return inspect_json(*load_model(path)).dump(); }
+std::string inspect(const std::string& path) { return json_text(inspect_json(*load_model(path))); }
 
 std::string train(const std::string& request, const std::optional<std::string>& data,
                   const std::vector<Given>& x, const std::optional<Given>& y) {
@@ -98,7 +98,7 @@ std::string train(const std::string& request, const std::optional<std::string>& 
   nb::gil_scoped_release free;
   const TrainResult result = train_file(samples, r);
   if (stopped) throw Stopped();  // what was reached is written
-  return train_json(result, kVersion).dump();
+  return json_text(train_json(result, kVersion));
 }
 
 std::string quantize(const std::string& request, const std::optional<std::string>& data,
@@ -124,7 +124,7 @@ std::string quantize(const std::string& request, const std::optional<std::string
   std::optional<Dataset> samples;
   if (data || !x.empty()) samples = dataset_of(data, x, std::nullopt);
   nb::gil_scoped_release free;
-  return quantize_json(quantize_file(samples ? &*samples : nullptr, r), kVersion).dump();
+  return json_text(quantize_json(quantize_file(samples ? &*samples : nullptr, r), kVersion));
 }
 
 std::string evaluate_files(const std::vector<std::string>& models,
@@ -145,7 +145,7 @@ std::string evaluate_files(const std::vector<std::string>& models,
   nb::gil_scoped_release free;
   const EvalResult result = evaluate(samples, r);
   if (result.stopped_by == "interrupt") throw Stopped();
-  return eval_json(result, kVersion, dialect_json(r.dialect)).dump();
+  return json_text(eval_json(result, kVersion, dialect_json(r.dialect)));
 }
 
 // One run; inputs in the model's order.  Real values for quantized inputs become codes.

@@ -53,7 +53,7 @@ Rule read_rule(const Json& value, const std::string& where) {
   }
   if (value.contains("bits")) {
     if (value.at("bits") != 4 && value.at("bits") != 8) {
-      fail("{}: bits {}, expected 4 or 8", where, value.at("bits").dump());
+      fail("{}: bits {}, expected 4 or 8", where, json_text(value.at("bits")));
     }
     rule.bits = value.at("bits").get<int>();
   }
@@ -69,6 +69,9 @@ Rule read_rule(const Json& value, const std::string& where) {
   }
   return rule;
 }
+
+// The library's matcher goes a call deeper for every character of the name.
+constexpr std::size_t kLongestName = 4096;
 
 std::regex regex_of(const std::string& text, const std::string& where) {
   try {
@@ -98,7 +101,7 @@ bool has_form(const Op& op, const Treatment& t) {
 Recipe parse_recipe(const std::string& text, const std::string& path) {
   Json value;
   try {
-    value = Json::parse(text);
+    value = parse_json(text);
   } catch (const Json::parse_error& e) {
     fail("{}: is no JSON: byte {}", path, e.byte);
   }
@@ -114,7 +117,7 @@ Recipe parse_recipe(const std::string& text, const std::string& path) {
       }
     } else if (key == "equalize" || key == "bias_correction") {
       if (!part.is_boolean())
-        fail("{}: \"{}\" is {}, expected true or false", path, key, part.dump());
+        fail("{}: \"{}\" is {}, expected true or false", path, key, json_text(part));
       (key == "equalize" ? recipe.equalize : recipe.bias_correction) = part.get<bool>();
     } else {
       fail("{}: unknown key \"{}\", expected rules, equalize or bias_correction", path, key);
@@ -139,7 +142,12 @@ std::vector<Treatment> resolve(const Recipe& recipe, const Model& model, const T
       const std::string name = op.outputs.empty() || op.outputs[0] < 0
                                    ? ""
                                    : graph.tensors[static_cast<std::size_t>(op.outputs[0])].name;
-      if ((rule.op != "*" && rule.op != op.name()) || !std::regex_search(name, scope)) continue;
+      if (rule.op != "*" && rule.op != op.name()) continue;
+      if (name.size() > kLongestName) {
+        fail("{}: operator {}: the name of its output has {} bytes, expected at most {} to match",
+             where, k, name.size(), kLongestName);
+      }
+      if (!std::regex_search(name, scope)) continue;
       ++matched;
       Treatment& t = all[k];
       if (rule.algorithm) t.algorithm = *rule.algorithm;

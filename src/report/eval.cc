@@ -84,7 +84,7 @@ std::string dialect_text(const Json& d, bool color) {
   TextTable table({"operator", "values", "differ", "by up to"}, "lrrr");
   for (std::size_t i = 0; i < std::min(kTensorsShown, differ); ++i) {
     const Json& t = d["differing"][i];
-    table.row({t["label"], t["elements"].dump(), t["differ"].dump(),
+    table.row({t["label"], json_text(t["elements"]), json_text(t["differ"]),
                t["largest"].is_number() ? fmt::format("{:.3g}", t["largest"].get<double>())
                                         : t["largest"].get<std::string>()});
   }
@@ -174,9 +174,9 @@ std::string pair_text(const Json& r, const Json& p, bool fraction, bool color) {
   TextTable table({"row", "label", "0", std::to_string(b)}, "rrrr");
   for (const Json& f : p["flips"]) {
     const auto name = [](const Json& c) {
-      return c.is_number() && c.get<int>() >= 0 ? c.dump() : std::string("-");
+      return c.is_number() && c.get<int>() >= 0 ? json_text(c) : std::string("-");
     };
-    table.row({f["row"].dump(), name(f["label"]), name(f["a"]), name(f["b"])});
+    table.row({json_text(f["row"]), name(f["label"]), name(f["a"]), name(f["b"])});
   }
   return out + table.text(color, 4);
 }
@@ -201,9 +201,9 @@ std::string classes_text(const Json& r, bool color) {
     header.push_back(fmt::format("answers {}", k));
   TextTable table(header, std::string(header.size(), 'r'));
   for (std::size_t i = 0; i < std::min(kClassesShown, rows.size()); ++i) {
-    std::vector<std::string> cells{rows[i]["label"].dump(), rows[i]["count"].dump()};
+    std::vector<std::string> cells{json_text(rows[i]["label"]), json_text(rows[i]["count"])};
     for (const Json& v : rows[i]["right"]) cells.push_back(value_text(v, true));
-    for (const Json& v : rows[i]["predicted"]) cells.push_back(v.dump());
+    for (const Json& v : rows[i]["predicted"]) cells.push_back(json_text(v));
     table.row(cells);
   }
   const std::string more =

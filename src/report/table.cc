@@ -16,7 +16,7 @@ std::size_t width_of(const std::string& text) {
 
 std::string not_a_number(const Json& value) {
   if (value.is_string()) return value.get<std::string>();
-  return value.is_null() ? "-" : value.dump();
+  return value.is_null() ? "-" : json_text(value);
 }
 
 }  // namespace

@@ -83,17 +83,17 @@ void write_search(const std::string& path, std::uint64_t key,
                   const std::vector<Candidate>& candidates) {
   Json list = Json::array();
   for (const Candidate& c : candidates) list.push_back(to_state(c));
-  const std::uint64_t sum = hash_text(list.dump());
-  write_text(path, Json{{"key", key}, {"sum", sum}, {"candidates", list}}.dump(1) + "\n");
+  const std::uint64_t sum = hash_text(json_text(list));
+  write_text(path, json_text(Json{{"key", key}, {"sum", sum}, {"candidates", list}}, 1) + "\n");
 }
 
 std::vector<Candidate> read_search(const std::string& path, std::uint64_t key) {
   std::vector<Candidate> known;
   if (!file_exists(path)) return known;
   try {
-    const Json j = Json::parse(read_text(path));
+    const Json j = parse_json(read_text(path));
     const Json& list = j.at("candidates");
-    if (j.at("key") != key || j.at("sum") != hash_text(list.dump())) return known;
+    if (j.at("key") != key || j.at("sum") != hash_text(json_text(list))) return known;
     for (const Json& c : list) {
       if (auto candidate = from_state(c)) known.push_back(std::move(*candidate));
     }

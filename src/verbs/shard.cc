@@ -93,7 +93,7 @@ State read_state(const std::string& path) {
   const Array* header = find_array(s.arrays, "header");
   if (header == nullptr) fail("{}: no header: not the state of a shard", path);
   try {
-    s.header = Json::parse(
+    s.header = parse_json(
         std::string(reinterpret_cast<const char*>(header->data()), header->byte_size()));
     if (s.header.at("schema") != kSchema) fail("{}: expected {}", path, kSchema);
     s.index = s.header.at("shard").get<std::size_t>();
@@ -164,7 +164,7 @@ void write_shard(const std::string& path, const ShardData& from, const EvalReque
   const Dataset data = read_samples(from);
   Json header = common_header(from, data, request, shard.count);
   header["shard"] = shard.index;
-  const std::string text = header.dump();
+  const std::string text = json_text(header);
   NamedArrays arrays;
   arrays.emplace_back("header", Array::of<std::uint8_t>({static_cast<std::int32_t>(text.size())},
                                                         {text.begin(), text.end()}));

@@ -28,7 +28,7 @@ std::vector<std::string> data_arguments(const std::string& dataset) {
 TEST(Accuracy, IsTheMeasuredOne) {
   const std::string list = shared_path("corpus/refs/measured_accuracy.json");
   if (!file_exists(list)) GTEST_SKIP() << "no shared folder";
-  for (const Json& row : Json::parse(read_text(list))) {
+  for (const Json& row : parse_json(read_text(list))) {
     const std::string model = row["model"];
     SCOPED_TRACE(model);
     // Its XNNPACK had no kernels for weights that meet float activations: those ran built-in.
@@ -44,7 +44,7 @@ TEST(Accuracy, IsTheMeasuredOne) {
     }
     const Ran ran = run_litegap(arguments, 600);
     ASSERT_EQ(ran.exit, 0) << ran.err;
-    const double value = Json::parse(ran.out)["models"][0]["value"];
+    const double value = parse_json(ran.out)["models"][0]["value"];
     EXPECT_NEAR(value, row["accuracy"].get<double>(), 0.001);
     std::printf("%-50s %.4f, measured %.4f, %.1f s\n", model.c_str(), value,
                 row["accuracy"].get<double>(), ran.cpu_seconds);

@@ -42,8 +42,8 @@ std::vector<Case> cases() {
     if (!entry.is_directory()) continue;
     Case c;
     c.folder = entry.path().string();
-    c.task = Json::parse(read_text(c.folder + "/task.json"));
-    c.answer = Json::parse(read_text(c.folder + "/answer.json"));
+    c.task = parse_json(read_text(c.folder + "/task.json"));
+    c.answer = parse_json(read_text(c.folder + "/answer.json"));
     const std::string first = c.answer["cause"][0];
     c.healthy = first == "healthy";
     if (!c.healthy && !kKnown.contains(first)) continue;
@@ -86,7 +86,7 @@ TEST_P(KnownCases, NamesProvesAndHeals) {
   const Case& c = GetParam();
   const Explanation e = run_case(c);
   std::printf("%s %s: %s\n", fs::path(c.folder).filename().c_str(),
-              c.answer["cause"].dump().c_str(), summary(e).c_str());
+              json_text(c.answer["cause"]).c_str(), summary(e).c_str());
   if (c.healthy) {
     EXPECT_TRUE(e.gap.verdict == "none" || e.gap.verdict == "normal") << summary(e);
     for (const Finding& f : e.findings) EXPECT_TRUE(c.right.contains(f.cause)) << summary(e);

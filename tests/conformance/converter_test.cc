@@ -231,7 +231,7 @@ TEST(Converter, SameFilesFromTheSameSamples) {
   if (shared.empty() || !file_exists(shared + "/quantized/index.json")) GTEST_SKIP();
   const std::string root = shared + "/quantized/";
   std::vector<std::string> names;
-  for (const auto& entry : Json::parse(read_text(root + "index.json"))) {
+  for (const auto& entry : parse_json(read_text(root + "index.json"))) {
     names.push_back(entry.at("name").get<std::string>());
   }
   std::map<std::string, Counts> table;
@@ -259,7 +259,7 @@ TEST(Converter, SameFilesFromTheSameSamples) {
       }
       ++c.files;
       const ModelPtr theirs = read_model(folder + kind.file + ".tflite");
-      const Json params = Json::parse(read_text(folder + "params.json"));
+      const Json params = parse_json(read_text(folder + "params.json"));
       const auto excused = excused_tensors(params, kind.file);
       const Verdict v = compare(ours.model, *theirs, excused, kind.kinds_only);
       c.operators += v.operators ? 1 : 0;

@@ -283,7 +283,7 @@ GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Goldens);
 TEST_P(Goldens, ResultsAreThoseOfTheRuntime) {
   const std::string folder = GetParam(), path = goldens() + "/" + folder;
   const bool details = std::getenv("GOLDENS_ALL") != nullptr;
-  const Json json = Json::parse(read_text(path + "/cases.json"));
+  const Json json = parse_json(read_text(path + "/cases.json"));
   const NamedArrays io = file_exists(path + "/io.npz") ? read_npz(path + "/io.npz") : NamedArrays{};
   for (const Json& j : json["cases"]) {
     Case c{j, folder, j["id"], j["dtype"], j["op"], nullptr, false};
@@ -340,7 +340,7 @@ TEST_P(Goldens, RefusesWhatTheRuntimeRefuses) {
   const std::string folder = GetParam(), path = goldens() + "/" + folder;
   finished().insert(folder + " refuses");
   if (!file_exists(path + "/refused.npz")) GTEST_SKIP();
-  const Json json = Json::parse(read_text(path + "/cases.json"));
+  const Json json = parse_json(read_text(path + "/cases.json"));
   const NamedArrays models = read_npz(path + "/refused.npz");
   for (const Json& j : json["refused"]) {
     const std::string id = j["id"], type = j["dtype"];

@@ -29,7 +29,7 @@ std::vector<std::string> cases_of(const std::string& folder) {
 
 // What case.json says, or the same from the names of the files where there is none.
 Json describe(const std::string& path) {
-  if (file_exists(path + "/case.json")) return Json::parse(read_text(path + "/case.json"));
+  if (file_exists(path + "/case.json")) return parse_json(read_text(path + "/case.json"));
   Json json = {{"scheme", "int16x8"}, {"inputs", Json::array()}, {"outputs", Json::array()}};
   for (const std::string kind : {"in", "out"}) {
     for (int i = 0; file_exists(fmt::format("{}/{}{}.npy", path, kind, i)); ++i) {

@@ -94,7 +94,7 @@ void again(const std::string& name) {
 TEST(QatReferences, OurFilesAreNoFartherFromFloat) {
   if (!is_directory(folder_of(""))) GTEST_SKIP() << "no recorded trainings";
   std::size_t done = 0;
-  for (const Json& entry : Json::parse(read_text(folder_of("index.json")))) {
+  for (const Json& entry : parse_json(read_text(folder_of("index.json")))) {
     const std::string name = entry.get<std::string>();
     if (!name.starts_with("q_")) continue;
     try {

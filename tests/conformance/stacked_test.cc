@@ -91,7 +91,7 @@ TEST(Stacked, RecordedOperatorsHaveTheBitsOfSingleRuns) {
   for (const std::string& folder : folders_of(goldens)) {
     const std::string path = goldens + "/" + folder;
     if (!file_exists(path + "/io.npz")) continue;
-    const Json json = Json::parse(read_text(path + "/cases.json"));
+    const Json json = parse_json(read_text(path + "/cases.json"));
     const NamedArrays io = read_npz(path + "/io.npz");
     for (const Json& c : json["cases"]) {
       const std::string id = c["id"];

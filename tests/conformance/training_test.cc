@@ -134,7 +134,7 @@ void expect_weights(const std::string& name, const Json& train, const KerasModel
 
 void follow(const std::string& name) {
   const std::string folder = trainings() + "/" + name + "/";
-  const Json train = Json::parse(read_text(folder + "train.json"));
+  const Json train = parse_json(read_text(folder + "train.json"));
   const KerasModel model = read_keras(folder + train.at("model").get<std::string>());
   const auto batch = train.at("batch_size").get<std::size_t>();
   const Lowered lowered = lower(model, {.training = true, .batch = static_cast<int>(batch)});
@@ -196,10 +196,10 @@ TEST(FakeQuant, GridsOfTensorFlow) {
   const std::string folder = trainings() + "/../qat/";
   if (!is_directory(folder)) GTEST_SKIP() << "no recorded grids";
   std::size_t grids = 0;
-  for (const Json& entry : Json::parse(read_text(folder + "index.json"))) {
+  for (const Json& entry : parse_json(read_text(folder + "index.json"))) {
     const std::string name = entry.get<std::string>();
     if (!name.starts_with("fq")) continue;
-    const Json c = Json::parse(read_text(folder + name + "/case.json"));
+    const Json c = parse_json(read_text(folder + name + "/case.json"));
     const NamedArrays all = read_npz(folder + name + "/grid.npz");
     const int bits = c.at("num_bits");
     const bool narrow = c.at("narrow_range");
@@ -217,7 +217,7 @@ TEST(FakeQuant, GridsOfTensorFlow) {
 TEST(Training, StepsOfKerasAreFollowed) {
   if (!is_directory(trainings())) GTEST_SKIP() << "no recorded trainings";
   std::size_t followed = 0;
-  for (const Json& name : Json::parse(read_text(trainings() + "/index.json"))) {
+  for (const Json& name : parse_json(read_text(trainings() + "/index.json"))) {
     try {
       follow(name.get<std::string>());
       ++followed;

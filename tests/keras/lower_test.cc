@@ -18,7 +18,8 @@ Json layer(const std::string& class_name, Json config) {
 std::string sequential(const Json& shape, const std::vector<Json>& layers) {
   Json list = Json::array({layer("InputLayer", {{"batch_shape", shape}, {"name", "x"}})});
   for (const Json& l : layers) list.push_back(l);
-  return Json{{"class_name", "Sequential"}, {"config", {{"name", "m"}, {"layers", list}}}}.dump();
+  return json_text(
+      Json{{"class_name", "Sequential"}, {"config", {{"name", "m"}, {"layers", list}}}});
 }
 
 // tf_keras's [layer, node, tensor, arguments].
@@ -165,7 +166,7 @@ TEST(KerasLower, VarianceIsUnbiasedWhereTfKerasFuses) {
     Json list = Json::array({layer("InputLayer", {{input, shape}, {"name", "x"}})});
     list.push_back(layer("BatchNormalization", config));
     const Json j{{"class_name", "Sequential"}, {"config", {{"name", "m"}, {"layers", list}}}};
-    const Lowered l = lower(read_keras_json(j.dump(), "m"), {.training = true});
+    const Lowered l = lower(read_keras_json(json_text(j), "m"), {.training = true});
     return std::get<BatchNormAttrs>(l.model.main().ops[0].attrs).unbiased;
   };
   const Json picture = Json::array({nullptr, 4, 4, 2}), row = Json::array({nullptr, 4});
@@ -199,7 +200,7 @@ TEST(KerasLower, SharedLayersHaveOneSetOfVariables) {
         {"layers", Json::array({input("a"), input("b"), sub, dense})},  // out of order
         {"input_layers", ends({"a", "b"})},
         {"output_layers", ends({"s"})}}}};
-  const auto m = read_keras_json(model.dump(), "m");
+  const auto m = read_keras_json(json_text(model), "m");
   EXPECT_EQ(m.variables.size(), 2u);
   EXPECT_EQ(lower(m, {.training = true}).parameters.size(), 2u);
   const auto y =
@@ -275,7 +276,7 @@ TEST(KerasLower, InitializersHaveTheirDistribution) {
 // ---- what is refused ----------------------------------------------------------------------------
 TEST(KerasRead, AnUnknownLayerIsNamedWithItsPath) {
   const Json inner =
-      Json::parse(sequential(Json::array({nullptr, 2}), {layer("Fancy", {{"name", "f"}})}));
+      parse_json(sequential(Json::array({nullptr, 2}), {layer("Fancy", {{"name", "f"}})}));
   const std::string text = message(sequential(Json::array({nullptr, 2}), {inner}));
   EXPECT_NE(text.find("m/f (Fancy)"), std::string::npos) << text;
   EXPECT_EQ(text.find('\n'), std::string::npos);
@@ -318,7 +319,7 @@ TEST(KerasRead, ACycleIsAnError) {
                         {"layers", Json::array({input, add("a", "b"), add("b", "a")})},
                         {"input_layers", ends({"x"})},
                         {"output_layers", ends({"b"})}}}};
-  EXPECT_NE(message(model.dump()).find("cycle"), std::string::npos);
+  EXPECT_NE(message(json_text(model)).find("cycle"), std::string::npos);
 }
 
 }  // namespace

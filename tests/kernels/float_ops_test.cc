@@ -179,9 +179,10 @@ TEST(FloatOps, SuppressionKeepsTheBest) {
     for (std::int32_t i = 0; i < most; ++i) {
       const auto k = static_cast<std::size_t>(i);
       ASSERT_EQ(y[0].span<std::int32_t>()[k], k < want.size() ? want[k] : 0) << seed;
-      if (v5)
+      if (v5) {
         ASSERT_EQ(static_cast<double>(y[1].span<float>()[k]),
                   k < want.size() ? scores({want[k]}) : 0.0);
+      }
     }
   }
 }

@@ -16,7 +16,7 @@ std::string folder() { return std::string(LITEGAP_SOURCE_DIR) + "/../shared/quan
 
 std::vector<std::string> names() {
   std::vector<std::string> all;
-  for (const auto& entry : Json::parse(read_text(folder() + "index.json"))) {
+  for (const auto& entry : parse_json(read_text(folder() + "index.json"))) {
     all.push_back(entry.at("name").get<std::string>());
   }
   return all;
@@ -26,7 +26,7 @@ Ranges calibrated(const std::string& name, std::size_t tensors) {
   Ranges r;
   r.min.assign(tensors, std::nanf(""));
   r.max = r.min;
-  const Json params = Json::parse(read_text(folder() + name + "/params.json"));
+  const Json params = parse_json(read_text(folder() + name + "/params.json"));
   for (const auto& t : params.at("float").at("tensors")) {
     if (!t.contains("calibrator_min") || !t.at("calibrator_min").is_number()) continue;
     const auto i = t.at("i").get<std::size_t>();

@@ -294,6 +294,19 @@ TEST(Recipe, ARuleThatMatchesNothingIsAnError) {
   EXPECT_NE(said("{").find("JSON"), std::string::npos);
 }
 
+// The matcher of the library is recursive: so long a name would end the process.
+TEST(Recipe, ANameTooLongToMatchIsAnError) {
+  Model m = *small_model();
+  m.main().tensors[static_cast<std::size_t>(m.main().ops[0].outputs[0])].name.assign(300000, 'a');
+  const Dataset data = samples(20);
+  QuantizeRequest request;
+  request.technique = Technique::kMixed;
+  request.recipe = parse_recipe(R"({"rules": [{"scope": "a*b", "algorithm": "static"}]})", "r");
+  const std::string said =
+      error_of([&] { quantize_model(std::make_shared<const Model>(m), &data, request); });
+  EXPECT_NE(said.find("300000 bytes"), std::string::npos) << said;
+}
+
 TEST(Quantize, Int16RefusesByName) {
   Model m = *small_model();
   Op op;

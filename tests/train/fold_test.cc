@@ -189,7 +189,7 @@ TEST(Fold, AGammaOfZeroKeepsItsStatisticsAndLearns) {
 
 // ---- whole models -------------------------------------------------------------------------------
 std::string layer_json(const std::string& class_name, Json config) {
-  return Json{{"class_name", class_name}, {"config", std::move(config)}}.dump();
+  return json_text(Json{{"class_name", class_name}, {"config", std::move(config)}});
 }
 
 Dataset noise_data(std::size_t n, const Shape& x, const Shape& y, std::uint64_t seed) {
