@@ -163,7 +163,6 @@ class Planner {
              dtype_name(info.dtype));
       }
       const Shape shape = options_.input_shapes.empty() ? info.shape : options_.input_shapes[i];
-      resized_ = resized_ || shape != info.shape;
       if (file_slot_[static_cast<std::size_t>(t)] < 0) {
         const int s = new_slot(t, Form::kFile, info.dtype, shape);
         state_->slots[static_cast<std::size_t>(s)].persistent = true;
@@ -266,11 +265,8 @@ class Planner {
   Dialect dialect_of(std::size_t op) const {
     const auto found = state_->numerics.kernels.find(static_cast<int>(op));
     if (found != state_->numerics.kernels.end()) return found->second;
-    // In a model whose inputs were resized XNNPACK leaves convolutions to the built-in kernels.
-    const OpCode code = state_->model->main().ops[op].code;
-    const bool convolution = code == OpCode::kConv2d || code == OpCode::kDepthwiseConv2d ||
-                             code == OpCode::kTransposeConv;
-    return resized_ && convolution && state_->numerics.dialect == Dialect::kXnnpack
+    const Graph& graph = state_->model->main();
+    return state_->numerics.dialect == Dialect::kXnnpack && !xnn_takes_shapes(graph, graph.ops[op])
                ? Dialect::kBuiltin
                : state_->numerics.dialect;
   }
@@ -426,7 +422,6 @@ class Planner {
   inline static const Quant kNoQuant{};
   std::shared_ptr<Plan::State> state_;
   PlanOptions options_;
-  bool resized_ = false;  // an input has another shape than the file says
   std::vector<int> file_slot_, real_slot_;
   std::map<int, Quant> bias_quant_;
 };

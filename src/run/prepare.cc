@@ -50,6 +50,25 @@ std::vector<OpCode> body_of(const Model& model, const Op& op) {
   return codes;
 }
 
+bool xnn_takes_shapes(const Graph& graph, const Op& op) {
+  std::size_t data = 0;
+  switch (op.code) {
+    case OpCode::kTransposeConv:
+      data = 2;
+      break;
+    case OpCode::kConv2d:
+    case OpCode::kDepthwiseConv2d:
+    case OpCode::kResizeBilinear:
+      break;
+    default:
+      return true;
+  }
+  const auto flat = [&](int t) {
+    return t < 0 || graph.tensors[static_cast<std::size_t>(t)].shape.size() != 4;
+  };
+  return !flat(op.input(data)) && !op.outputs.empty() && !flat(op.outputs[0]);
+}
+
 std::string why_refused(const Op& op) {
   if (op.custom_code == "edgetpu-custom-op")
     return "compiled for the Edge TPU; give the .tflite that the compiler was given";

@@ -21,6 +21,11 @@ const Array* block_scales(const Graph& graph, const Quant& quant);
 // The operators of the graph that an operator's options name as the combination of two values.
 std::vector<OpCode> body_of(const Model& model, const Op& op);
 
+// Whether XNNPACK takes an operator as far as shapes go.  It decides by those that the file states,
+// before any is computed or an input is resized: convolutions and RESIZE_BILINEAR want data and
+// result of four dimensions, and stay with the built-in kernels where the file leaves them open.
+bool xnn_takes_shapes(const Graph& graph, const Op& op);
+
 // Why an operator without a kernel is refused.
 std::string why_refused(const Op& op);
 

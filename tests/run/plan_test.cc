@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/random.h"
+#include "run/prepare.h"
 #include "run/setup.h"
 
 namespace litegap {
@@ -76,6 +77,21 @@ std::vector<float> run_real(const ModelPtr& m, const Numerics& n, const std::vec
   const Array out = dequantize(space.output(0), plan.output_quant(0));
   const auto v = out.span<float>();
   return {v.begin(), v.end()};
+}
+
+// The file says the shape of the result, or leaves it to whoever runs it.
+TEST(PrepareTest, XnnpackChoosesByTheShapesOfTheFile) {
+  for (const OpCode code : {OpCode::kConv2d, OpCode::kDepthwiseConv2d, OpCode::kResizeBilinear,
+                            OpCode::kTransposeConv, OpCode::kAveragePool2d}) {
+    Graph g;
+    g.tensors = {activation("x", DType::kInt8, {1, 4, 4, 2}),
+                 activation("y", DType::kInt8, {1, 4, 4, 2}), activation("open", DType::kInt8, {})};
+    const std::vector<int> in =
+        code == OpCode::kTransposeConv ? std::vector<int>{-1, -1, 0} : std::vector<int>{0};
+    EXPECT_TRUE(xnn_takes_shapes(g, op(code, in, {1}))) << op_name(code);
+    EXPECT_EQ(xnn_takes_shapes(g, op(code, in, {2})), code == OpCode::kAveragePool2d)
+        << op_name(code);
+  }
 }
 
 TEST(Plan, RealArithmeticIsTheFormula) {
