@@ -171,8 +171,8 @@ void write_shard(const std::string& path, const ShardData& from, const EvalReque
                  const Shard& shard) {
   const Dataset data = read_samples(from);
   Json header = common_header(from, request, shard.count);
-  header["shard"] = shard.index;
   header["data_hash"] = hash_of(data, shard);
+  header["shard"] = shard.index;
   const std::string text = header.dump();
   NamedArrays arrays;
   arrays.emplace_back("header", Array::of<std::uint8_t>({static_cast<std::int32_t>(text.size())},
