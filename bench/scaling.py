@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
-"""How the flow scales: two threads over samples, two processes on two shards, and the work against the
-number of samples.
+"""How the flow scales: two threads over samples, two processes on two shards, and time and memory
+against the number of samples.
 
     scaling.py [MODEL SAMPLES]
 
 The machine's own limit is measured in the same turns: the same evaluation in two processes at once
-against one alone; 2.00 would be two free cores.  Wall clock, best of five turns.  Needs numpy."""
+against one alone; 2.00 would be two free cores.  Wall clock and processor time, best of five turns;
+where the machine is busy only the processor's time says something: what two threads or two shards take
+more of it than one is what they lose.  Memory is the largest resident set, the mapped samples with it.
+Needs numpy."""
+import json
 import os
 import pathlib
 import subprocess
@@ -24,17 +28,16 @@ TURNS = 5
 
 
 def together(*commands):
-    """Seconds until all are done, and the largest peak memory in MB."""
-    start = time.perf_counter()
+    """Seconds until all are done, and seconds of processor time of all."""
+    start, spent = time.perf_counter(), 0
     running = [subprocess.Popen([LITEGAP, *c], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for c in commands]
-    peak = 0
     for process in running:
         _, code, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(code)
         if process.returncode:
             sys.exit(process.stderr.read().decode())
-        peak = max(peak, usage.ru_maxrss / 1024)
-    return time.perf_counter() - start, peak
+        spent += usage.ru_utime + usage.ru_stime
+    return time.perf_counter() - start, spent
 
 
 def main():
@@ -54,20 +57,33 @@ def main():
         run = lambda data, threads, *more: ["eval", model, "--data", path(data), "--threads", str(threads), "--metric",
                                             "top1", "--budget", "10m", "--no-latency", "--quiet", *more]
         shard = lambda i: run("all.npz", 1, "--shard", f"{i}/2", "-o", path(f"{i}.state"))
-        best = {}
+        peak = {}
+        for data in ("half.npz", "all.npz"):
+            together(run(data, 1, "--json", path("out.json")))
+            peak[data] = json.loads(pathlib.Path(path("out.json")).read_text())["cost"]["peak_bytes"] / 2**20
+        wall, spent = {}, {}
         for _ in range(TURNS):
             for what, commands in {"half": [run("half.npz", 1)], "one": [run("all.npz", 1)],
                                    "pair": [run("all.npz", 1)] * 2, "two": [run("all.npz", 2)],
                                    "shards": [shard(1), shard(2)]}.items():
-                best[what] = min(best.get(what, (9e9, 0)), together(*commands))
-        t = {what: seconds for what, (seconds, _) in best.items()}
-        limit = 2 * t["one"] / t["pair"]
-        print(f"{label}, {count} samples, one thread: {t['one']:.2f} s; half of them {t['half'] / t['one']:.2f} of that")
-        print(f"peak memory: {best['half'][1]:.1f} MB of half, {best['one'][1]:.1f} MB of all "
-              f"(the samples: {x.nbytes / 2**20:.1f} MB, mapped)")
+                w, s = together(*commands)
+                wall[what], spent[what] = min(wall.get(what, 9e9), w), min(spent.get(what, 9e9), s)
+        limit = 2 * wall["one"] / wall["pair"]
+        print(f"{label}, {count} samples, one thread: {wall['one']:.2f} s, {spent['one']:.2f} s of the processor; "
+              f"half of them {spent['half'] / spent['one']:.2f} of that")
+        more = (peak["all.npz"] - peak["half.npz"]) * 2**20 - x.nbytes / 2
+        print(f"peak memory: {peak['half.npz']:.1f} MB of half, {peak['all.npz']:.1f} MB of all, of them "
+              f"{x.nbytes / 2**20:.1f} MB mapped samples; besides these {more / (count - count // 2):.0f} bytes a sample")
+        log.append("scaling", label, "peak MB besides mapped samples: all, half", peak["all.npz"] - x.nbytes / 2**20,
+                   peak["half.npz"] - x.nbytes / 2**21,
+                   (peak["all.npz"] - x.nbytes / 2**20) / (peak["half.npz"] - x.nbytes / 2**21))
         for what, who in (("two", "two threads"), ("shards", "two shards in two processes")):
-            print(f"{who}: {t['one'] / t[what]:.2f} times as fast; this machine in the same turns: {limit:.2f}")
-            log.append("scaling", label, f"s: {who}, half of one thread", t[what], t["one"] / 2, t[what] / (t["one"] / 2))
+            print(f"{who}: {wall['one'] / wall[what]:.2f} times as fast; this machine in the same turns: {limit:.2f}; "
+                  f"processor time {spent[what] / spent['one']:.3f} of one thread's")
+            log.append("scaling", label, f"s: {who}, half of one thread", wall[what], wall["one"] / 2,
+                       wall[what] / (wall["one"] / 2))
+            log.append("scaling", label, f"s of processor time: {who}, one thread", spent[what], spent["one"],
+                       spent[what] / spent["one"])
     return 0
 
 

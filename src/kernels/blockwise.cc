@@ -76,8 +76,8 @@ BlockKernel::BlockKernel(const OpSpec& spec, std::size_t rows, BlockForm form)
   if (form_ == BlockForm::kBuiltin)
     range_ = {-std::numeric_limits<float>::infinity(), std::numeric_limits<float>::infinity()};
   if (form_ == BlockForm::kBiasOnly) return;
-  for (const std::int16_t c : constant_codes(*spec.inputs[1].constant, 0))
-    weights_.push_back(static_cast<std::int8_t>(c));
+  const Array codes = unpacked_codes(*spec.inputs[1].constant);
+  weights_.assign(codes.span<std::int8_t>().begin(), codes.span<std::int8_t>().end());
   scales_ = block_scales(spec, spec.inputs[1]);
   if (form_ == BlockForm::kXnnpack) {
     for (float& s : scales_) s = bfloat16(s);

@@ -10,6 +10,7 @@
 #include "kernels/gemm_spec.h"
 #include "kernels/geometry.h"
 #include "kernels/hybrid.h"
+#include "kernels/packed_bytes.h"
 
 namespace litegap {
 namespace {
@@ -59,7 +60,7 @@ class DepthwiseKernel final : public Kernel {
   PaddedImage image_;
   bool dynamic_ = false, direct_ = false;
   std::vector<std::ptrdiff_t> taps_;
-  std::vector<std::byte> packed_;
+  PackedBytes packed_;
   std::vector<std::int32_t> start_;
   std::vector<std::int64_t> wide_bias_;
   std::vector<float> float_bias_, weight_scale_;
@@ -76,7 +77,7 @@ PanelFeed::Kind feed_kind(const WindowSpec& s) {
 
 DepthwiseKernel::DepthwiseKernel(WindowSpec spec) : s_(std::move(spec)) {
   feed_ = {feed_kind(s_), s_.input_zero, s_.kernels};
-  dynamic_ = s_.weights.empty();
+  dynamic_ = !s_.weights;
   channels_ = static_cast<std::size_t>(s_.window.out_c);
   blocks_ = (channels_ + kBlock - 1) / kBlock;
   out_bytes_ = !s_.requant ? 4 : s_.requant->type == DType::kInt16 ? 2 : 1;
@@ -84,8 +85,13 @@ DepthwiseKernel::DepthwiseKernel(WindowSpec spec) : s_(std::move(spec)) {
   if (dynamic_) {
     weight_bytes_ = blocks_ * block_bytes_;
   } else {
-    packed_.resize(blocks_ * block_bytes_);
-    pack(s_.weights.data(), 0, packed_.data());
+    packed_ = PackedBytes(blocks_ * block_bytes_);
+    const Array codes = unpacked_codes(*s_.weights);
+    if (codes.dtype() == DType::kUint8)
+      pack(codes.span<std::uint8_t>().data(), s_.weight_zero, packed_.data());
+    else
+      pack(codes.span<std::int8_t>().data(), s_.weight_zero, packed_.data());
+    s_.weights.reset();
   }
   const std::size_t padded = channels_ + kPanelPad;
   if (s_.bias_input >= 0) bias_bytes_ = 16 * padded;

@@ -80,13 +80,12 @@ DepthwiseFloatKernel::DepthwiseFloatKernel(WindowSpec spec) : s_(std::move(spec)
   bias_ = s_.float_bias;
   bias_.resize(padded_);
   place_bytes_ = round64(static_cast<std::size_t>(v.out_w) * taps_ * sizeof(std::byte*));
-  if (s_.float_weights.empty()) {
+  if (!s_.weights) {
     weight_bytes_ = round64(padded_ * taps_ * sizeof(float));
   } else {
     packed_.resize(padded_ * taps_);
-    pack(s_.float_weights.data(), packed_.data());
-    s_.float_weights.clear();
-    s_.float_weights.shrink_to_fit();
+    pack(s_.weights->span<float>().data(), packed_.data());
+    s_.weights.reset();
   }
   if (s_.bias_input >= 0) bias_bytes_ = round64(padded_ * sizeof(float));
 }

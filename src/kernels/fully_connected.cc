@@ -83,9 +83,8 @@ void set_hybrid(const OpSpec& spec, const FullyConnectedAttrs& a, bool xnn, Wind
   FloatScale scale = xnn ? FloatScale::kFused : FloatScale::kProduct;
   if (spec.dialect != Dialect::kReference && !xnn && four_bit_form(w)) {
     // The optimized 4-bit kernel: symmetric whatever the flag, codes stored plus seven.
-    for (const std::int16_t v : s.weights) {
-      if (v == -8) refuse(spec, "int4 weights of -8: the built-in kernel's result is undefined");
-    }
+    if (s.weights && code_range(*s.weights).low == -8)
+      refuse(spec, "int4 weights of -8: the built-in kernel's result is undefined");
     s.hybrid = HybridCode::kSymmetric;
     scale = FloatScale::kPlusSeven;
   }

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <type_traits>
 
+#include "kernels/gemm_spec.h"
+
 namespace litegap {
 namespace {
 
@@ -87,7 +89,7 @@ class RunReader {
   bool in_order_ = true;
 };
 
-constexpr std::size_t kPackGroups = 32;  // of a run, turned at once
+constexpr std::size_t kPackGroups = 128;  // of a run, turned at once
 
 // One channel's elements as the inner loops hold them.
 template <class T>
@@ -107,14 +109,52 @@ void read_row(const RunReader<T>& reader, Element element, std::size_t channel, 
   }
 }
 
+// Vectors of 16 bytes, and the first or last halves of two of them in turns.
+typedef std::uint16_t Lanes16 __attribute__((vector_size(16)));
+typedef std::uint32_t Lanes32 __attribute__((vector_size(16)));
+Lanes16 first_halves(Lanes16 a, Lanes16 b) {
+  return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+}
+Lanes16 last_halves(Lanes16 a, Lanes16 b) {
+  return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+}
+Lanes32 first_halves(Lanes32 a, Lanes32 b) { return __builtin_shufflevector(a, b, 0, 4, 1, 5); }
+Lanes32 last_halves(Lanes32 a, Lanes32 b) { return __builtin_shufflevector(a, b, 2, 6, 3, 7); }
+
+// Turns a square of units: to[j][i] = from[i][j].  Each round puts row i and the row half a square
+// further one into the other; after log2(rows) rounds every unit is where it belongs.
+template <class V, std::size_t kSide>
+void turn(const std::byte* from, std::size_t from_bytes, std::byte* to, std::size_t to_bytes) {
+  V rows[kSide], next[kSide];
+  for (std::size_t i = 0; i < kSide; ++i) std::memcpy(&rows[i], from + i * from_bytes, sizeof(V));
+  for (std::size_t round = 1; round < kSide; round *= 2) {
+    for (std::size_t i = 0; i < kSide / 2; ++i) {
+      next[2 * i] = first_halves(rows[i], rows[i + kSide / 2]);
+      next[2 * i + 1] = last_halves(rows[i], rows[i + kSide / 2]);
+    }
+    std::copy(next, next + kSide, rows);
+  }
+  for (std::size_t i = 0; i < kSide; ++i) std::memcpy(to + i * to_bytes, &rows[i], sizeof(V));
+}
+
 // rows[n][group] to out[group][n], in units of one group.
-template <class Unit>
+template <class Unit, class V>
 void interleave(const std::byte* rows, std::size_t row_bytes, std::size_t groups, std::size_t nr,
                 std::byte* out) {
-  for (std::size_t g = 0; g < groups; ++g) {
-    const std::byte* from = rows + g * sizeof(Unit);
-    for (std::size_t n = 0; n < nr; ++n, from += row_bytes, out += sizeof(Unit))
-      std::memcpy(out, from, sizeof(Unit));
+  constexpr std::size_t kSide = sizeof(V) / sizeof(Unit);
+  const std::size_t out_bytes = nr * sizeof(Unit);
+  const std::size_t squares = nr % kSide == 0 ? groups / kSide * kSide : 0;
+  for (std::size_t g = 0; g < squares; g += kSide) {
+    for (std::size_t n = 0; n < nr; n += kSide) {
+      turn<V, kSide>(rows + n * row_bytes + g * sizeof(Unit), row_bytes,
+                     out + g * out_bytes + n * sizeof(Unit), out_bytes);
+    }
+  }
+  for (std::size_t g = squares; g < groups; ++g) {
+    for (std::size_t n = 0; n < nr; ++n) {
+      std::memcpy(out + g * out_bytes + n * sizeof(Unit), rows + n * row_bytes + g * sizeof(Unit),
+                  sizeof(Unit));
+    }
   }
 }
 
@@ -139,9 +179,9 @@ void pack_panel(const Window& window, const PackedLayout& layout, std::size_t g,
                  elements, zero, rows + n * row_bytes);
       }
       if (per * size == 4)
-        interleave<std::uint32_t>(rows, row_bytes, count, nr, out);
+        interleave<std::uint32_t, Lanes32>(rows, row_bytes, count, nr, out);
       else
-        interleave<std::uint16_t>(rows, row_bytes, count, nr, out);
+        interleave<std::uint16_t, Lanes16>(rows, row_bytes, count, nr, out);
       out += count * nr * per * size;
     }
   }
@@ -216,26 +256,70 @@ template void pack_weights(const Window&, const PackedLayout&, const std::int8_t
                            std::byte*);
 template void pack_weights(const Window&, const PackedLayout&, const std::uint8_t*, std::int32_t,
                            std::byte*);
-template void pack_weights(const Window&, const PackedLayout&, const std::int16_t*, std::int32_t,
-                           std::byte*);
 
-void pack_start(const Window& window, const PackedLayout& layout,
-                std::span<const std::int64_t> bias, const std::int16_t* weights,
-                std::int32_t input_value, std::int32_t* out) {
-  const std::size_t lanes = layout.panels * static_cast<std::size_t>(layout.nr);
+void pack_constant(const Window& window, const PackedLayout& layout, const Array& weights,
+                   std::int32_t zero, std::byte* out) {
+  if (weights.dtype() == DType::kFloat32)
+    return pack_weights(window, layout, weights.span<float>().data(), 0, out);
+  if (weights.dtype() == DType::kUint8)
+    return pack_weights(window, layout, weights.span<std::uint8_t>().data(), zero, out);
+  const Array codes = unpacked_codes(weights);
+  pack_weights(window, layout, codes.span<std::int8_t>().data(), zero, out);
+}
+
+namespace {
+
+// The sum of n weights, `step` apart.
+template <class T>
+std::int64_t sum_of(const T* w, std::size_t n, std::size_t step) {
+  constexpr std::size_t kPiece = 1 << 16;  // its sum has 32 bits
+  std::int64_t sum = 0;
+  for (std::size_t begin = 0; begin < n; begin += kPiece) {
+    std::int32_t piece = 0;
+    const std::size_t end = std::min(n, begin + kPiece);
+    if (step == 1) {
+      for (std::size_t i = begin; i < end; ++i) piece += w[i];
+    } else {
+      for (std::size_t i = begin; i < end; ++i) piece += w[i * step];
+    }
+    sum += piece;
+  }
+  return sum;
+}
+
+// Of one channel and one grid: the sum of weights less `zero`.
+template <class T>
+std::int64_t channel_sum(const Window& window, const PackedLayout& layout, const Grid& grid,
+                         std::size_t channel, const T* weights, std::int32_t zero) {
   const std::size_t step =
       window.channel_last_weights ? static_cast<std::size_t>(window.out_c) : 1;  // of inputs
+  std::int64_t sum = 0;
+  for (const Tap& tap : grid.taps)
+    sum +=
+        sum_of(weights + weight_index(window, channel, tap.source, 0), layout.group_inputs, step);
+  return sum - std::int64_t{zero} * static_cast<std::int64_t>(grid.taps.size()) *
+                   static_cast<std::int64_t>(layout.group_inputs);
+}
+
+}  // namespace
+
+void pack_start(const Window& window, const PackedLayout& layout,
+                std::span<const std::int64_t> bias, const Array* weights, std::int32_t zero,
+                std::int32_t input_value, std::int32_t* out) {
+  const std::size_t lanes = layout.panels * static_cast<std::size_t>(layout.nr);
+  const Array codes = input_value == 0 ? Array() : unpacked_codes(*weights);
   for (const Grid& grid : window.grids) {
     for (std::size_t group = 0; group < static_cast<std::size_t>(window.groups); ++group) {
       for (std::size_t n = 0; n < lanes; ++n) {
         const std::size_t channel = group * layout.group_channels + n;
-        std::int64_t value = n < layout.group_channels && !bias.empty() ? bias[channel] : 0;
-        for (const Tap& tap : grid.taps) {
-          if (n >= layout.group_channels || input_value == 0) break;
-          const std::int16_t* w = weights + weight_index(window, channel, tap.source, 0);
-          std::int64_t sum = 0;
-          for (std::size_t i = 0; i < layout.group_inputs; ++i) sum += w[i * step];
-          value -= std::int64_t{input_value} * sum;
+        const bool real = n < layout.group_channels;
+        std::int64_t value = real && !bias.empty() ? bias[channel] : 0;
+        if (real && input_value != 0) {
+          value -= input_value * (codes.dtype() == DType::kUint8
+                                      ? channel_sum(window, layout, grid, channel,
+                                                    codes.span<std::uint8_t>().data(), zero)
+                                      : channel_sum(window, layout, grid, channel,
+                                                    codes.span<std::int8_t>().data(), zero));
         }
         *out++ = static_cast<std::int32_t>(value);
       }

@@ -58,10 +58,15 @@ template <class T>
 void pack_weights(const Window& window, const PackedLayout& layout, const T* weights,
                   std::int32_t zero, std::byte* out);
 
+// The same for a constant of any type of weights.
+void pack_constant(const Window& window, const PackedLayout& layout, const Array& weights,
+                   std::int32_t zero, std::byte* out);
+
 // The start values of every panel, [grid][group][panel][nr]: bias (may be empty), less
-// input_value * (sum of the channel's weights) where the inputs are biased (quads).
+// input_value * (sum of the channel's weights, less `zero` each) where the inputs are biased
+// (quads; `weights` may be null where input_value is 0).
 void pack_start(const Window& window, const PackedLayout& layout,
-                std::span<const std::int64_t> bias, const std::int16_t* weights,
+                std::span<const std::int64_t> bias, const Array* weights, std::int32_t zero,
                 std::int32_t input_value, std::int32_t* out);
 
 }  // namespace litegap

@@ -9,26 +9,15 @@ bool is_code(DType type) {
   return type == DType::kInt8 || type == DType::kUint8 || type == DType::kInt16;
 }
 
-// `bits`-wide two's complement values, the first in the lowest bits of each byte.
-std::vector<std::int16_t> packed_codes(const Array& constant, int bits, std::int32_t zero) {
-  std::vector<std::int16_t> codes(constant.elements());
-  const auto bytes = constant.bytes();
-  const std::size_t per = static_cast<std::size_t>(8 / bits);
-  for (std::size_t i = 0; i < codes.size(); ++i) {
-    const int raw = std::to_integer<int>(bytes[i / per]) >> (bits * static_cast<int>(i % per)) &
-                    ((1 << bits) - 1);
-    const int value = raw >= 1 << (bits - 1) ? raw - (1 << bits) : raw;
-    codes[i] = static_cast<std::int16_t>(value - zero);
-  }
-  return codes;
-}
-
 template <class T>
-std::vector<std::int16_t> plain_codes(const Array& constant, std::int32_t zero) {
-  std::vector<std::int16_t> codes;
-  codes.reserve(constant.elements());
-  for (const T v : constant.span<T>()) codes.push_back(static_cast<std::int16_t>(v - zero));
-  return codes;
+Range32 range_of(std::span<const T> values) {
+  if (values.empty()) return {0, 0};
+  T low = values[0], high = values[0];
+  for (const T v : values) {
+    low = std::min(low, v);
+    high = std::max(high, v);
+  }
+  return {low, high};
 }
 
 std::int32_t type_low(DType type) {
@@ -141,17 +130,25 @@ std::vector<float> weight_scales(const OpSpec& spec, const Operand& weights, std
   return std::vector<float>(channels, quant.scale[0]);
 }
 
-std::vector<std::int16_t> constant_codes(const Array& constant, std::int32_t zero) {
-  switch (constant.dtype()) {
-    case DType::kInt8:
-      return plain_codes<std::int8_t>(constant, zero);
-    case DType::kUint8:
-      return plain_codes<std::uint8_t>(constant, zero);
-    case DType::kInt4:
-      return packed_codes(constant, 4, zero);
-    default:
-      return packed_codes(constant, 2, zero);
+// `bits`-wide two's complement values, the first in the lowest bits of each byte.
+Array unpacked_codes(const Array& constant) {
+  if (constant.dtype() != DType::kInt4 && constant.dtype() != DType::kInt2) return constant;
+  const int bits = dtype_bits(constant.dtype());
+  Array codes = Array::zeros(DType::kInt8, constant.shape());
+  const auto out = codes.mutable_span<std::int8_t>();
+  const auto bytes = constant.bytes();
+  const std::size_t per = static_cast<std::size_t>(8 / bits);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const int raw = std::to_integer<int>(bytes[i / per]) >> (bits * static_cast<int>(i % per)) &
+                    ((1 << bits) - 1);
+    out[i] = static_cast<std::int8_t>(raw >= 1 << (bits - 1) ? raw - (1 << bits) : raw);
   }
+  return codes;
+}
+
+Range32 code_range(const Array& constant) {
+  if (constant.dtype() == DType::kUint8) return range_of(constant.span<std::uint8_t>());
+  return range_of(unpacked_codes(constant).span<std::int8_t>());
 }
 
 void set_weights(const OpSpec& spec, std::size_t index, WindowSpec& out) {
@@ -179,14 +176,7 @@ void set_weights(const OpSpec& spec, std::size_t index, WindowSpec& out) {
   if (w.constant->elements() != shape_elements(w.shape))
     refuse(spec, "tensor {}: {} values for shape {}", w.name, w.constant->elements(),
            shape_text(w.shape));
-  if (w.dtype == DType::kFloat32) {
-    const auto values = w.constant->span<float>();
-    out.float_weights.assign(values.begin(), values.end());
-    if (values.empty()) out.float_weights.push_back(0);  // constant, though nothing is in it
-  } else {
-    out.weights = constant_codes(*w.constant, out.weight_zero);
-    if (out.weights.empty()) out.weights.push_back(0);
-  }
+  out.weights = *w.constant;
 }
 
 void set_bias(const OpSpec& spec, std::size_t index, WindowSpec& out) {

@@ -31,8 +31,11 @@ std::int32_t tensor_zero(const OpSpec& spec, const Operand& operand);
 // One weight scale per output channel: one for all, or one each along the expected axis.
 std::vector<float> weight_scales(const OpSpec& spec, const Operand& weights, std::size_t channels);
 
-// Codes of a constant (int8, uint8, int4, int2) minus `zero`.
-std::vector<std::int16_t> constant_codes(const Array& constant, std::int32_t zero);
+// A constant of int4 or int2 as one of int8; others as they are.
+Array unpacked_codes(const Array& constant);
+
+// The least and the greatest code of a constant (int8, uint8, int4, int2); {0, 0} of none.
+Range32 code_range(const Array& constant);
 
 // Fills spec fields that all operators share.  `weights` and `bias` are input indices; a bias
 // operand that is not present stays zero.

@@ -4,7 +4,9 @@
 
 #include "kernels/gemm_feed.h"
 #include "kernels/gemm_pack.h"
+#include "kernels/gemm_spec.h"
 #include "kernels/hybrid.h"
+#include "kernels/packed_bytes.h"
 
 namespace litegap {
 namespace {
@@ -32,11 +34,10 @@ PanelFeed::Kind feed_kind(const WindowSpec& s, bool quads) {
   }
 }
 
-bool fit_int8(const std::vector<std::int16_t>& weights) {
-  for (const std::int16_t w : weights) {
-    if (w < -128 || w > 127) return false;
-  }
-  return true;
+bool fit_int8(const Array& weights, std::int32_t zero) {
+  if (weights.dtype() != DType::kUint8 && zero == 0) return true;
+  const Range32 codes = code_range(weights);
+  return codes.low - zero >= -128 && codes.high - zero <= 127;
 }
 
 class WindowKernel final : public Kernel {
@@ -73,7 +74,6 @@ class WindowKernel final : public Kernel {
     const Segment* segments;
   };
 
-  bool dynamic_weights() const { return s_.weights.empty() && s_.float_weights.empty(); }
   bool keeps_sums(const Work& w) const {
     return w.accumulators != nullptr || tail_begin_ < out_elements_;
   }
@@ -108,10 +108,11 @@ class WindowKernel final : public Kernel {
   void finish_flat_tail(const Work& w) const;
 
   WindowSpec s_;
+  bool dynamic_weights_ = false;  // input 1 at run time
   Element element_ = Element::kFloats;
   PanelFeed feed_;
   PackedLayout layout_;
-  std::vector<std::byte> packed_;
+  PackedBytes packed_;
   std::vector<std::int32_t> start_;
   std::vector<std::int64_t> wide_bias_;
   std::vector<float> float_bias_, weight_scale_;
@@ -122,7 +123,7 @@ class WindowKernel final : public Kernel {
   std::size_t tail_begin_ = 0, out_elements_ = 0;
 };
 
-WindowKernel::WindowKernel(WindowSpec spec) : s_(std::move(spec)) {
+WindowKernel::WindowKernel(WindowSpec spec) : s_(std::move(spec)), dynamic_weights_(!s_.weights) {
   const Window& v = s_.window;
   choose_element();
   feed_ = {feed_kind(s_, element_ == Element::kQuads), s_.input_zero, s_.kernels};
@@ -138,22 +139,19 @@ WindowKernel::WindowKernel(WindowSpec spec) : s_(std::move(spec)) {
 
 void WindowKernel::choose_element() {
   if (s_.input == DType::kFloat32 && !s_.hybrid) return;
-  const bool small = dynamic_weights() ? s_.weight_type == DType::kInt8 && s_.weight_zero == 0
-                                       : fit_int8(s_.weights);
+  const bool small = dynamic_weights_ ? s_.weight_type == DType::kInt8 && s_.weight_zero == 0
+                                      : fit_int8(*s_.weights, s_.weight_zero);
   const bool bytes = !s_.hybrid && (s_.input == DType::kInt8 || s_.input == DType::kUint8);
   const bool quads =
-      s_.kernels->has_quads() && bytes && small && !dynamic_weights() && s_.bias_input < 0;
+      s_.kernels->has_quads() && bytes && small && !dynamic_weights_ && s_.bias_input < 0;
   element_ = quads ? Element::kQuads : small ? Element::kPairs8 : Element::kPairs16;
 }
 
 void WindowKernel::pack_constants() {
   const std::size_t padded = static_cast<std::size_t>(s_.window.out_c) + kPanelPad;
-  if (!dynamic_weights()) {
-    packed_.resize(layout_.bytes + 64);
-    if (is_float())
-      pack_weights(s_.window, layout_, s_.float_weights.data(), 0, packed_.data());
-    else
-      pack_weights(s_.window, layout_, s_.weights.data(), 0, packed_.data());
+  if (!dynamic_weights_) {
+    packed_ = PackedBytes(layout_.bytes);
+    pack_constant(s_.window, layout_, *s_.weights, s_.weight_zero, packed_.data());
   }
   if (s_.finish) {
     float_bias_ = s_.float_bias;
@@ -170,11 +168,10 @@ void WindowKernel::pack_constants() {
     if (s_.bias_first) pack_float_start(float_bias_.data(), start_.data());
     if (s_.bias_first) s_.finish->scale = s_.finish->tail = FloatScale::kClamp;
   } else {
-    pack_start(s_.window, layout_, s_.bias, s_.weights.data(), value, start_.data());
+    pack_start(s_.window, layout_, s_.bias, s_.weights ? &*s_.weights : nullptr, s_.weight_zero,
+               value, start_.data());
   }
-  s_.weights = std::vector<std::int16_t>(
-      s_.weights.empty() ? 0 : 1);  // only "constant or not" is asked again
-  s_.float_weights = std::vector<float>(s_.float_weights.empty() ? 0 : 1);
+  s_.weights.reset();
 }
 
 // The biases as start values, [grid][group][panel][nr]; bit patterns, as start values are int32
@@ -220,7 +217,7 @@ void WindowKernel::plan_strips() {
   pixels_ = static_cast<std::size_t>(strip_rows_) * static_cast<std::size_t>(std::max(1, grid_w_));
   scratch_ = round64(strip_bytes_) + 2 * round64(pixels_ * 8) + 2 * round64(pixels_ * 4) +
              round64(s_.flat_block * 4);
-  if (dynamic_weights()) scratch_ += round64(layout_.bytes + 64);
+  if (dynamic_weights_) scratch_ += round64(layout_.bytes + 64);
   if (s_.bias_input >= 0)
     scratch_ += round64(lanes() * 4) + round64(8 * (static_cast<std::size_t>(v.out_c) + kPanelPad));
 }
@@ -248,7 +245,7 @@ WindowKernel::Work WindowKernel::work_of(const Io& io) const {
   w.weights = packed_.data();
   w.start = start_.data();
   w.wide_bias = wide_bias_.data();
-  if (dynamic_weights()) {
+  if (dynamic_weights_) {
     std::byte* packed = take(layout_.bytes + 64);
     w.weights = packed;
     const void* weights = io.inputs[1];
@@ -290,7 +287,7 @@ void WindowKernel::read_bias(const Io& io, Work& w, std::int32_t* start, std::by
   }
   w.wide_bias = wide;
   if (s_.wide) return;
-  pack_start(s_.window, layout_, {wide, channels}, nullptr, 0, start);
+  pack_start(s_.window, layout_, {wide, channels}, nullptr, 0, 0, start);
   w.start = start;
 }
 

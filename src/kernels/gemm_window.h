@@ -48,10 +48,11 @@ struct WindowSpec {
   const GemmKernels* kernels = nullptr;
   DType input = DType::kInt8;  // int8, uint8, int16 or float32
   std::int32_t input_zero = 0;
-  // Weights: codes minus zero point, or floats; both empty: they are input 1 at run time.
-  std::vector<std::int16_t> weights;
-  std::vector<float> float_weights;
-  DType weight_type = DType::kInt8;  // of input 1 when not constant
+  // Constant weights as the file holds them: float32, or codes from which weight_zero is still to
+  // be taken (int8, uint8, int4, int2).  A kernel keeps them packed and lets go of these.  Absent:
+  // they are input 1 at run time.
+  std::optional<Array> weights;
+  DType weight_type = DType::kInt8;
   std::int32_t weight_zero = 0;
   // Bias, one per output channel; empty and bias_input >= 0: an input at run time.
   std::vector<std::int64_t> bias;

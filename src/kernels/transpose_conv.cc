@@ -118,11 +118,11 @@ class HybridTransposeKernel final : public Kernel {
       : g_(g), range_(*s.finish), scale_(s.weight_scale), bias_(s.float_bias), kernels_(s.kernels) {
     const auto out_c = static_cast<std::size_t>(g.out_c), in_c = static_cast<std::size_t>(g.in_c);
     weights_.resize(s.window.source_taps * in_c * out_c);
+    const auto codes = s.weights->span<std::int8_t>();
     for (std::size_t o = 0; o < out_c; ++o) {
       for (std::size_t t = 0; t < s.window.source_taps; ++t) {
         for (std::size_t i = 0; i < in_c; ++i) {
-          weights_[(t * in_c + i) * out_c + o] =
-              s.weights[(o * s.window.source_taps + t) * in_c + i];
+          weights_[(t * in_c + i) * out_c + o] = codes[(o * s.window.source_taps + t) * in_c + i];
         }
       }
     }
@@ -270,7 +270,7 @@ std::unique_ptr<Kernel> prepare_transpose_conv(OpSpec& spec, const GemmKernels& 
   set_bias(spec, 3, s);
   spec.outputs[0].shape = {g.batch, g.out_h, g.out_w, g.out_c};
   if (arithmetic == Arithmetic::kHybrid && !xnn) {
-    if (s.weights.empty() || s.bias_input >= 0)
+    if (!s.weights || s.bias_input >= 0)
       refuse(spec, "float input with int8 weights that are not constant");
     return std::make_unique<HybridTransposeKernel>(g, s);
   }

@@ -93,11 +93,13 @@ Array Array::zeros(DType dtype, Shape shape) {
   a.shape_ = std::move(shape);
   a.byte_size_ = dtype_bytes(dtype, a.elements_);
   const std::size_t padded = (a.byte_size_ + 64 + 63) / 64 * 64;  // slack for vector loads
-  auto* p = static_cast<std::byte*>(std::aligned_alloc(64, padded));
-  if (p == nullptr) fail("out of memory for {} bytes", padded);
-  std::memset(p, 0, padded);
-  a.data_ = std::shared_ptr<const std::byte>(
-      p, [](const std::byte* q) { std::free(const_cast<std::byte*>(q)); });
+  // calloc() and not a memset(): large blocks come cleared from the system, and what nobody touches
+  // takes no memory.
+  auto* block = static_cast<std::byte*>(std::calloc(padded + 63, 1));
+  if (block == nullptr) fail("out of memory for {} bytes", padded);
+  const std::size_t past = reinterpret_cast<std::uintptr_t>(block) % 64;
+  a.data_ = std::shared_ptr<const std::byte>(block + (64 - past) % 64,
+                                             [block](const std::byte*) { std::free(block); });
   return a;
 }
 

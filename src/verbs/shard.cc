@@ -1,5 +1,6 @@
 #include "verbs/shard.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <map>
@@ -7,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/parallel.h"
 #include "data/npy.h"
 
 namespace litegap {
@@ -21,10 +23,15 @@ Dataset read_samples(const ShardData& d) {
   return read_dataset(d.path, how);
 }
 
-std::string hash_of(const Dataset& data) {
+// Of the rows of one shard, so that the work of n shards is that of one run; and of all labels.
+std::string hash_of(const Dataset& data, const Shard& shard) {
   std::uint64_t h = kHashSeed;
   for (const auto* list : {&data.inputs, &data.quant_inputs}) {
-    for (const Array& a : *list) h = hash_bytes(a.bytes(), h);
+    for (const Array& a : *list) {
+      for (std::size_t begin = (shard.index - 1) * kBlock; begin < data.count;
+           begin += shard.count * kBlock)
+        h = hash_bytes(a.slice0(begin, std::min(data.count, begin + kBlock)).bytes(), h);
+    }
   }
   if (data.labels) h = hash_bytes(data.labels->bytes(), h);
   return fmt::format("{:016x}", h);
@@ -33,8 +40,7 @@ std::string hash_of(const Dataset& data) {
 Json optional_number(const std::optional<double>& v) { return v ? Json(*v) : Json(nullptr); }
 
 // Everything that the parts of one evaluation have in common.
-Json common_header(const ShardData& d, const Dataset& data, const EvalRequest& r,
-                   std::size_t shards) {
+Json common_header(const ShardData& d, const EvalRequest& r, std::size_t shards) {
   Json models = Json::array(), dialects = Json::array();
   for (const std::string& path : r.models) {
     models.push_back(
@@ -45,7 +51,6 @@ Json common_header(const ShardData& d, const Dataset& data, const EvalRequest& r
   return {{"schema", kSchema},
           {"shards", shards},
           {"data", {{"path", d.path}, {"labels", d.labels}, {"target", d.target}}},
-          {"data_hash", hash_of(data)},
           {"models", models},
           {"metric", r.metric},
           {"task", r.task},
@@ -85,11 +90,12 @@ struct State {
   std::string path;
   Json header;
   std::size_t index = 0;
+  std::string data_hash;
   NamedArrays arrays;
 };
 
 State read_state(const std::string& path) {
-  State s{path, {}, 0, read_npz(path)};
+  State s{path, {}, 0, "", read_npz(path)};
   const Array* header = find_array(s.arrays, "header");
   if (header == nullptr) fail("{}: no header: not the state of a shard", path);
   try {
@@ -97,7 +103,9 @@ State read_state(const std::string& path) {
         std::string(reinterpret_cast<const char*>(header->data()), header->byte_size()));
     if (s.header.at("schema") != kSchema) fail("{}: expected {}", path, kSchema);
     s.index = s.header.at("shard").get<std::size_t>();
+    s.data_hash = s.header.at("data_hash").get<std::string>();
     s.header.erase("shard");
+    s.header.erase("data_hash");
   } catch (const Json::exception& e) {
     fail("{}: its header is not that of a shard: {}", path, e.what());
   }
@@ -162,7 +170,8 @@ Shard parse_shard(const std::string& text) {
 void write_shard(const std::string& path, const ShardData& from, const EvalRequest& request,
                  const Shard& shard) {
   const Dataset data = read_samples(from);
-  Json header = common_header(from, data, request, shard.count);
+  Json header = common_header(from, request, shard.count);
+  header["data_hash"] = hash_of(data, shard);
   header["shard"] = shard.index;
   const std::string text = json_text(header);
   NamedArrays arrays;
@@ -190,8 +199,11 @@ Merged merge_shards(const std::vector<std::string>& paths, const Progress& progr
     fail("{}: its header is not that of a shard: {}", states.begin()->second.path, e.what());
   }
   const Dataset data = read_samples(from);
-  if (common_header(from, data, merged.request, states.size()) != header)
-    fail("{}: the data or a model have changed since", states.begin()->second.path);
+  const bool same_models = common_header(from, merged.request, states.size()) == header;
+  for (const auto& [index, state] : states) {
+    if (!same_models || hash_of(data, {index, states.size()}) != state.data_hash)
+      fail("{}: the data or a model have changed since", state.path);
+  }
   const std::size_t limit = merged.request.limit;
   const std::size_t samples = limit == 0 || limit >= data.count ? data.count
                               : data.paired_labels() ? std::max<std::size_t>(2, limit / 2 * 2)

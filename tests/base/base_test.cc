@@ -95,6 +95,12 @@ TEST(SystemTest, ClockAndMachineAnswer) {
   EXPECT_FALSE(instruction_set().empty());
 }
 
+TEST(SystemTest, PeakMemoryGrowsByWhatIsTouched) {
+  const std::uint64_t before = peak_memory_bytes(), touched = std::uint64_t{96} << 20;
+  const std::vector<char> block(touched, 1);
+  EXPECT_GE(peak_memory_bytes(), std::max(before, touched)) << static_cast<int>(block.back());
+}
+
 TEST(HashTest, IsFnv1a) {
   // From the authors' published test vectors (64 bit).
   EXPECT_EQ(hash_text(""), 0xcbf29ce484222325ULL);

@@ -201,6 +201,10 @@ TEST_F(Verbs, ShardsGiveTheResultOfOneRunBitForBit) {
               merge_shards({states[0], states[1]});
             }).find("shard 1/3 is missing"),
             std::string::npos);
+  Array other = data.inputs[0].clone();  // in a row that one shard alone has
+  other.mutable_span<float>()[130] += 1;
+  write_npz(at("d.npz"), {{"x", other}, {"y", *data.labels}});
+  EXPECT_NE(error_of([&] { merge_shards(states); }).find("have changed"), std::string::npos);
   write_npz(at("d.npz"), {{"x", data.inputs[0]}, {"y", data.inputs[0]}});
   EXPECT_NE(error_of([&] { merge_shards(states); }).find("have changed"), std::string::npos);
 }
