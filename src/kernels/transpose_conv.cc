@@ -118,7 +118,8 @@ class HybridTransposeKernel final : public Kernel {
       : g_(g), range_(*s.finish), scale_(s.weight_scale), bias_(s.float_bias), kernels_(s.kernels) {
     const auto out_c = static_cast<std::size_t>(g.out_c), in_c = static_cast<std::size_t>(g.in_c);
     weights_.resize(s.window.source_taps * in_c * out_c);
-    const auto codes = s.weights->span<std::int8_t>();
+    const Array plain = unpacked_codes(*s.weights);
+    const auto codes = plain.span<std::int8_t>();
     for (std::size_t o = 0; o < out_c; ++o) {
       for (std::size_t t = 0; t < s.window.source_taps; ++t) {
         for (std::size_t i = 0; i < in_c; ++i) {
