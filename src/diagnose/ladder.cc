@@ -179,6 +179,24 @@ void measure_errors(Lab& lab, const World& world, const std::map<int, Array>& we
   }
 }
 
+// Those that are priced.  A price takes two passes through the whole model: prices of all would cost
+// the square of their number, and what is dear has an error of its own.
+std::vector<Layer*> dearest(std::vector<Layer>& layers) {
+  constexpr std::size_t kMost = 256;
+  std::vector<Layer*> chosen;
+  for (Layer& layer : layers) chosen.push_back(&layer);
+  if (chosen.size() > kMost) {
+    const auto error = [](const Layer* l) {
+      return std::isnan(l->local_error) ? HUGE_VAL : l->local_error;
+    };
+    std::stable_sort(chosen.begin(), chosen.end(),
+                     [&](const Layer* a, const Layer* b) { return error(a) > error(b); });
+    chosen.resize(kMost);
+    std::sort(chosen.begin(), chosen.end());  // in the order of the graph again
+  }
+  return chosen;
+}
+
 }  // namespace
 
 std::vector<Rung> climb(Lab& lab, const World& world, const std::map<int, Array>& weights) {
@@ -273,8 +291,10 @@ std::vector<Layer> blame(Lab& lab, const World& world, const Match& match,
   const double clean = price(none);
   const double all = price({.arith = Arith::kFake, .dialect = dialect});
   double total = 0;
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    Layer& layer = layers[i];
+  const std::vector<Layer*> chosen = dearest(layers);
+  for (std::size_t i = 0; i < chosen.size(); ++i) {
+    Layer& layer = *chosen[i];
+    layer.priced = true;
     const Op& op = graph.ops[static_cast<std::size_t>(layer.op)];
     Numerics alone = none;  // only this operator as the file has it
     alone.overrides[layer.op] = Arith::kFake;
@@ -289,7 +309,7 @@ std::vector<Layer> blame(Lab& lab, const World& world, const Match& match,
     layer.without = lab.loss(price(without), all);
     total += std::max(0.0, (layer.alone + layer.without) / 2);
     report_progress(lab.progress(), "pricing operators",
-                    static_cast<double>(i + 1) / static_cast<double>(layers.size()));
+                    static_cast<double>(i + 1) / static_cast<double>(chosen.size()));
   }
   for (Layer& layer : layers)
     layer.share = total > 0 ? std::max(0.0, (layer.alone + layer.without) / 2) / total : 0;

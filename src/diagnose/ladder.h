@@ -31,10 +31,12 @@ struct Layer {
   double alone = 0;          // loss of the metric when only this operator is quantized
   double without = 0;        // gain of the metric when only this operator is left in float
   double share = 0;          // share of the loss: mean of the two, normalized
+  bool priced = false;       // false: the last three were not measured
   bool aligned = true;
 };
 
-// Errors on a few samples, prices on `rows` of the data.
+// Errors on a few samples, prices on `rows` of the data: of all operators, or of the 256 whose own
+// error is largest.
 std::vector<Layer> blame(Lab& lab, const World& world, const Match& match,
                          const std::map<int, Array>& weights, const std::vector<std::size_t>& rows);
 

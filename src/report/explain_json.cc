@@ -51,6 +51,7 @@ Json layers_json(const std::vector<Layer>& layers) {
                    {"alone", json_number(l.alone)},
                    {"without", json_number(l.without)},
                    {"share", json_number(l.share)},
+                   {"priced", l.priced},
                    {"aligned", l.aligned}});
   }
   return out;

@@ -107,7 +107,13 @@ void print_layers(Printer& p, const Json& r) {
     return number((*a)["share"]) > number((*b)["share"]);
   });
   p.line("");
-  p.line("{}", p.paint("1", "Operators by their price (first 8)"));
+  const auto priced = std::count_if(layers.begin(), layers.end(),
+                                    [](const Json* l) { return (*l)["priced"].get<bool>(); });
+  p.line("{}{}", p.paint("1", "Operators by their price (first 8)"),
+         static_cast<std::size_t>(priced) == layers.size()
+             ? ""
+             : fmt::format("; of {} the {} with the largest error of their own are priced",
+                           layers.size(), priced));
   p.line("  {:<4} {:<26} {:>10} {:>11} {:>9} {:>14} {:>14} {:>6}", "#", "kind", "own error",
          "accumulated", "amplifies", "alone costs", "without gains", "share");
   for (std::size_t i = 0; i < std::min<std::size_t>(8, layers.size()); ++i) {
