@@ -100,10 +100,14 @@ std::vector<double> top_hits(const Metric& metric, const ScoreInput& in, std::si
     const int best = arg_max(row);
     if (best < 0 || labels[i] < 0 || static_cast<std::size_t>(labels[i]) >= rows.width) continue;
     const auto label = static_cast<std::size_t>(labels[i]);
-    std::size_t better = 0;
-    for (std::size_t c = 0; c < rows.width; ++c) {
-      better += row[c] > row[label] || (row[c] == row[label] && c < label);
+    if (k == 1) {
+      hits[i] = static_cast<std::size_t>(best) == label;
+      continue;
     }
+    const float own = row[label];
+    std::uint32_t better = 0;
+    for (std::size_t c = 0; c < label; ++c) better += row[c] >= own;
+    for (std::size_t c = label + 1; c < rows.width; ++c) better += row[c] > own;
     hits[i] = better < k;
   }
   return hits;

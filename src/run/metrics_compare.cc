@@ -110,16 +110,24 @@ Paired compare(const Metric& metric, const ScoreInput& a, const ScoreInput& b, s
 std::vector<ClassChange> class_changes(const ScoreInput& a, const ScoreInput& b) {
   const std::size_t width = output_rows(*a.predictions).width;
   const std::vector<int> labels = label_classes(*a.data, width);
-  const auto p = predicted_classes(*a.predictions), q = predicted_classes(*b.predictions);
+  const auto p = predicted_classes(*a.predictions);
+  const auto q = a.predictions == b.predictions ? p : predicted_classes(*b.predictions);
   if (labels.size() != p.size() || labels.size() != q.size()) return {};
   std::map<int, ClassChange> table;
+  std::vector<ClassChange*> known(std::max<std::size_t>(2, width));  // the table's rows by class
+  const auto row_of = [&](int c) -> ClassChange& {
+    if (c < 0 || static_cast<std::size_t>(c) >= known.size()) return table[c];
+    ClassChange*& row = known[static_cast<std::size_t>(c)];
+    if (row == nullptr) row = &table[c];
+    return *row;
+  };
   for (std::size_t i = 0; i < labels.size(); ++i) {
-    ClassChange& row = table[labels[i]];
+    ClassChange& row = row_of(labels[i]);
     ++row.count;
     row.a += p[i] == labels[i];
     row.b += q[i] == labels[i];
-    if (p[i] >= 0) ++table[p[i]].predicted_a;
-    if (q[i] >= 0) ++table[q[i]].predicted_b;
+    if (p[i] >= 0) ++row_of(p[i]).predicted_a;
+    if (q[i] >= 0) ++row_of(q[i]).predicted_b;
   }
   std::vector<ClassChange> changes;
   for (auto& [label, row] : table) {
