@@ -37,6 +37,7 @@ Prepared from_samples(std::vector<double> per_unit, bool root = false) {
   Prepared p;
   p.units = per_unit.size();
   p.per_unit = std::move(per_unit);
+  p.root = root;
   p.value = [values = p.per_unit, root](std::span<const double> weights) {
     const double mean = weighted_mean(values, weights);
     return root ? std::sqrt(mean) : mean;

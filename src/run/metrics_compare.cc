@@ -34,18 +34,36 @@ void compare_hits(const std::vector<double>& a, const std::vector<double>& b, Pa
   }
 }
 
+// The loss from a to b in each resample.
+std::vector<double> resampled_losses(const Metric& metric, const Prepared& a, const Prepared& b,
+                                     std::uint64_t seed) {
+  std::vector<double> losses;
+  if (a.per_unit.empty() || b.per_unit.empty()) {
+    resample(a.units, seed, kResamples, [&](std::span<const double> weights) {
+      losses.push_back(loss_between(metric, a.value(weights), b.value(weights)));
+    });
+    return losses;
+  }
+  const auto mean_a = resampled_means(a.per_unit, seed, kResamples),
+             mean_b = resampled_means(b.per_unit, seed, kResamples);
+  const auto value = [&](double mean) { return a.root ? std::sqrt(mean) : mean; };
+  for (int i = 0; i < kResamples; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    losses.push_back(loss_between(metric, value(mean_a[at]), value(mean_b[at])));
+  }
+  return losses;
+}
+
 void compare_resampled(const Metric& metric, const Prepared& a, const Prepared& b,
                        std::uint64_t seed, Paired& paired) {
-  std::vector<double> deltas;
+  const std::vector<double> deltas = resampled_losses(metric, a, b, seed);
   std::size_t not_worse = 0, not_better = 0;
   bool same = true;
-  resample(a.units, seed, kResamples, [&](std::span<const double> weights) {
-    const double d = loss_between(metric, a.value(weights), b.value(weights));
-    deltas.push_back(d);
+  for (const double d : deltas) {
     not_worse += d <= 0;
     not_better += d >= 0;
     same = same && d == 0;
-  });
+  }
   paired.interval = central_interval(deltas);
   if (std::isnan(paired.delta) || std::isnan(paired.interval.low)) {
     paired.p_value = std::numeric_limits<double>::quiet_NaN();
@@ -77,6 +95,11 @@ Measurement measure_score(const Metric& metric, const ScoreInput& input, std::ui
     const auto hits = static_cast<std::size_t>(
         std::count_if(p.per_unit.begin(), p.per_unit.end(), [](double h) { return h > 0.5; }));
     m.interval = wilson(hits, p.units);
+    return m;
+  }
+  if (!p.per_unit.empty()) {
+    m.interval = mean_interval(p.per_unit);
+    if (p.root) m.interval = {std::sqrt(m.interval.low), std::sqrt(m.interval.high)};
     return m;
   }
   std::vector<double> values;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "base/random.h"
 #include "data/npy.h"
 #include "run/stats.h"
 
@@ -187,6 +188,54 @@ TEST(Compare, CountsAndSigns) {
   EXPECT_EQ(flipped[1].row, 2u);
   EXPECT_EQ(flipped[1].label, 1);
   EXPECT_EQ(flipped[1].b, 0);
+}
+
+TEST(MeanInterval, IsWhatManyResamplesTendTo) {
+  Random random(4);
+  for (const std::size_t n : {30u, 300u, 3000u}) {
+    std::vector<double> plain(n), skewed(n), share(n);
+    for (std::size_t i = 0; i < n; ++i) {
+      plain[i] = random.normal() - 7;
+      skewed[i] = std::exp(1.5 * random.normal());
+      share[i] = random.uniform() < 0.2;
+    }
+    for (const auto& values : {plain, skewed, share}) {
+      std::vector<double> means;
+      resample(n, 9, 4000, [&](std::span<const double> weights) {
+        double sum = 0;
+        for (std::size_t i = 0; i < n; ++i) sum += weights[i] * values[i];
+        means.push_back(sum / static_cast<double>(n));
+      });
+      const Interval drawn = central_interval(means), found = mean_interval(values);
+      const double width = drawn.high - drawn.low;
+      EXPECT_NEAR(found.low, drawn.low, 0.08 * width) << n;
+      EXPECT_NEAR(found.high, drawn.high, 0.08 * width) << n;
+    }
+  }
+}
+
+TEST(MeanInterval, ValuesWithoutASpread) {
+  EXPECT_EQ(mean_interval(std::vector<double>(5, 3.0)).low, 3);
+  EXPECT_EQ(mean_interval(std::vector<double>(5, 3.0)).high, 3);
+  EXPECT_EQ(mean_interval(std::vector<double>{2}).high, 2);
+  EXPECT_TRUE(std::isnan(mean_interval({}).low));
+  EXPECT_TRUE(std::isnan(mean_interval(std::vector<double>{1, INFINITY, 2}).high));
+  // One value of 30 stands out: more than a third of the resamples do not hold it.
+  std::vector<double> one(30, 0.0);
+  one[7] = 1;
+  EXPECT_NEAR(mean_interval(one).low, 0, 1e-3);
+  EXPECT_NEAR(mean_interval(one).high, 3.0 / 30, 1.0 / 30);
+}
+
+TEST(Compare, ResampledMeansAreThoseOfTheWeights) {
+  const std::vector<double> values = {1, 2, 4, 8, 16};
+  const auto means = resampled_means(values, 6, 20);
+  std::size_t at = 0;
+  resample(values.size(), 6, 20, [&](std::span<const double> weights) {
+    double sum = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) sum += weights[i] * values[i];
+    EXPECT_EQ(means[at++], sum / 5);
+  });
 }
 
 TEST(Compare, ErrorsAreSignedAsLossAndSeeded) {
