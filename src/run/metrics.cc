@@ -96,15 +96,16 @@ std::vector<double> top_hits(const Metric& metric, const ScoreInput& in, std::si
          rows.count, rows.width);
   }
   std::vector<double> hits(rows.count, 0.0);
+  if (k == 1 && rows.width > 1) {
+    const std::vector<int> best = predicted_classes(*in.predictions);
+    for (std::size_t i = 0; i < rows.count; ++i) hits[i] = best[i] >= 0 && best[i] == labels[i];
+    return hits;
+  }
   for (std::size_t i = 0; i < rows.count; ++i) {
     const auto row = rows.row(i);
-    const int best = arg_max(row);
-    if (best < 0 || labels[i] < 0 || static_cast<std::size_t>(labels[i]) >= rows.width) continue;
-    const auto label = static_cast<std::size_t>(labels[i]);
-    if (k == 1) {
-      hits[i] = static_cast<std::size_t>(best) == label;
+    if (arg_max(row) < 0 || labels[i] < 0 || static_cast<std::size_t>(labels[i]) >= rows.width)
       continue;
-    }
+    const auto label = static_cast<std::size_t>(labels[i]);
     const float own = row[label];
     std::uint32_t better = 0;
     for (std::size_t c = 0; c < label; ++c) better += row[c] >= own;

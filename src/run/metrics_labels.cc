@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "kernels/vectors.h"
 #include "run/metrics_prepare.h"
 
 namespace litegap {
@@ -230,22 +231,36 @@ float largest(std::span<const float> row) {
   return finite ? most : std::numeric_limits<float>::quiet_NaN();
 }
 
+// The first place of a value that is there.
+std::size_t place_of(float value, std::span<const float> row) {
+  constexpr std::size_t kBlock = 16;
+  std::size_t c = 0;
+  for (; c + kBlock <= row.size(); c += kBlock) {
+    std::uint32_t here = 0;
+    for (std::size_t k = 0; k < kBlock; ++k) here |= row[c + k] == value ? 1u : 0u;
+    if (here != 0) break;
+  }
+  while (row[c] != value) ++c;
+  return c;
+}
+
 }  // namespace
 
 int arg_max(std::span<const float> row) {
   if (row.empty()) return -1;
   const float most = largest(row);
-  if (std::isnan(most)) return -1;
-  return static_cast<int>(std::find(row.begin(), row.end(), most) - row.begin());
+  return std::isnan(most) ? -1 : static_cast<int>(place_of(most, row));
 }
 
 std::vector<int> predicted_classes(const Predictions& predictions) {
   const ScoreRows rows = output_rows(predictions);
   std::vector<int> classes(rows.count);
-  for (std::size_t i = 0; i < rows.count; ++i) {
-    const auto row = rows.row(i);
-    classes[i] = row.size() != 1 ? arg_max(row) : !std::isfinite(row[0]) ? -1 : row[0] > 0.5f;
-  }
+  with_vectors([&] {
+    for (std::size_t i = 0; i < rows.count; ++i) {
+      const auto row = rows.row(i);
+      classes[i] = row.size() != 1 ? arg_max(row) : !std::isfinite(row[0]) ? -1 : row[0] > 0.5f;
+    }
+  });
   return classes;
 }
 

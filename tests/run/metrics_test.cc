@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -188,6 +189,27 @@ TEST(Compare, CountsAndSigns) {
   EXPECT_EQ(flipped[1].row, 2u);
   EXPECT_EQ(flipped[1].label, 1);
   EXPECT_EQ(flipped[1].b, 0);
+}
+
+TEST(PerSample, TheClassIsTheFirstLargestInRowsOfAnyWidth) {
+  Random random(2);
+  for (std::size_t width = 2; width < 80; ++width) {
+    const std::size_t count = 20;
+    Predictions p;
+    p.count = count;
+    p.outputs = {Array::zeros(DType::kFloat32, {20, static_cast<std::int32_t>(width)})};
+    auto values = p.outputs[0].mutable_span<float>();
+    for (float& v : values) v = static_cast<float>(random.below(9)) - 4;  // with ties
+    values[random.below(width)] = kNanF;
+    values[width + random.below(width)] = -INFINITY;
+    const std::vector<int> classes = predicted_classes(p);
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto row = values.subspan(i * width, width);
+      const int expected =
+          i < 2 ? -1 : static_cast<int>(std::max_element(row.begin(), row.end()) - row.begin());
+      ASSERT_EQ(classes[i], expected) << width << ", row " << i;
+    }
+  }
 }
 
 TEST(MeanInterval, IsWhatManyResamplesTendTo) {
