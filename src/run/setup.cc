@@ -114,9 +114,8 @@ Array as_given(const Array& sample, DType type) {
   }
 }
 
-// The real values of an output in float32.
+// The real values of codes, or of whole numbers, in float32.
 Array real_values(const Array& value, const Quant& quant) {
-  if (value.dtype() == DType::kFloat32) return value;
   return quant.empty() ? cast_to<float>(value) : dequantize(value, quant);
 }
 
@@ -241,9 +240,13 @@ void store_outputs(const Sweep& sweep, const Array& value, std::size_t output,
     fail("{}: output {} of sample {} has shape {}, that of the first sample {}",
          sweep.setup.model->path, output, rows[0], shape_text(value.shape()), shape_text(expected));
   }
-  const Array used = sweep.plan.samples() > 1 ? value.slice0(0, rows.size()) : value;
-  const Array real = real_values(used, sweep.plan.output_quant(output));
-  const float* from = reinterpret_cast<const float*>(real.data());
+  // Floats are copied from where they are; codes of missing samples are none to be looked at.
+  const bool real = value.dtype() == DType::kFloat32;
+  const Array made =
+      real ? Array{}
+           : real_values(sweep.plan.samples() > 1 ? value.slice0(0, rows.size()) : value,
+                         sweep.plan.output_quant(output));
+  const auto* from = reinterpret_cast<const float*>(real ? value.data() : made.data());
   float* all = reinterpret_cast<float*>(to.mutable_data());
   const OutputMap& map = sweep.setup.output_map;
   const bool mapped = map.scale != 1 || map.offset != 0;
