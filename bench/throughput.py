@@ -8,10 +8,12 @@ runtime, one thread each, in turns of one run.
     loop    set_tensor, invoke, get_tensor in Python, one sample after the other
     batch   the same with the input resized to many samples: the speed of the runtime's own C++; the
             best of three sizes
+    read    batch, and numpy reading the samples from the file, which eval does too
 
 Times are those of the processor, so that other work does not count; of litegap the slope between few
-samples and all, so that starting up does not either.  Best of three turns.  The runtime is handed codes
-that are ready; litegap makes them from floats.  A model that does not accept another batch has no third
+samples and all, so that starting up does not either.  Best of three turns, of fifteen where all samples
+take less than a tenth of a second.  The runtime is handed codes that are ready; litegap makes them from
+floats.  A model that does not accept another batch has no third
 figure.  Besides the small models of the shared corpus there are three made here: a table of 16
 columns, float and quantized.  Needs numpy and ai-edge-litert."""
 import json
@@ -35,7 +37,7 @@ MODELS = ["mnist_valid_tinymaix/float", "mnist_valid_tinymaix/int8", "mnist_resn
           "mnist_lstm_tflm/float", "mnist_lstm_tflm/int8", "mlperf_kws_dscnn/float", "mlperf_kws_dscnn/int8",
           "mlperf_kws_dscnn/dynamic_range", "kws_dscnn_small_arm/int16x8", "audio_micro_speech/int8",
           "hello_world_tflm/float", "hello_world_tflm/int8", "har_cnn_arm/int8", "mlperf_ad_autoencoder/int8"]
-FEW, TURNS, BATCHES = 64, 3, (32, 128, 512)
+FEW, TURNS, SHORT, BATCHES = 64, 3, 0.1, (32, 128, 512)
 
 
 def processor_seconds(arguments):
@@ -127,29 +129,36 @@ def measure(model, seconds, folder):
             batches.append(Runtime(model, batch))
         except (RuntimeError, ValueError):
             pass
-    ours, loop, batched = [], [], []
-    for _ in range(TURNS):
-        ours.append((run(many) - run(few)) / (n - FEW))
+    few_times, many_times, loop, batched, read = [], [], [], [], []
+    for _ in range(TURNS if n * each > SHORT else 5 * TURNS):
+        few_times.append(run(few))
+        many_times.append(run(many))
         loop.append(one.seconds(ready))
+        start = time.process_time()
+        np.load(many)["x"]
+        read.append((time.process_time() - start) / n)
         for b in list(batches):
             try:
                 batched.append(b.seconds(ready))
             except (RuntimeError, ValueError):
                 batches.remove(b)
-    return min(ours), min(loop), min(batched) if batches and batched else None
+    ours = (min(many_times) - min(few_times)) / (n - FEW)
+    batch = min(batched) if batches and batched else None
+    return ours, min(loop), batch, batch + min(read) if batch else None
 
 
 def main():
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 2
-    to_loop, to_batch = [], []
-    print(f"{'model':34s} {'eval':>10s} {'loop':>10s} {'batch':>10s}  samples a second; eval/loop, eval/batch")
+    to_loop, to_batch, to_read = [], [], []
+    print(f"{'model':34s} {'eval':>10s} {'loop':>10s} {'batch':>10s} {'read':>10s}  samples a second; "
+          "eval / loop, batch, read")
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         here = [SHARED / "corpus/models" / (m + ".tflite") for m in MODELS]
         for model in table_models(folder) + [m for m in here if m.exists()]:
             label = model.stem if model.parent == folder else f"{model.parent.name}/{model.stem}"
             try:
-                ours, loop, batch = measure(model, seconds, folder)
+                ours, loop, batch, read = measure(model, seconds, folder)
             except RuntimeError as error:
                 print(f"{label:34s} not run: {str(error)[:90]}")
                 continue
@@ -159,12 +168,14 @@ def main():
             if batch:
                 to_batch.append(batch / ours)
                 log.append("throughput", label, "samples/s: eval, resized batch", 1 / ours, 1 / batch, ours / batch)
-                line += f" {1 / batch:10.0f}  {loop / ours:6.2f} {batch / ours:6.2f}"
+                to_read.append(read / ours)
+                line += f" {1 / batch:10.0f} {1 / read:10.0f}  {loop / ours:6.2f} {batch / ours:6.2f} {read / ours:6.2f}"
             else:
-                line += f" {'-':>10s}  {loop / ours:6.2f}      -"
+                line += f" {'-':>10s} {'-':>10s}  {loop / ours:6.2f}      -      -"
             print(line, flush=True)
     print(f"geometric mean: {log.geometric_mean(to_loop):.2f} times the Python loop ({len(to_loop)} models), "
-          f"{log.geometric_mean(to_batch):.2f} times the resized batch ({len(to_batch)})")
+          f"{log.geometric_mean(to_batch):.2f} times the resized batch ({len(to_batch)}), "
+          f"{log.geometric_mean(to_read):.2f} with its reading")
 
 
 if __name__ == "__main__":

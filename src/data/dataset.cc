@@ -10,13 +10,14 @@
 #include "base/random.h"
 #include "data/csv.h"
 #include "data/npy.h"
+#include "model/unset.h"
 
 namespace litegap {
 namespace {
 
 template <class From, class To>
 Array convert_as(const Array& from) {
-  Array to = Array::zeros(dtype_of<To>, from.shape());
+  Array to = unset_array(dtype_of<To>, from.shape());
   const auto* source = reinterpret_cast<const From*>(from.data());
   auto* target = reinterpret_cast<To*>(to.mutable_data());
   for (std::size_t i = 0; i < from.elements(); ++i) target[i] = static_cast<To>(source[i]);
@@ -95,7 +96,7 @@ Array take_rows(const Array& a, const std::vector<std::size_t>& rows) {
   Shape shape = a.shape();
   const std::size_t row_bytes = rows_of(a) == 0 ? 0 : a.byte_size() / rows_of(a);
   shape[0] = static_cast<std::int32_t>(rows.size());
-  Array out = Array::zeros(a.dtype(), shape);
+  Array out = unset_array(a.dtype(), shape);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     std::memcpy(out.mutable_data() + i * row_bytes, a.data() + rows[i] * row_bytes, row_bytes);
   }

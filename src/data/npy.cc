@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "data/npy_format.h"
+#include "model/unset.h"
 
 namespace litegap {
 namespace {
@@ -207,7 +208,7 @@ Array npy_array(const NpyHeader& header, std::span<const std::byte> data,
   if (!swap && !turn && aligned && owner) {
     return Array::view(header.dtype, header.shape, data, std::move(owner));
   }
-  Array array = Array::zeros(header.dtype, header.shape);
+  Array array = unset_array(header.dtype, header.shape);
   if (data.empty()) return array;
   if (turn) {
     reorder(data.data(), array.mutable_data(), header.shape, item);

@@ -1,5 +1,6 @@
 // The ZIP container of .npz files: stored and deflated members, with ZIP64 sizes.
 #include <unistd.h>
+#include <libdeflate.h>
 #include <zlib.h>
 
 #include <cstring>
@@ -9,9 +10,15 @@
 #include "base/file.h"
 #include "data/npy.h"
 #include "data/npy_format.h"
+#include "model/unset.h"
 
 namespace litegap {
 namespace {
+
+// Of ZIP members.  zlib's takes as long as reading a file of samples does.
+std::uint32_t crc_of(std::uint32_t before, std::span<const std::byte> bytes) {
+  return bytes.empty() ? before : ::libdeflate_crc32(before, bytes.data(), bytes.size());
+}
 
 constexpr std::uint32_t kLocalMark = 0x04034b50, kCentralMark = 0x02014b50, kEndMark = 0x06054b50;
 constexpr std::uint32_t kEnd64Mark = 0x06064b50, kLocator64Mark = 0x07064b50;
@@ -149,20 +156,20 @@ class Inflater {
       stream_.avail_out = static_cast<uInt>(room);
       const int state = ::inflate(&stream_, Z_NO_FLUSH);
       const std::size_t made = room - stream_.avail_out;
-      crc_ = ::crc32_z(crc_, reinterpret_cast<const Bytef*>(out.data()), made);
+      crc_ = crc_of(crc_, out.first(made));
       out = out.subspan(made);
       const bool more = state == Z_OK || (state == Z_BUF_ERROR && made > 0);
       if (!out.empty() && !more) fail("{}: its deflated data is damaged or cut off", what_);
     }
   }
-  std::uint64_t crc() const { return crc_; }
+  std::uint32_t crc() const { return crc_; }
 
  private:
   std::span<const std::byte> packed_;
   std::string what_;
   z_stream stream_{};
   std::size_t used_ = 0;
-  uLong crc_ = ::crc32(0, nullptr, 0);
+  std::uint32_t crc_ = 0;
 };
 
 void check_length(const NpyHeader& header, const Member& m, const std::string& what) {
@@ -190,23 +197,46 @@ Array inflate_member(std::span<const std::byte> packed, const Member& m, const s
   stream.read(std::span(head).subspan(12));
   const NpyHeader header = parse_npy_header(head, what);
   check_length(header, m, what);
-  Array raw = Array::zeros(header.dtype, header.shape);
+  Array raw = unset_array(header.dtype, header.shape);
   stream.read(std::span(raw.mutable_data(), raw.byte_size()));
   if (stream.crc() != m.crc) fail("{}: checksum differs, the file is damaged", what);
   if (!header.fortran && !header.big_endian) return raw;
   return npy_array(header, raw.bytes(), nullptr);
 }
 
+// A copy of `from` and its checksum, a piece at a time while the piece is in the cache.
+std::uint32_t copy_checked(std::uint32_t crc, std::span<const std::byte> from, std::byte* to) {
+  constexpr std::size_t kPiece = std::size_t{1} << 15;
+  for (std::size_t at = 0; at < from.size(); at += kPiece) {
+    const auto piece = from.subspan(at, std::min(kPiece, from.size() - at));
+    crc = crc_of(crc, piece);
+    std::memcpy(to + at, piece.data(), piece.size());
+  }
+  return crc;
+}
+
+// NumPy leaves the values of most members at an odd address: those are copied, others looked at
+// where they are.
 Array stored_member(std::span<const std::byte> bytes, const Member& m, const std::string& what,
                     const std::shared_ptr<const MappedFile>& file) {
   if (m.packed != m.size) fail("{}: stored, but its two sizes differ", what);
   const NpyHeader header = parse_npy_header(bytes, what);
   check_length(header, m, what);
-  if (::crc32_z(::crc32(0, nullptr, 0), reinterpret_cast<const Bytef*>(bytes.data()),
-                bytes.size()) != m.crc) {
-    fail("{}: checksum differs, the file is damaged", what);
+  const auto data = bytes.subspan(header.data_offset);
+  const auto item = static_cast<std::size_t>(dtype_bits(header.dtype)) / 8;
+  const bool aligned = reinterpret_cast<std::uintptr_t>(data.data()) % item == 0;
+  Array copy;
+  std::uint32_t crc = crc_of(0, bytes.first(header.data_offset));
+  if (aligned) {
+    crc = crc_of(crc, data);
+  } else {
+    copy = unset_array(header.dtype, header.shape);
+    crc = copy_checked(crc, data, copy.mutable_data());
   }
-  return npy_array(header, bytes.subspan(header.data_offset), file);
+  if (crc != m.crc) fail("{}: checksum differs, the file is damaged", what);
+  if (aligned) return npy_array(header, data, file);
+  if (!header.fortran && !header.big_endian) return copy;
+  return npy_array(header, copy.bytes(), nullptr);
 }
 
 Array read_member(const Bytes& zip, const Member& m,
@@ -340,12 +370,7 @@ void write_npz(const std::string& path, const NamedArrays& arrays) {
   for (const auto& [name, array] : arrays) {
     const std::string header = npy_header_text(array, path + ": " + name);
     Written m{name + ".npy", 0, header.size() + array.byte_size(), out.size()};
-    uLong crc = ::crc32_z(::crc32(0, nullptr, 0), reinterpret_cast<const Bytef*>(header.data()),
-                          header.size());
-    if (array.byte_size() > 0) {
-      crc = ::crc32_z(crc, reinterpret_cast<const Bytef*>(array.data()), array.byte_size());
-    }
-    m.crc = crc;
+    m.crc = crc_of(crc_of(0, std::as_bytes(std::span(header))), array.bytes());
     out += local_record(m);
     out += header;
     out.append(reinterpret_cast<const char*>(array.data()), array.byte_size());

@@ -498,6 +498,22 @@ LITEGAP_AVX2_INLINE __m256 scaled8(const void* tile, std::size_t at, __m256 s, _
   }
 }
 
+// The first n of eight lanes, n < 8.
+LITEGAP_AVX2_INLINE void store_first(float* out, __m256 v, int n) {
+  __m128 half = _mm256_castps256_ps128(v);
+  if (n & 4) {
+    _mm_storeu_ps(out, half);
+    half = _mm256_extractf128_ps(v, 1);
+    out += 4;
+  }
+  if (n & 2) {
+    _mm_storel_pi(reinterpret_cast<__m64*>(out), half);
+    half = _mm_movehl_ps(half, half);
+    out += 2;
+  }
+  if (n & 1) _mm_store_ss(out, half);
+}
+
 template <FloatScale kScale>
 LITEGAP_AVX2 void finish_float_as(const FloatFinish& f, const FinishTask& task) {
   constexpr bool kReal = kScale == FloatScale::kNone || kScale == FloatScale::kClamp;
@@ -516,7 +532,7 @@ LITEGAP_AVX2 void finish_float_as(const FloatFinish& f, const FinishTask& task) 
       if (whole)
         _mm256_storeu_ps(out, v);
       else
-        std::memcpy(out, &v, static_cast<std::size_t>(task.count - i) * sizeof(float));
+        store_first(out, v, task.count - i);
     }
   }
 }

@@ -90,8 +90,9 @@ class WindowKernel final : public Kernel {
   void read_bias(const Io& io, Work& w, std::int32_t* start, std::byte* bias) const;
   const std::byte* strip_at(const Work& w, const std::byte* image, std::int32_t y0,
                             const RowCode& code) const;
-  void run_strip(Work& w, const std::byte* strip, std::byte* out, std::size_t grid,
-                 std::int32_t y0) const;
+  std::size_t list_pixels(const Work& w, const std::byte* strip, std::byte* out, std::size_t grid,
+                          std::int32_t y0, std::size_t pixels) const;
+  void run_whole_images(const Work& w) const;
   void run_panels(const Work& w, std::size_t grid, std::size_t pixels) const;
   bool straight(const Block& b) const;
   void run_tiles(const Work& w, const Block& b, std::size_t first, int rows,
@@ -119,6 +120,7 @@ class WindowKernel final : public Kernel {
   bool direct_ = false;  // the inner loops read the input where it lies
   PaddedImage image_;
   std::int32_t strip_rows_ = 1, grid_h_ = 0, grid_w_ = 0;
+  std::int32_t images_ = 1;  // whose pixels go through the loops together
   std::size_t out_bytes_ = 4, strip_bytes_ = 0, pixels_ = 0, scratch_ = 0;
   std::size_t tail_begin_ = 0, out_elements_ = 0;
 };
@@ -215,6 +217,11 @@ void WindowKernel::plan_strips() {
   strip_rows_ = std::max(1, std::min(static_cast<std::int32_t>(rows), grid_h_));
   strip_bytes_ = direct_ ? 0 : static_cast<std::size_t>(image_.rows(strip_rows_)) * row + 64;
   pixels_ = static_cast<std::size_t>(strip_rows_) * static_cast<std::size_t>(std::max(1, grid_w_));
+  if (direct_ && !s_.hybrid && strip_rows_ == grid_h_) {
+    images_ =
+        std::clamp(static_cast<std::int32_t>(kStripPixels / pixels_), 1, std::max(1, v.batch));
+    pixels_ *= static_cast<std::size_t>(images_);
+  }
   scratch_ = round64(strip_bytes_) + 2 * round64(pixels_ * 8) + 2 * round64(pixels_ * 4) +
              round64(s_.flat_block * 4);
   if (dynamic_weights_) scratch_ += round64(layout_.bytes + 64);
@@ -319,6 +326,11 @@ void WindowKernel::run(const Io& io) const noexcept {
   if (out_elements_ == 0) return;
   const Window& v = s_.window;
   Work w = work_of(io);
+  if (images_ > 1) {
+    run_whole_images(w);
+    if (tail_begin_ < out_elements_) finish_flat_tail(w);
+    return;
+  }
   const std::size_t in_image = static_cast<std::size_t>(v.in_h) * static_cast<std::size_t>(v.in_w) *
                                static_cast<std::size_t>(v.in_c);
   const std::size_t out_image = static_cast<std::size_t>(v.out_h) *
@@ -334,34 +346,63 @@ void WindowKernel::run(const Io& io) const noexcept {
     for (std::int32_t y0 = 0; y0 < grid_h_; y0 += strip_rows_) {
       const std::byte* strip = strip_at(w, image, y0, code);
       for (std::size_t g = 0; g < v.grids.size(); ++g) {
-        run_strip(w, strip, w.output + static_cast<std::size_t>(n) * out_image * out_bytes_, g, y0);
+        std::byte* out = w.output + static_cast<std::size_t>(n) * out_image * out_bytes_;
+        run_panels(w, g, list_pixels(w, strip, out, g, y0, 0));
       }
     }
   }
   if (tail_begin_ < out_elements_) finish_flat_tail(w);
 }
 
-void WindowKernel::run_strip(Work& w, const std::byte* strip, std::byte* out, std::size_t g,
-                             std::int32_t y0) const {
+// Small images that are read where they lie: the pixels of many in one list, so that the loops over
+// tiles start once for all of them and the last tile of an image is no lower one.
+void WindowKernel::run_whole_images(const Work& w) const {
+  const Window& v = s_.window;
+  const auto bytes = [](std::int32_t h, std::int32_t width, std::int32_t c, std::size_t element) {
+    return static_cast<std::size_t>(h) * static_cast<std::size_t>(width) *
+           static_cast<std::size_t>(c) * element;
+  };
+  const std::size_t in_image = bytes(v.in_h, v.in_w, v.in_c, feed_.in_bytes());
+  const std::size_t out_image = bytes(v.out_h, v.out_w, v.out_c, out_bytes_);
+  for (std::int32_t first = 0; first < v.batch; first += images_) {
+    const std::int32_t end = std::min(first + images_, v.batch);
+    for (std::size_t g = 0; g < v.grids.size(); ++g) {
+      std::size_t pixels = 0;
+      for (std::int32_t n = first; n < end; ++n) {
+        const auto at = static_cast<std::size_t>(n);
+        pixels = list_pixels(w, w.input + at * in_image, w.output + at * out_image, g, 0, pixels);
+      }
+      run_panels(w, g, pixels);
+    }
+  }
+}
+
+// Lists where the pixels of a strip begin and where their results go, behind the first `pixels`.
+std::size_t WindowKernel::list_pixels(const Work& w, const std::byte* strip, std::byte* out,
+                                      std::size_t g, std::int32_t y0, std::size_t pixels) const {
   const Window& v = s_.window;
   const Grid& grid = v.grids[g];
   const std::size_t pixel = static_cast<std::size_t>(v.in_c) * feed_.out_bytes();
   const std::size_t out_pixel = static_cast<std::size_t>(v.out_c) * out_bytes_;
-  std::size_t pixels = 0;
+  const std::size_t step = static_cast<std::size_t>(v.step_x) * pixel;
+  const std::size_t out_step = static_cast<std::size_t>(grid.out_step_x) * out_pixel;
   for (std::int32_t i = y0; i < std::min(y0 + strip_rows_, grid.height); ++i) {
     const std::byte* row =
         strip + static_cast<std::size_t>((i - y0) * v.step_y) * layout_.padded_w * pixel;
     const std::size_t line = static_cast<std::size_t>(grid.out_y + i * grid.out_step_y) *
                              static_cast<std::size_t>(v.out_w);
     std::byte* to = out + (line + static_cast<std::size_t>(grid.out_x)) * out_pixel;
+    const std::byte** rows = w.rows + pixels;
+    std::byte** outs = w.outs + pixels;
     for (std::int32_t j = 0; j < grid.width; ++j) {
-      w.rows[pixels] = row;
-      w.outs[pixels++] = to;
-      row += static_cast<std::size_t>(v.step_x) * pixel;
-      to += static_cast<std::size_t>(grid.out_step_x) * out_pixel;
+      rows[j] = row;
+      outs[j] = to;
+      row += step;
+      to += out_step;
     }
+    pixels += static_cast<std::size_t>(grid.width);
   }
-  run_panels(w, g, pixels);
+  return pixels;
 }
 
 void WindowKernel::run_panels(const Work& w, std::size_t grid, std::size_t pixels) const {

@@ -2,7 +2,9 @@
 // (docs/numerics.md, sections 2.1 and 2.9).
 //
 // Cells outside of the image do not take part: an average divides by the number of cells inside.
+#include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include "kernels/arithmetic_ops.h"
 #include "kernels/fused_bounds.h"
@@ -60,25 +62,70 @@ Span inside(std::int64_t at, std::int64_t stride, std::int64_t pad, std::int64_t
   return {std::max<std::int64_t>(first, 0), std::min(first + window, in)};
 }
 
-// step(accumulator, value) over the cells of each window, then finish(accumulator, cells).
+// The cells of one window that are inside of the image.
+template <class T>
+struct Cells {
+  const T* first;  // of the first channel
+  std::int64_t rows, columns, row_step, channels;
+};
+
+// Four neighbouring channels of floats; other types are taken one by one.
+typedef float Float4 __attribute__((vector_size(16)));
+
+// step(accumulator, value) over the cells of a window, then finish(accumulator, cells), for kBlock
+// neighbouring channels (in values of type V, which lie where T's do), whose accumulators stay in
+// registers.
+template <int kBlock, class V, class T, class Acc, class Step, class Finish>
+inline void pool_channels(const Cells<T>& cells, std::int64_t n, Acc start, Step step,
+                          Finish finish, T* out) {
+  Acc acc[kBlock];
+  for (int i = 0; i < kBlock; ++i) acc[i] = start;
+  const T* row = cells.first;
+  for (std::int64_t r = 0; r < cells.rows; ++r, row += cells.row_step) {
+    const T* p = row;
+    for (std::int64_t k = 0; k < cells.columns; ++k, p += cells.channels) {
+      for (int i = 0; i < kBlock; ++i) {
+        V v;
+        std::memcpy(&v, p + i * (sizeof(V) / sizeof(T)), sizeof v);
+        acc[i] = step(acc[i], v);
+      }
+    }
+  }
+  for (int i = 0; i < kBlock; ++i) {
+    if constexpr (std::is_same_v<V, T>) {
+      out[i] = static_cast<T>(finish(acc[i], n));
+    } else {
+      const V v = finish(acc[i], n);
+      std::memcpy(out + 4 * i, &v, sizeof v);
+    }
+  }
+}
+
 template <class T, class Acc, class Step, class Finish>
-void pool(const Window& w, const T* in, T* out, Acc* acc, Acc start, Step step, Finish finish) {
+void pool(const Window& w, const T* in, T* out, Acc start, Step step, Finish finish) {
   const std::int64_t c = w.channels;
   for (std::int64_t b = 0; b < w.batch; ++b, in += w.in_h * w.in_w * c) {
     for (std::int64_t y = 0; y < w.out_h; ++y) {
       const Span rows = inside(y, w.stride_h, w.pad_h, w.height, w.in_h);
       for (std::int64_t x = 0; x < w.out_w; ++x, out += c) {
-        const Span cells = inside(x, w.stride_w, w.pad_w, w.width, w.in_w);
-        std::fill_n(acc, c, start);
-        for (std::int64_t r = rows.begin; r < rows.end; ++r) {
-          const T* p = in + (r * w.in_w + cells.begin) * c;
-          for (std::int64_t k = cells.begin; k < cells.end; ++k, p += c) {
-            for (std::int64_t i = 0; i < c; ++i) acc[i] = step(acc[i], p[i]);
-          }
+        const Span columns = inside(x, w.stride_w, w.pad_w, w.width, w.in_w);
+        Cells<T> cells{in + (rows.begin * w.in_w + columns.begin) * c,
+                       std::max<std::int64_t>(0, rows.end - rows.begin),
+                       std::max<std::int64_t>(0, columns.end - columns.begin), w.in_w * c, c};
+        const std::int64_t n = std::max<std::int64_t>(1, cells.rows * cells.columns);
+        std::int64_t i = 0;
+        if constexpr (std::is_invocable_v<Finish, Float4, std::int64_t>) {
+          const Float4 starts = Float4{} + start;
+          for (; i + 16 <= c; i += 16, cells.first += 16)
+            pool_channels<4, Float4>(cells, n, starts, step, finish, out + i);
+          for (; i + 4 <= c; i += 4, cells.first += 4)
+            pool_channels<1, Float4>(cells, n, starts, step, finish, out + i);
+        } else {
+          for (; i + 16 <= c; i += 16, cells.first += 16)
+            pool_channels<16, T>(cells, n, start, step, finish, out + i);
         }
-        const std::int64_t n =
-            std::max<std::int64_t>(1, (rows.end - rows.begin) * (cells.end - cells.begin));
-        for (std::int64_t i = 0; i < c; ++i) out[i] = static_cast<T>(finish(acc[i], n));
+        for (; i < c; ++i, ++cells.first)
+          pool_channels<1, T>(cells, n, start, step, finish, out + i);
       }
     }
   }
@@ -86,14 +133,12 @@ void pool(const Window& w, const T* in, T* out, Acc* acc, Acc start, Step step, 
 
 template <class T, class Acc, class Step, class Finish>
 std::unique_ptr<Kernel> pool_kernel(const Window& w, Acc start, Step step, Finish finish) {
-  return make_kernel(
-      [=](const Io& io) {
-        with_vectors([&] {
-          pool(w, static_cast<const T*>(io.inputs[0]), static_cast<T*>(io.outputs[0]),
-               reinterpret_cast<Acc*>(io.scratch), start, step, finish);
-        });
-      },
-      static_cast<std::size_t>(w.channels) * sizeof(Acc));
+  return make_kernel([=](const Io& io) {
+    with_vectors([&] {
+      pool(w, static_cast<const T*>(io.inputs[0]), static_cast<T*>(io.outputs[0]), start, step,
+           finish);
+    });
+  });
 }
 
 // XNNPACK takes float nodes and 8-bit maxima, with the activations it knows.
@@ -114,9 +159,11 @@ RealBounds<float> bounds_of(const OpSpec& spec) {
   return r;
 }
 
-float bounded(float v, RealBounds<float> r) {
-  v = v < r.low ? r.low : v;
-  return v > r.high ? r.high : v;
+template <class V>
+V bounded(V v, RealBounds<float> r) {
+  const V low = V{} + r.low, high = V{} + r.high;
+  v = v < low ? low : v;
+  return v > high ? high : v;
 }
 
 template <class T>
@@ -134,8 +181,8 @@ std::unique_ptr<Kernel> prepare_average_pool(OpSpec& spec) {
   const DType t = spec.inputs[0].dtype;
   if (t == DType::kFloat32) {
     return pool_kernel<float>(
-        w, 0.0f, [](float a, float v) { return a + v; },
-        [r = bounds_of(spec)](float s, std::int64_t n) {
+        w, 0.0f, [](auto a, auto v) { return a + v; },
+        [r = bounds_of(spec)](auto s, std::int64_t n) {
           return bounded(s / static_cast<float>(n), r);
         });
   }
@@ -163,8 +210,8 @@ std::unique_ptr<Kernel> prepare_max_pool(OpSpec& spec) {
     const float least = xnn_takes(spec) ? -std::numeric_limits<float>::infinity()
                                         : std::numeric_limits<float>::lowest();
     return pool_kernel<float>(
-        w, least, [](float a, float v) { return a < v ? v : a; },
-        [r = bounds_of(spec)](float m, std::int64_t) { return bounded(m, r); });
+        w, least, [](auto a, auto v) { return a < v ? v : a; },
+        [r = bounds_of(spec)](auto m, std::int64_t) { return bounded(m, r); });
   }
   if (!is_code_type(t)) refuse_type(spec);
   const ScaleZero y = scale_zero(spec, spec.outputs[0]);

@@ -8,11 +8,33 @@
 
 namespace litegap {
 
+namespace {
+
+constexpr std::int32_t kPanel = 8;
+
+std::vector<float> panels_of(std::span<const float> weights, std::int32_t rows,
+                             std::int32_t columns) {
+  const std::int32_t panels = (rows + kPanel - 1) / kPanel;
+  std::vector<float> out(static_cast<std::size_t>(panels) * static_cast<std::size_t>(columns) *
+                         kPanel);
+  for (std::int32_t r = 0; r < rows; ++r) {
+    for (std::int32_t k = 0; k < columns; ++k) {
+      const std::int64_t at = (std::int64_t{r / kPanel} * columns + k) * kPanel + r % kPanel;
+      out[static_cast<std::size_t>(at)] =
+          weights[static_cast<std::size_t>(r) * static_cast<std::size_t>(columns) +
+                  static_cast<std::size_t>(k)];
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
 WeightMatrix weight_matrix(const OpSpec& spec, std::size_t i, bool* codes) {
   if (!spec.has(i) || spec.inputs[i].shape.size() != 2)
     refuse(spec, "its weights (input {}) need 2 dimensions", i);
   const Operand& o = spec.inputs[i];
-  WeightMatrix m{i, o.shape[0], o.shape[1], o.dtype == DType::kInt8, 1.0f};
+  WeightMatrix m{i, o.shape[0], o.shape[1], o.dtype == DType::kInt8, 1.0f, {}};
   if (o.dtype != DType::kFloat32 && !m.codes)
     refuse(spec, "weights {} of type {}", o.name, dtype_name(o.dtype));
   if (m.codes) {
@@ -20,6 +42,8 @@ WeightMatrix weight_matrix(const OpSpec& spec, std::size_t i, bool* codes) {
       refuse(spec, "weights {} have {} scales, expected 1", o.name, o.quant->scale.size());
     m.scale = o.quant->scale[0];
     *codes = true;
+  } else if (o.constant != nullptr) {
+    m.panels = panels_of(o.constant->span<float>(), m.rows, m.columns);
   }
   return m;
 }
@@ -50,6 +74,48 @@ float dot(const float* a, const float* b, std::int32_t n) noexcept {
   return sum;
 }
 
+// Eight floats at any address.
+typedef float Lanes __attribute__((vector_size(32), aligned(4), may_alias));
+
+// out += the dot products of kCount panels of rows with x, each as dot() sums it.
+template <int kCount>
+inline void add_panels(const float* panels, std::int64_t panel_floats, const float* x,
+                       std::int32_t n, float* out, std::int32_t rows) noexcept {
+  Lanes part[4][kCount] = {};
+  std::int32_t k = 0;
+  for (; k + 4 <= n; k += 4) {
+    for (int j = 0; j < 4; ++j) {
+      for (int c = 0; c < kCount; ++c) {
+        const auto& w = *reinterpret_cast<const Lanes*>(panels + c * panel_floats +
+                                                        std::int64_t{k + j} * kPanel);
+        part[j][c] += w * x[k + j];
+      }
+    }
+  }
+  for (int c = 0; c < kCount; ++c) {
+    Lanes sum = (part[0][c] + part[1][c]) + (part[2][c] + part[3][c]);
+    for (std::int32_t t = k; t < n; ++t) {
+      sum += *reinterpret_cast<const Lanes*>(panels + c * panel_floats + std::int64_t{t} * kPanel) *
+             x[t];
+    }
+    const std::int32_t left = rows - c * kPanel;
+    if (left >= kPanel) {
+      *reinterpret_cast<Lanes*>(out + c * kPanel) += sum;
+      continue;
+    }
+    for (std::int32_t i = 0; i < left; ++i) out[c * kPanel + i] += sum[i];
+  }
+}
+
+void add_packed(const WeightMatrix& m, const float* x, float* out) noexcept {
+  const std::int64_t panel = std::int64_t{m.columns} * kPanel;
+  const float* w = m.panels.data();
+  std::int32_t r = 0;
+  for (; r + kPanel < m.rows; r += 2 * kPanel, w += 2 * panel)
+    add_panels<2>(w, panel, x, m.columns, out + r, m.rows - r);
+  if (r < m.rows) add_panels<1>(w, panel, x, m.columns, out + r, m.rows - r);
+}
+
 }  // namespace
 
 void add_product(const Io& io, const WeightMatrix& m, const ActivationRows& rows,
@@ -64,6 +130,10 @@ void add_product(const Io& io, const WeightMatrix& m, const ActivationRows& rows
         for (std::int32_t k = 0; k < m.columns; ++k) sum += std::int32_t{w[k]} * rows.codes[at + k];
         out[r] += static_cast<float>(sum) * scale;
       }
+      continue;
+    }
+    if (!m.panels.empty()) {
+      with_vectors([&] { add_packed(m, rows.values + at, out); });
       continue;
     }
     const auto* w = static_cast<const float*>(io.inputs[m.input]);

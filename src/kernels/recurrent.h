@@ -15,6 +15,9 @@ struct WeightMatrix {
   std::int32_t rows = 0, columns = 0;
   bool codes = false;
   float scale = 1;
+  // Constant floats once more, eight rows side by side: [panel][column][row of the panel].  Lanes
+  // of a vector are rows then, each of which is summed in its own order.
+  std::vector<float> panels;
 };
 // Sets *codes when the weights are int8.
 WeightMatrix weight_matrix(const OpSpec& spec, std::size_t input, bool* codes);

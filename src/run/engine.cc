@@ -166,6 +166,14 @@ void Workspace::reset() {
 
 const Array& Workspace::output(std::size_t i) const { return buffers->results.at(i); }
 
+std::span<std::byte> Workspace::input_room(std::size_t i) {
+  const Plan::State& state = *buffers->plan;
+  const auto& port = state.inputs.at(i);
+  if (buffers->walker || port.real_slot >= 0) return {};
+  return {static_cast<std::byte*>(buffers->slot[static_cast<std::size_t>(port.slot)]),
+          state.samples * state.slot(port.slot).bytes};
+}
+
 Array Workspace::tensor(int index) const {
   if (buffers->walker) return buffers->walker->tensor(index);
   const Plan::State& state = *buffers->plan;
@@ -246,6 +254,12 @@ void run(const Plan& plan, Workspace& workspace, std::span<const Array> inputs,
   expect_count(state, inputs.size());
   const std::size_t samples = given_samples(state, inputs);
   place_inputs(state, b, inputs, samples);
+  run_filled(plan, workspace, samples, observer);
+}
+
+void run_filled(const Plan& plan, Workspace& workspace, std::size_t samples, Observer* observer) {
+  const Plan::State& state = *plan.state;
+  Workspace::Buffers& b = *workspace.buffers;
   std::optional<Teller> teller;
   if (observer != nullptr) teller.emplace(state, b, samples, *observer).inputs();
   for (std::size_t i = 0; i < state.steps.size(); ++i) {

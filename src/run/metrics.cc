@@ -37,6 +37,7 @@ Prepared from_samples(std::vector<double> per_unit, bool root = false) {
   Prepared p;
   p.units = per_unit.size();
   p.per_unit = std::move(per_unit);
+  p.root = root;
   p.value = [values = p.per_unit, root](std::span<const double> weights) {
     const double mean = weighted_mean(values, weights);
     return root ? std::sqrt(mean) : mean;
@@ -95,15 +96,20 @@ std::vector<double> top_hits(const Metric& metric, const ScoreInput& in, std::si
          rows.count, rows.width);
   }
   std::vector<double> hits(rows.count, 0.0);
+  if (k == 1 && rows.width > 1) {
+    const std::vector<int> best = predicted_classes(*in.predictions);
+    for (std::size_t i = 0; i < rows.count; ++i) hits[i] = best[i] >= 0 && best[i] == labels[i];
+    return hits;
+  }
   for (std::size_t i = 0; i < rows.count; ++i) {
     const auto row = rows.row(i);
-    const int best = arg_max(row);
-    if (best < 0 || labels[i] < 0 || static_cast<std::size_t>(labels[i]) >= rows.width) continue;
+    if (arg_max(row) < 0 || labels[i] < 0 || static_cast<std::size_t>(labels[i]) >= rows.width)
+      continue;
     const auto label = static_cast<std::size_t>(labels[i]);
-    std::size_t better = 0;
-    for (std::size_t c = 0; c < rows.width; ++c) {
-      better += row[c] > row[label] || (row[c] == row[label] && c < label);
-    }
+    const float own = row[label];
+    std::uint32_t better = 0;
+    for (std::size_t c = 0; c < label; ++c) better += row[c] >= own;
+    for (std::size_t c = label + 1; c < rows.width; ++c) better += row[c] > own;
     hits[i] = better < k;
   }
   return hits;

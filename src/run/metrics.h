@@ -77,7 +77,8 @@ struct Measurement {
   std::size_t count = 0;
   bool trusted = true;  // false: proves nothing (under 20 samples, not finite)
 };
-// 95 %: Wilson for right/wrong metrics, else bootstrap of 1000 resamples.
+// 95 %: Wilson for right/wrong metrics, for other means the limit of the bootstrap
+// (mean_interval), else bootstrap of 1000 resamples.
 Measurement measure_score(const Metric& metric, const ScoreInput& input, std::uint64_t seed = 1);
 
 // b against a on the same samples.  delta = value(a) - value(b), signed so that positive = b is

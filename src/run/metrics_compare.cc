@@ -34,18 +34,36 @@ void compare_hits(const std::vector<double>& a, const std::vector<double>& b, Pa
   }
 }
 
+// The loss from a to b in each resample.
+std::vector<double> resampled_losses(const Metric& metric, const Prepared& a, const Prepared& b,
+                                     std::uint64_t seed) {
+  std::vector<double> losses;
+  if (a.per_unit.empty() || b.per_unit.empty()) {
+    resample(a.units, seed, kResamples, [&](std::span<const double> weights) {
+      losses.push_back(loss_between(metric, a.value(weights), b.value(weights)));
+    });
+    return losses;
+  }
+  const auto mean_a = resampled_means(a.per_unit, seed, kResamples),
+             mean_b = resampled_means(b.per_unit, seed, kResamples);
+  const auto value = [&](double mean) { return a.root ? std::sqrt(mean) : mean; };
+  for (int i = 0; i < kResamples; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    losses.push_back(loss_between(metric, value(mean_a[at]), value(mean_b[at])));
+  }
+  return losses;
+}
+
 void compare_resampled(const Metric& metric, const Prepared& a, const Prepared& b,
                        std::uint64_t seed, Paired& paired) {
-  std::vector<double> deltas;
+  const std::vector<double> deltas = resampled_losses(metric, a, b, seed);
   std::size_t not_worse = 0, not_better = 0;
   bool same = true;
-  resample(a.units, seed, kResamples, [&](std::span<const double> weights) {
-    const double d = loss_between(metric, a.value(weights), b.value(weights));
-    deltas.push_back(d);
+  for (const double d : deltas) {
     not_worse += d <= 0;
     not_better += d >= 0;
     same = same && d == 0;
-  });
+  }
   paired.interval = central_interval(deltas);
   if (std::isnan(paired.delta) || std::isnan(paired.interval.low)) {
     paired.p_value = std::numeric_limits<double>::quiet_NaN();
@@ -79,6 +97,11 @@ Measurement measure_score(const Metric& metric, const ScoreInput& input, std::ui
     m.interval = wilson(hits, p.units);
     return m;
   }
+  if (!p.per_unit.empty()) {
+    m.interval = mean_interval(p.per_unit);
+    if (p.root) m.interval = {std::sqrt(m.interval.low), std::sqrt(m.interval.high)};
+    return m;
+  }
   std::vector<double> values;
   resample(p.units, seed, kResamples,
            [&](std::span<const double> weights) { values.push_back(p.value(weights)); });
@@ -110,16 +133,24 @@ Paired compare(const Metric& metric, const ScoreInput& a, const ScoreInput& b, s
 std::vector<ClassChange> class_changes(const ScoreInput& a, const ScoreInput& b) {
   const std::size_t width = output_rows(*a.predictions).width;
   const std::vector<int> labels = label_classes(*a.data, width);
-  const auto p = predicted_classes(*a.predictions), q = predicted_classes(*b.predictions);
+  const auto p = predicted_classes(*a.predictions);
+  const auto q = a.predictions == b.predictions ? p : predicted_classes(*b.predictions);
   if (labels.size() != p.size() || labels.size() != q.size()) return {};
   std::map<int, ClassChange> table;
+  std::vector<ClassChange*> known(std::max<std::size_t>(2, width));  // the table's rows by class
+  const auto row_of = [&](int c) -> ClassChange& {
+    if (c < 0 || static_cast<std::size_t>(c) >= known.size()) return table[c];
+    ClassChange*& row = known[static_cast<std::size_t>(c)];
+    if (row == nullptr) row = &table[c];
+    return *row;
+  };
   for (std::size_t i = 0; i < labels.size(); ++i) {
-    ClassChange& row = table[labels[i]];
+    ClassChange& row = row_of(labels[i]);
     ++row.count;
     row.a += p[i] == labels[i];
     row.b += q[i] == labels[i];
-    if (p[i] >= 0) ++table[p[i]].predicted_a;
-    if (q[i] >= 0) ++table[q[i]].predicted_b;
+    if (p[i] >= 0) ++row_of(p[i]).predicted_a;
+    if (q[i] >= 0) ++row_of(q[i]).predicted_b;
   }
   std::vector<ClassChange> changes;
   for (auto& [label, row] : table) {

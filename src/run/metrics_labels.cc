@@ -1,8 +1,11 @@
 // Outputs and labels as rows of numbers, and the choice of a metric from their shapes.
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <limits>
 
 #include "base/error.h"
+#include "kernels/vectors.h"
 #include "run/metrics_prepare.h"
 
 namespace litegap {
@@ -170,8 +173,8 @@ bool Targets::one_hot(std::size_t width) const {
 
 bool Targets::classes(std::size_t width) const {
   if (columns != 1) return one_hot(width);
-  return std::all_of(values.begin(), values.end(), [](double v) {
-    return v == std::floor(v) && std::fabs(v) < 0x1p31;  // -1 may mean "none of the classes"
+  return std::all_of(values.begin(), values.end(), [](double v) {  // -1 may mean "none of them"
+    return std::fabs(v) < 0x1p31 && static_cast<double>(static_cast<std::int32_t>(v)) == v;
   });
 }
 
@@ -186,41 +189,90 @@ Targets targets_of(const Dataset& data) {
   t.rows = static_cast<std::size_t>(a.shape()[0]);
   t.columns = t.rows == 0 ? 0 : a.elements() / t.rows;
   if (a.dtype() == DType::kInt64) {
-    for (const std::int64_t v : a.span<std::int64_t>()) t.values.push_back(static_cast<double>(v));
+    const auto whole = a.span<std::int64_t>();
+    t.values.assign(whole.begin(), whole.end());
   } else {
-    for (const float v : a.span<float>()) t.values.push_back(static_cast<double>(v));
+    const auto real = a.span<float>();
+    t.values.assign(real.begin(), real.end());
   }
   return t;
 }
 
-int arg_max(std::span<const float> row) {
-  int best = -1;
-  for (std::size_t c = 0; c < row.size(); ++c) {
-    if (!std::isfinite(row[c])) return -1;
-    if (best < 0 || row[c] > row[static_cast<std::size_t>(best)]) best = static_cast<int>(c);
+namespace {
+
+// The largest of finite values; NaN where one is not finite.  In lanes, for rows of any length.
+float largest(std::span<const float> row) {
+  constexpr std::size_t kLanes = 8;
+  constexpr std::uint32_t kExponent = 0x7F800000;
+  const auto exponent = [](float v) { return std::bit_cast<std::uint32_t>(v) & kExponent; };
+  const std::size_t whole = row.size() / kLanes * kLanes;
+  float most = row[0];
+  bool finite = true;
+  if (whole > 0) {
+    float lane[kLanes];
+    std::uint32_t odd[kLanes] = {};
+    std::copy_n(row.data(), kLanes, lane);
+    for (std::size_t c = 0; c < whole; c += kLanes) {
+      for (std::size_t k = 0; k < kLanes; ++k) {
+        const float v = row[c + k];
+        lane[k] = v > lane[k] ? v : lane[k];
+        odd[k] |= exponent(v) == kExponent ? 1u : 0u;
+      }
+    }
+    for (std::size_t k = 0; k < kLanes; ++k) {
+      most = lane[k] > most ? lane[k] : most;
+      finite = finite && odd[k] == 0;
+    }
   }
-  return best;
+  for (std::size_t c = whole; c < row.size(); ++c) {
+    most = row[c] > most ? row[c] : most;
+    finite = finite && exponent(row[c]) != kExponent;
+  }
+  return finite ? most : std::numeric_limits<float>::quiet_NaN();
+}
+
+// The first place of a value that is there.
+std::size_t place_of(float value, std::span<const float> row) {
+  constexpr std::size_t kBlock = 16;
+  std::size_t c = 0;
+  for (; c + kBlock <= row.size(); c += kBlock) {
+    std::uint32_t here = 0;
+    for (std::size_t k = 0; k < kBlock; ++k) here |= row[c + k] == value ? 1u : 0u;
+    if (here != 0) break;
+  }
+  while (row[c] != value) ++c;
+  return c;
+}
+
+}  // namespace
+
+int arg_max(std::span<const float> row) {
+  if (row.empty()) return -1;
+  const float most = largest(row);
+  return std::isnan(most) ? -1 : static_cast<int>(place_of(most, row));
 }
 
 std::vector<int> predicted_classes(const Predictions& predictions) {
   const ScoreRows rows = output_rows(predictions);
   std::vector<int> classes(rows.count);
-  for (std::size_t i = 0; i < rows.count; ++i) {
-    const auto row = rows.row(i);
-    classes[i] = row.size() != 1 ? arg_max(row) : !std::isfinite(row[0]) ? -1 : row[0] > 0.5f;
-  }
+  with_vectors([&] {
+    for (std::size_t i = 0; i < rows.count; ++i) {
+      const auto row = rows.row(i);
+      classes[i] = row.size() != 1 ? arg_max(row) : !std::isfinite(row[0]) ? -1 : row[0] > 0.5f;
+    }
+  });
   return classes;
 }
 
 std::vector<int> label_classes(const Dataset& data, std::size_t width) {
   const Targets t = targets_of(data);
   if (t.rows == 0 || data.paired_labels() || !t.classes(width)) return {};
-  std::vector<int> classes;
+  std::vector<int> classes(t.rows);
   for (std::size_t i = 0; i < t.rows; ++i) {
     const auto row = t.row(i);
-    classes.push_back(row.size() == 1
-                          ? static_cast<int>(row[0])
-                          : static_cast<int>(std::find(row.begin(), row.end(), 1.0) - row.begin()));
+    classes[i] = row.size() == 1
+                     ? static_cast<int>(row[0])
+                     : static_cast<int>(std::find(row.begin(), row.end(), 1.0) - row.begin());
   }
   return classes;
 }

@@ -12,8 +12,9 @@ namespace litegap {
 // A *unit* is what is drawn when samples are drawn anew: a sample, or a pair of samples.
 struct Prepared {
   std::size_t units = 0, rows_per_unit = 1;
-  std::vector<double>
-      per_unit;  // its mean (for rmse: the root of its mean) is the value; may be empty
+  // Its mean (with `root`, for rmse: the root of its mean) is the value; may be empty.
+  std::vector<double> per_unit;
+  bool root = false;
   std::function<double(std::span<const double> weights)> value;  // a weight for each unit
 };
 Prepared prepare_score(const Metric& metric, const ScoreInput& input);

@@ -104,6 +104,10 @@ class Workspace {
   void reset();  // variable tensors back to zero (the code of zero)
   // Valid until the next run; [samples, ...] for a plan of several samples.
   const Array& output(std::size_t i) const;
+  // Where a run reads input `i`, one sample behind the other in the plan's input type: who fills
+  // every input so calls run_filled().  Empty where run() has more to do than to copy: a walked
+  // plan, or an input whose real values are read.
+  std::span<std::byte> input_room(std::size_t i);
   // Last value of a tensor of graph 0, in the file's type where it was computed so; an empty array
   // if the plan does not compute it.  Only for plans made with keep_values.
   Array tensor(int index) const;
@@ -118,5 +122,8 @@ class Workspace {
 // Throws Error only for inputs of the wrong type or shape, and for a walked plan.
 void run(const Plan& plan, Workspace& workspace, std::span<const Array> inputs,
          Observer* observer = nullptr);
+// The same for `samples` samples that already are in every Workspace::input_room().  Cannot fail.
+void run_filled(const Plan& plan, Workspace& workspace, std::size_t samples,
+                Observer* observer = nullptr);
 
 }  // namespace litegap

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/parallel.h"
+#include "model/unset.h"
 
 namespace litegap {
 namespace {
@@ -113,14 +114,9 @@ Array as_given(const Array& sample, DType type) {
   }
 }
 
-// The real values of output j in float32.
-void store_output(const Array& value, const Quant& quant, float* out) {
-  if (value.dtype() == DType::kFloat32) {
-    std::memcpy(out, value.data(), value.byte_size());
-    return;
-  }
-  const Array real = quant.empty() ? cast_to<float>(value) : dequantize(value, quant);
-  std::memcpy(out, real.data(), real.byte_size());
+// The real values of codes, or of whole numbers, in float32.
+Array real_values(const Array& value, const Quant& quant) {
+  return quant.empty() ? cast_to<float>(value) : dequantize(value, quant);
 }
 
 std::size_t rows_asked(const Dataset& data, const PredictOptions& options) {
@@ -163,18 +159,23 @@ struct Sweep {
   }
 };
 
-// The outputs' shapes: the plan's, or, where the data decide them, those of the first row.
-std::vector<Shape> output_shapes(const Sweep& sweep) {
+// The outputs' shapes: the plan's, or, where the data decide them, those of the row `first`.
+std::vector<Shape> output_shapes(const Sweep& sweep, std::size_t first) {
   std::vector<Shape> shapes;
   for (std::size_t j = 0; j < sweep.plan.output_count(); ++j) {
     shapes.push_back(sweep.plan.output_shape(j));
   }
-  if (!sweep.plan.walked() || rows_asked(sweep.data, sweep.options) == 0) return shapes;
+  if (!sweep.plan.walked() || first >= sweep.data.count) return shapes;
   Workspace space(sweep.plan);
-  const std::size_t first = sweep.row(0);
   run(sweep.plan, space, sweep.inputs({&first, 1}));
   for (std::size_t j = 0; j < shapes.size(); ++j) shapes[j] = space.output(j).shape();
   return shapes;
+}
+
+void copy_rows(const Array& all, std::span<const std::size_t> rows, std::byte* to) {
+  const std::size_t bytes = all.byte_size() / static_cast<std::size_t>(all.shape()[0]);
+  for (std::size_t k = 0; k < rows.size(); ++k)
+    std::memcpy(to + k * bytes, all.data() + rows[k] * bytes, bytes);
 }
 
 // Rows of axis 0 as one array: as they lie where they follow one another, else copied together.
@@ -184,12 +185,8 @@ Array rows_of(const Array& all, std::span<const std::size_t> rows) {
   if (follow) return all.slice0(rows[0], rows[0] + rows.size());
   Shape shape = all.shape();
   shape[0] = static_cast<std::int32_t>(rows.size());
-  Array out = Array::zeros(all.dtype(), shape);
-  const std::size_t bytes = out.byte_size() / rows.size();
-  for (std::size_t k = 0; k < rows.size(); ++k) {
-    const Array row = all.slice0(rows[k], rows[k] + 1);
-    std::memcpy(out.mutable_data() + k * bytes, row.data(), bytes);
-  }
+  Array out = unset_array(all.dtype(), shape);
+  copy_rows(all, rows, out.mutable_data());
   return out;
 }
 
@@ -200,17 +197,65 @@ Plan plan_for(const Setup& setup, const Dataset& data, std::size_t rows) {
   return make_plan(setup.model, setup.numerics, options);
 }
 
+// Whether the stored values are what the model's input holds, bit for bit.
+bool fed_as_stored(const Setup& setup, const Plan& plan, const Array& stored, std::size_t input) {
+  if (stored.dtype() != plan.input_type(input)) return false;
+  if (setup.feed == Feed::kAsGiven) return true;
+  return stored.dtype() == DType::kFloat32 ? setup.input_map.identity()
+                                           : plan.input_quant(input).empty();
+}
+
+// Puts samples where a run reads them.  False, with nothing of use done, where run() has to.
+bool fill_inputs(const Sweep& sweep, std::span<const std::size_t> rows, Workspace& space) {
+  for (std::size_t i = 0; i < sweep.plan.input_count(); ++i) {
+    const auto room = space.input_room(i);
+    if (room.empty()) return false;
+    const Array& stored = fed_arrays(sweep.setup, sweep.data)[i];
+    if (fed_as_stored(sweep.setup, sweep.plan, stored, i)) {
+      copy_rows(stored, rows, room.data());
+    } else {
+      const Array fed = feed_rows(sweep.setup, sweep.plan, sweep.data, i, rows);
+      if (fed.dtype() != sweep.plan.input_type(i)) return false;  // real values of codes
+      std::memcpy(room.data(), fed.data(), fed.byte_size());
+    }
+  }
+  return sweep.plan.input_count() > 0;
+}
+
+void run_rows_of(const Sweep& sweep, std::span<const std::size_t> rows, Workspace& space,
+                 Observer* observer = nullptr) {
+  space.reset();
+  if (fill_inputs(sweep, rows, space))
+    run_filled(sweep.plan, space, rows.size(), observer);
+  else
+    run(sweep.plan, space, sweep.inputs(rows), observer);
+}
+
+// Stores output `output` of the samples `rows`, of `size` values each, in the places asked for.
 void store_outputs(const Sweep& sweep, const Array& value, std::size_t output,
-                   const Shape& expected, std::size_t place, std::size_t count, Array& to) {
+                   const Shape& expected, std::span<const std::size_t> rows,
+                   std::span<const std::size_t> places, Array& to) {
   const std::size_t size = shape_elements(expected);
   if (value.elements() != size * sweep.plan.samples()) {
     fail("{}: output {} of sample {} has shape {}, that of the first sample {}",
-         sweep.setup.model->path, output, sweep.row(place), shape_text(value.shape()),
-         shape_text(expected));
+         sweep.setup.model->path, output, rows[0], shape_text(value.shape()), shape_text(expected));
   }
-  const Array used = sweep.plan.samples() > 1 ? value.slice0(0, count) : value;
-  store_output(used, sweep.plan.output_quant(output),
-               reinterpret_cast<float*>(to.mutable_data()) + place * size);
+  // Floats are copied from where they are; codes of missing samples are none to be looked at.
+  const bool real = value.dtype() == DType::kFloat32;
+  const Array made =
+      real ? Array{}
+           : real_values(sweep.plan.samples() > 1 ? value.slice0(0, rows.size()) : value,
+                         sweep.plan.output_quant(output));
+  const auto* from = reinterpret_cast<const float*>(real ? value.data() : made.data());
+  float* all = reinterpret_cast<float*>(to.mutable_data());
+  const OutputMap& map = sweep.setup.output_map;
+  const bool mapped = map.scale != 1 || map.offset != 0;
+  for (std::size_t k = 0; k < places.size(); ++k, from += size) {
+    float* out = all + places[k] * size;
+    std::memcpy(out, from, size * sizeof(float));
+    for (std::size_t c = 0; mapped && c < size; ++c)
+      out[c] = static_cast<float>(map.scale * out[c] + map.offset);
+  }
 }
 
 }  // namespace
@@ -237,51 +282,71 @@ Array feed_input(const Setup& setup, const Plan& plan, const Dataset& data, std:
   return feed_rows(setup, plan, data, input, {&row, 1}).reshaped(plan.input_shape(input));
 }
 
-Predictions predict(const Setup& setup, const Dataset& data, const PredictOptions& options) {
-  const double start = seconds_now();
-  const Sweep sweep{setup, data, options, plan_for(setup, data, rows_asked(data, options))};
-  const std::size_t n = rows_asked(data, options);
-  Predictions result;
-  result.count = n;
-  const std::size_t outputs = sweep.plan.output_count();
-  std::vector<std::size_t> order(outputs);
-  for (std::size_t j = 0; j < outputs; ++j)
-    order[j] =
-        setup.output_map.order.empty() ? j : static_cast<std::size_t>(setup.output_map.order.at(j));
-  const std::vector<Shape> shapes = output_shapes(sweep);
-  for (const std::size_t j : order) {
-    Shape shape = shapes[j];
+Predictor::Predictor(const Setup& setup, const Dataset& data, std::size_t most, std::size_t first)
+    : setup_(setup), data_(data), plan_(plan_for(setup, data, most)) {
+  const PredictOptions none;
+  shapes_ = output_shapes({setup_, data_, none, plan_}, most == 0 ? data.count : first);
+  const auto& asked = setup.output_map.order;
+  for (std::size_t j = 0; j < shapes_.size(); ++j)
+    order_.push_back(asked.empty() ? j : static_cast<std::size_t>(asked.at(j)));
+}
+
+Predictions Predictor::room(std::size_t count) const {
+  Predictions all;
+  all.count = count;
+  for (const std::size_t j : order_) {
+    Shape shape = shapes_[j];
     if (!shape.empty() && shape[0] == 1)
-      shape[0] = static_cast<std::int32_t>(n);
+      shape[0] = static_cast<std::int32_t>(count);
     else
-      shape.insert(shape.begin(), static_cast<std::int32_t>(n));
-    result.outputs.push_back(Array::zeros(DType::kFloat32, shape));
+      shape.insert(shape.begin(), static_cast<std::int32_t>(count));
+    all.outputs.push_back(unset_array(DType::kFloat32, shape));
   }
-  std::vector<std::unique_ptr<Workspace>> spaces(static_cast<std::size_t>(sweep.threads()));
+  return all;
+}
+
+void Predictor::run(const PredictOptions& options, Predictions& all) {
+  run_rows(options, true, all);
+}
+void Predictor::run_in_order(const PredictOptions& options, Predictions& all) {
+  run_rows(options, false, all);
+}
+
+void Predictor::run_rows(const PredictOptions& options, bool by_row, Predictions& all) {
+  const double start = seconds_now();
+  const Sweep sweep{setup_, data_, options, plan_};
+  const std::size_t n = rows_asked(data_, options);
+  spaces_.resize(std::max(spaces_.size(), static_cast<std::size_t>(sweep.threads())));
   for_each_block(
       n, kBlock, sweep.threads(), [&](std::size_t, std::size_t begin, std::size_t end, int worker) {
-        auto& space = spaces[static_cast<std::size_t>(worker)];
-        if (!space) space = std::make_unique<Workspace>(sweep.plan);
+        auto& space = spaces_[static_cast<std::size_t>(worker)];
+        if (!space) space = std::make_unique<Workspace>(plan_);
+        std::array<std::size_t, kBlock> places;
         sweep.each_run(begin, end, [&](std::size_t p, std::span<const std::size_t> rows) {
-          space->reset();
-          run(sweep.plan, *space, sweep.inputs(rows));
-          for (std::size_t k = 0; k < order.size(); ++k) {
-            store_outputs(sweep, space->output(order[k]), order[k], shapes[order[k]], p,
-                          rows.size(), result.outputs[k]);
+          run_rows_of(sweep, rows, *space);
+          for (std::size_t k = 0; k < rows.size(); ++k) places[k] = by_row ? rows[k] : p + k;
+          for (std::size_t k = 0; k < order_.size(); ++k) {
+            store_outputs(sweep, space->output(order_[k]), order_[k], shapes_[order_[k]], rows,
+                          {places.data(), rows.size()}, all.outputs[k]);
           }
         });
         if (worker == 0)
           report_progress(options.progress, "running",
                           static_cast<double>(end) / static_cast<double>(n));
       });
-  if (setup.output_map.scale != 1 || setup.output_map.offset != 0) {
-    for (Array& out : result.outputs) {
-      for (float& v : out.mutable_span<float>())
-        v = static_cast<float>(setup.output_map.scale * v + setup.output_map.offset);
-    }
-  }
   sweep.account(start);
-  return result;
+}
+
+Predictions predict(const Setup& setup, const Dataset& data, const PredictOptions& options) {
+  const double start = seconds_now();
+  const std::size_t n = rows_asked(data, options);
+  Predictor predictor(setup, data, n, options.rows.empty() ? 0 : options.rows[0]);
+  Predictions all = predictor.room(n);
+  PredictOptions unaccounted = options;
+  unaccounted.stats = nullptr;
+  predictor.run_in_order(unaccounted, all);
+  Sweep{setup, data, options, {}}.account(start);  // making the plan too
+  return all;
 }
 
 void observe(const Setup& setup, const Dataset& data, const PredictOptions& options,
@@ -301,9 +366,8 @@ void observe(const Setup& setup, const Dataset& data, const PredictOptions& opti
                    if (!space) space = std::make_unique<Workspace>(sweep.plan);
                    auto observer = make(block);
                    sweep.each_run(begin, end, [&](std::size_t, std::span<const std::size_t> rows) {
-                     space->reset();
                      observer->rows = rows;
-                     run(sweep.plan, *space, sweep.inputs(rows), observer.get());
+                     run_rows_of(sweep, rows, *space, observer.get());
                    });
                    const std::lock_guard<std::mutex> lock(guard);
                    done[block] = std::move(observer);

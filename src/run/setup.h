@@ -3,6 +3,7 @@
 //   Setup float_setup{.model = float_model};
 //   Predictions p = predict(float_setup, data, {});
 #pragma once
+#include <memory>
 #include <span>
 #include <string>
 
@@ -47,6 +48,33 @@ struct PredictOptions {
 
 // Runs every sample; deterministic for any number of threads.  Throws Error from plan or data.
 Predictions predict(const Setup& setup, const Dataset& data, const PredictOptions& options = {});
+
+// predict() in parts: the plan and the buffers of every thread are made once, and outputs are
+// written where they belong.
+//
+//   Predictor predictor(setup, data, data.count);
+//   Predictions all = predictor.room(data.count);
+//   predictor.run({.rows = some}, all);    // sample r of the data stands in row r of `all`
+//   predictor.run({.rows = others}, all);  // the rows between are undefined
+class Predictor {
+ public:
+  // `most` rows will be run at once at the most; `first` of them tells the outputs' shapes where
+  // the data decide them.
+  Predictor(const Setup& setup, const Dataset& data, std::size_t most, std::size_t first = 0);
+  Predictions room(std::size_t count) const;
+  void run(const PredictOptions& options, Predictions& all);
+  // As run(), but the outputs stand in the order of options.rows.
+  void run_in_order(const PredictOptions& options, Predictions& all);
+
+ private:
+  void run_rows(const PredictOptions& options, bool by_row, Predictions& all);
+  Setup setup_;
+  Dataset data_;
+  Plan plan_;
+  std::vector<std::size_t> order_;  // output j of the answer is output order_[j] of the model
+  std::vector<Shape> shapes_;       // of the model's outputs, one sample
+  std::vector<std::unique_ptr<Workspace>> spaces_;  // of the threads
+};
 
 // Runs samples with an observer made per block of kBlock samples; merge() is called in block order.
 // The values of one tensor come in the order of the samples; begin_sample() says whose they are.

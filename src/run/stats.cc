@@ -50,6 +50,104 @@ void resample(std::size_t n, std::uint64_t seed, int times,
   }
 }
 
+std::vector<double> resampled_means(std::span<const double> values, std::uint64_t seed, int times) {
+  Random random(seed);
+  const std::size_t n = values.size();
+  std::vector<double> means;
+  for (int t = 0; t < times; ++t) {
+    double sum = 0;
+    for (std::size_t i = 0; i < n; ++i) sum += values[random.below(n)];
+    means.push_back(n > 0 ? sum / static_cast<double>(n) : kNan);
+  }
+  return means;
+}
+
+namespace {
+
+// Standardized values with their cumulants: K(t) = log of the mean of exp(t y).
+class Tilt {
+ public:
+  explicit Tilt(std::span<const double> values) : y_(values.begin(), values.end()) {
+    const double n = static_cast<double>(y_.size());
+    for (const double v : y_) mean_ += v / n;
+    double squares = 0;
+    for (double& v : y_) {
+      v -= mean_;
+      squares += v * v;
+    }
+    spread_ = std::sqrt(squares / n);
+    if (!(spread_ > 0)) return;
+    for (double& v : y_) v /= spread_;
+    const auto [low, high] = std::minmax_element(y_.begin(), y_.end());
+    low_ = *low;
+    high_ = *high;
+  }
+  double spread() const { return spread_; }
+  double real(double standard) const { return mean_ + spread_ * standard; }
+
+  // The standard normal deviate r* that a mean of K'(t) corresponds to, and that mean.
+  struct Point {
+    double deviate = 0, mean = 0;
+  };
+  Point at(double t) const {
+    const double n = static_cast<double>(y_.size());
+    const double most = t > 0 ? t * high_ : t * low_;  // keeps the sums finite
+    double sum = 0, first = 0, second = 0;
+    for (const double v : y_) {
+      const double e = std::exp(t * v - most);
+      sum += e;
+      first += e * v;
+      second += e * v * v;
+    }
+    const double k = most + std::log(sum / n), mean = first / sum,
+                 variance = second / sum - mean * mean;
+    const double w = std::copysign(std::sqrt(std::max(0.0, 2 * n * (t * mean - k))), t);
+    const double u = t * std::sqrt(n * std::max(0.0, variance));
+    return {w == 0 || u == 0 ? w : w + std::log(u / w) / w, mean};
+  }
+
+  // The mean below which the share of `deviate` lies.
+  double quantile(double deviate) const {
+    const double edge = deviate < 0 ? low_ : high_;
+    double t = deviate / std::sqrt(static_cast<double>(y_.size())), near = 0, near_deviate = 0;
+    Point p = at(t);
+    while (std::fabs(p.deviate) < std::fabs(deviate)) {  // until the deviate is passed
+      near = t;
+      near_deviate = p.deviate;
+      t *= 1.25;
+      if (std::fabs(t * (high_ - low_)) > 500) return edge;
+      p = at(t);
+    }
+    double far = t, far_deviate = p.deviate;
+    for (int i = 0; i < 30 && std::fabs(p.deviate - deviate) > 1e-6; ++i) {
+      const double share = (deviate - near_deviate) / (far_deviate - near_deviate);
+      t = near + (far - near) * std::clamp(share, 0.02, 0.98);
+      p = at(t);
+      const bool passed = std::fabs(p.deviate) >= std::fabs(deviate);
+      (passed ? far : near) = t;
+      (passed ? far_deviate : near_deviate) = p.deviate;
+    }
+    return p.mean;
+  }
+
+ private:
+  std::vector<double> y_;
+  double mean_ = 0, spread_ = 0, low_ = 0, high_ = 0;
+};
+
+}  // namespace
+
+Interval mean_interval(std::span<const double> values) {
+  if (values.empty() ||
+      !std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); })) {
+    return {kNan, kNan};
+  }
+  const Tilt tilt(values);
+  if (!std::isfinite(tilt.spread())) return {kNan, kNan};
+  if (!(tilt.spread() > 0)) return {tilt.real(0), tilt.real(0)};
+  return {tilt.real(tilt.quantile(-1.959964)), tilt.real(tilt.quantile(1.959964))};
+}
+
 double percentile(std::vector<double> values, double share) {
   if (values.empty()) return kNan;
   for (const double v : values) {

@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "data/npy.h"
 #include "diagnose/technique.h"
+#include "model/unset.h"
 #include "run/latency.h"
 #include "run/setup.h"
 #include "verbs/load.h"
@@ -35,8 +36,8 @@ struct Contestant {
   // With state that is carried over: the one workspace that all samples go through.
   std::optional<Plan> plan;
   std::optional<Workspace> workspace;
-  std::vector<Predictions> chunks;
-  Predictions all;
+  std::optional<Predictor> predictor;
+  Predictions all;  // by row of the data; defined where the row is covered
 };
 
 // A model with nothing but outputs, so that recorded ones can be described like a model's.
@@ -189,43 +190,26 @@ Predictions take(const Predictions& p, const std::vector<std::size_t>& rows) {
   return out;
 }
 
-// Joins chunks into the order of `rank`: the row at place i of all chunks goes to rank[i].
-Predictions join(const std::vector<Predictions>& chunks, const std::vector<std::size_t>& rank) {
-  Predictions out;
-  out.count = rank.size();
-  for (std::size_t j = 0; j < chunks.front().outputs.size(); ++j) {
-    const std::size_t n = row_floats(chunks.front().outputs[j]);
-    Shape shape = chunks.front().outputs[j].shape();
-    shape[0] = static_cast<std::int32_t>(out.count);
-    Array to = Array::zeros(DType::kFloat32, shape);
-    std::size_t place = 0;
-    for (const Predictions& p : chunks) {
-      for (std::size_t i = 0; i < p.count; ++i) {
-        std::memcpy(to.mutable_data() + rank[place++] * n * 4, p.outputs[j].data() + i * n * 4,
-                    n * 4);
-      }
-    }
-    out.outputs.push_back(std::move(to));
-  }
-  return out;
-}
-
-// The rows one after another in one thread, with the state that the rows before them left.
-Predictions predict_carrying(Contestant& c, const std::vector<std::size_t>& rows,
-                             const Progress& progress) {
-  const Plan& plan = *c.plan;
+Predictions room_for(const Plan& plan, std::size_t count) {
   Predictions p;
-  p.count = rows.size();
+  p.count = count;
   for (std::size_t j = 0; j < plan.output_count(); ++j) {
     Shape shape = plan.output_shape(j);
-    const auto n = static_cast<std::int32_t>(rows.size());
+    const auto n = static_cast<std::int32_t>(count);
     if (!shape.empty() && shape[0] == 1) {
       shape[0] = n;
     } else {
       shape.insert(shape.begin(), n);
     }
-    p.outputs.push_back(Array::zeros(DType::kFloat32, shape));
+    p.outputs.push_back(unset_array(DType::kFloat32, shape));
   }
+  return p;
+}
+
+// The rows one after another in one thread, with the state that the rows before them left.
+void predict_carrying(Contestant& c, const std::vector<std::size_t>& rows,
+                      const Progress& progress) {
+  const Plan& plan = *c.plan;
   for (std::size_t r = 0; r < rows.size(); ++r) {
     if (r % kFirstChunk == 0) {
       report_progress(progress, "evaluating",
@@ -238,23 +222,53 @@ Predictions predict_carrying(Contestant& c, const std::vector<std::size_t>& rows
     run(plan, *c.workspace, inputs);
     for (std::size_t j = 0; j < plan.output_count(); ++j) {
       const Array& out = c.workspace->output(j);
-      if (out.elements() * rows.size() != p.outputs[j].elements()) {
+      if (out.elements() * c.all.count != c.all.outputs[j].elements()) {
         fail("{}: output {} of sample {} has shape {}, expected {}", plan.model().path, j, rows[r],
              shape_text(out.shape()), shape_text(plan.output_shape(j)));
       }
       const bool codes = out.dtype() != DType::kFloat32 && !plan.output_quant(j).empty();
       const Array real = codes ? dequantize(out, plan.output_quant(j)) : as_float(out);
-      std::memcpy(p.outputs[j].mutable_data() + r * real.byte_size(), real.data(),
+      std::memcpy(c.all.outputs[j].mutable_data() + rows[r] * real.byte_size(), real.data(),
                   real.byte_size());
     }
   }
-  return p;
 }
 
-Predictions predict_rows(Contestant& c, const PredictOptions& options) {
-  if (c.recorded) return take(*c.recorded, options.rows);
+// Room for the outputs of every row, before the first is run.
+void make_room(Contestant& c, std::size_t first) {
+  if (c.recorded) {
+    c.all = *c.recorded;
+  } else if (c.plan) {
+    c.all = room_for(*c.plan, c.data.count);
+  } else {
+    c.predictor.emplace(c.setup, c.data, c.data.count, first);
+    c.all = c.predictor->room(c.data.count);
+  }
+}
+
+void predict_rows(Contestant& c, const PredictOptions& options) {
+  if (c.recorded) return;
   if (c.plan) return predict_carrying(c, options.rows, options.progress);
-  return predict(c.setup, c.data, options);
+  c.predictor->run(options, c.all);
+}
+
+// Distinct rows below `count` in their order in the file, which is how memory likes to be read.
+std::vector<std::size_t> ascending(std::vector<std::size_t> rows, std::size_t count) {
+  if (rows.size() < count / 64) {
+    std::sort(rows.begin(), rows.end());
+    return rows;
+  }
+  std::vector<std::uint8_t> chosen(count, 0);
+  for (const std::size_t r : rows) chosen[r] = 1;
+  const std::size_t n = rows.size();
+  rows.resize(n + 1);  // without a branch that half of the time goes the other way
+  std::size_t at = 0;
+  for (std::size_t r = 0; r < count; ++r) {
+    rows[at] = r;
+    at += chosen[r];
+  }
+  rows.resize(n);
+  return rows;
 }
 
 struct Cover {
@@ -263,10 +277,9 @@ struct Cover {
   std::string stopped_by;
 };
 
-// One chunk through every model; nothing is kept when it is interrupted.
+// One chunk through every model; false when it is interrupted: its rows do not count then.
 bool run_chunk(std::vector<Contestant>& all, const std::vector<std::size_t>& rows, int threads,
                const Progress& progress, double before, double share) {
-  std::vector<Predictions> fresh;
   try {
     for (std::size_t k = 0; k < all.size(); ++k) {
       PredictOptions options;
@@ -276,12 +289,11 @@ bool run_chunk(std::vector<Contestant>& all, const std::vector<std::size_t>& row
         const double part = (static_cast<double>(k) + done) / static_cast<double>(all.size());
         report_progress(progress, "evaluating", before + share * part);
       };
-      fresh.push_back(predict_rows(all[k], options));
+      predict_rows(all[k], options);
     }
   } catch (const Stopped&) {
     return false;
   }
-  for (std::size_t k = 0; k < all.size(); ++k) all[k].chunks.push_back(std::move(fresh[k]));
   return true;
 }
 
@@ -290,12 +302,14 @@ bool narrow_enough(const std::vector<Contestant>& all, const Dataset& data, cons
   if (!is_hit_metric(metric) || cover.done < kFirstChunk) return false;
   const std::vector<std::size_t> rows(
       cover.order.begin(), cover.order.begin() + static_cast<std::ptrdiff_t>(cover.done));
-  std::vector<std::size_t> rank(rows.size());
-  std::iota(rank.begin(), rank.end(), std::size_t{0});
-  const Dataset seen = data.subset(rows);
-  const Predictions reference = join(all[0].chunks, rank);
+  Dataset labels = data;  // all that such a metric asks for
+  labels.inputs.clear();
+  labels.quant_inputs.clear();
+  labels.original.reset();
+  const Dataset seen = labels.subset(rows);
+  const Predictions reference = take(all[0].all, rows);
   for (const Contestant& c : all) {
-    const Predictions p = join(c.chunks, rank);
+    const Predictions p = take(c.all, rows);
     const Measurement m = measure_score(metric, {&p, &seen, &reference, nullptr});
     if (m.interval.high - m.interval.low > 2 * kNarrow) return false;
   }
@@ -307,15 +321,17 @@ Cover cover_samples(std::vector<Contestant>& all, const Dataset& data, const Met
   const bool in_order =
       std::any_of(all.begin(), all.end(), [](const Contestant& c) { return c.plan.has_value(); });
   Cover cover{drawn_order(data, o.seed, in_order), 0, ""};
+  for (Contestant& c : all) make_room(c, cover.order.empty() ? 0 : cover.order[0]);
   const double start = seconds_now();
   const double budget = o.budget > 0 ? o.budget : o.limit > 0 ? INFINITY : kPatience;
   const std::size_t n = cover.order.size();
   std::size_t chunk = kFirstChunk;
   while (cover.done < n) {
     const std::size_t end = std::min(n, cover.done + chunk);
-    const std::vector<std::size_t> rows(
-        cover.order.begin() + static_cast<std::ptrdiff_t>(cover.done),
-        cover.order.begin() + static_cast<std::ptrdiff_t>(end));
+    const std::vector<std::size_t> rows =
+        ascending({cover.order.begin() + static_cast<std::ptrdiff_t>(cover.done),
+                   cover.order.begin() + static_cast<std::ptrdiff_t>(end)},
+                  data.count);
     const double before = static_cast<double>(cover.done) / static_cast<double>(n);
     const double share = static_cast<double>(rows.size()) / static_cast<double>(n);
     if (!run_chunk(all, rows, threads, progress, before, share)) {
@@ -341,19 +357,11 @@ Cover cover_samples(std::vector<Contestant>& all, const Dataset& data, const Met
 
 // Brings predictions and data to the covered rows, in their order in the file.
 Dataset settle(std::vector<Contestant>& all, const Dataset& data, const Cover& cover) {
-  std::vector<std::size_t> rows(cover.order.begin(),
-                                cover.order.begin() + static_cast<std::ptrdiff_t>(cover.done));
-  std::vector<std::size_t> places(rows.size()), rank(rows.size());
-  std::iota(places.begin(), places.end(), std::size_t{0});
-  std::sort(places.begin(), places.end(),
-            [&](std::size_t a, std::size_t b) { return rows[a] < rows[b]; });
-  for (std::size_t i = 0; i < places.size(); ++i) rank[places[i]] = i;
-  for (Contestant& c : all) {
-    c.all = join(c.chunks, rank);
-    c.chunks.clear();
-  }
   if (cover.done == data.count) return data;
-  std::sort(rows.begin(), rows.end());
+  const std::vector<std::size_t> rows = ascending(
+      {cover.order.begin(), cover.order.begin() + static_cast<std::ptrdiff_t>(cover.done)},
+      data.count);
+  for (Contestant& c : all) c.all = take(c.all, rows);
   return data.subset(rows);
 }
 
@@ -566,7 +574,9 @@ std::vector<Predictions> predict_shard(const Dataset& given, const EvalRequest& 
   std::vector<Predictions> parts;
   for (Contestant& c : e.all) {
     if (c.plan) fail("{}: state is carried over from sample to sample: --reset-state", c.path);
-    parts.push_back(options.rows.empty() ? Predictions{} : predict_rows(c, options));
+    parts.push_back(options.rows.empty() ? Predictions{}
+                    : c.recorded         ? take(*c.recorded, options.rows)
+                                         : predict(c.setup, c.data, options));
   }
   return parts;
 }

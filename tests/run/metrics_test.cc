@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
+#include "base/random.h"
 #include "data/npy.h"
 #include "run/stats.h"
 
@@ -187,6 +189,75 @@ TEST(Compare, CountsAndSigns) {
   EXPECT_EQ(flipped[1].row, 2u);
   EXPECT_EQ(flipped[1].label, 1);
   EXPECT_EQ(flipped[1].b, 0);
+}
+
+TEST(PerSample, TheClassIsTheFirstLargestInRowsOfAnyWidth) {
+  Random random(2);
+  for (std::size_t width = 2; width < 80; ++width) {
+    const std::size_t count = 20;
+    Predictions p;
+    p.count = count;
+    p.outputs = {Array::zeros(DType::kFloat32, {20, static_cast<std::int32_t>(width)})};
+    auto values = p.outputs[0].mutable_span<float>();
+    for (float& v : values) v = static_cast<float>(random.below(9)) - 4;  // with ties
+    values[random.below(width)] = kNanF;
+    values[width + random.below(width)] = -INFINITY;
+    const std::vector<int> classes = predicted_classes(p);
+    for (std::size_t i = 0; i < count; ++i) {
+      const auto row = values.subspan(i * width, width);
+      const int expected =
+          i < 2 ? -1 : static_cast<int>(std::max_element(row.begin(), row.end()) - row.begin());
+      ASSERT_EQ(classes[i], expected) << width << ", row " << i;
+    }
+  }
+}
+
+TEST(MeanInterval, IsWhatManyResamplesTendTo) {
+  Random random(4);
+  for (const std::size_t n : {30u, 300u, 3000u}) {
+    std::vector<double> plain(n), skewed(n), share(n);
+    for (std::size_t i = 0; i < n; ++i) {
+      plain[i] = random.normal() - 7;
+      skewed[i] = std::exp(1.5 * random.normal());
+      share[i] = random.uniform() < 0.2;
+    }
+    for (const auto& values : {plain, skewed, share}) {
+      std::vector<double> means;
+      resample(n, 9, 4000, [&](std::span<const double> weights) {
+        double sum = 0;
+        for (std::size_t i = 0; i < n; ++i) sum += weights[i] * values[i];
+        means.push_back(sum / static_cast<double>(n));
+      });
+      const Interval drawn = central_interval(means), found = mean_interval(values);
+      const double width = drawn.high - drawn.low;
+      EXPECT_NEAR(found.low, drawn.low, 0.08 * width) << n;
+      EXPECT_NEAR(found.high, drawn.high, 0.08 * width) << n;
+    }
+  }
+}
+
+TEST(MeanInterval, ValuesWithoutASpread) {
+  EXPECT_EQ(mean_interval(std::vector<double>(5, 3.0)).low, 3);
+  EXPECT_EQ(mean_interval(std::vector<double>(5, 3.0)).high, 3);
+  EXPECT_EQ(mean_interval(std::vector<double>{2}).high, 2);
+  EXPECT_TRUE(std::isnan(mean_interval({}).low));
+  EXPECT_TRUE(std::isnan(mean_interval(std::vector<double>{1, INFINITY, 2}).high));
+  // One value of 30 stands out: more than a third of the resamples do not hold it.
+  std::vector<double> one(30, 0.0);
+  one[7] = 1;
+  EXPECT_NEAR(mean_interval(one).low, 0, 1e-3);
+  EXPECT_NEAR(mean_interval(one).high, 3.0 / 30, 1.0 / 30);
+}
+
+TEST(Compare, ResampledMeansAreThoseOfTheWeights) {
+  const std::vector<double> values = {1, 2, 4, 8, 16};
+  const auto means = resampled_means(values, 6, 20);
+  std::size_t at = 0;
+  resample(values.size(), 6, 20, [&](std::span<const double> weights) {
+    double sum = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) sum += weights[i] * values[i];
+    EXPECT_EQ(means[at++], sum / 5);
+  });
 }
 
 TEST(Compare, ErrorsAreSignedAsLossAndSeeded) {

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "base/random.h"
 #include "oracle/stacked.h"
 #include "run/setup.h"
@@ -260,6 +262,43 @@ TEST(StackTest, RowsInAnyOrderGetTheirOwnAnswers) {
   ASSERT_EQ(p.count, 70u);
   for (std::size_t i = 0; i < 70; ++i)
     EXPECT_EQ(p.outputs[0].span<float>()[i], std::max(0.0f, x[options.rows[i]]));
+}
+
+TEST(StackTest, APredictorWritesEveryRowWhereItBelongs) {
+  struct Setup setup;
+  setup.model = std::make_shared<Model>(relu_of({1, 2}));
+  setup.output_map = {{}, 2, 1};
+  std::vector<float> x(200);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i) - 50;
+  const Dataset data = make_dataset({Array::of<float>({100, 2}, x)});
+  Predictor predictor(setup, data, 100);
+  Predictions all = predictor.room(100);
+  PredictOptions some, others;
+  for (std::size_t i = 0; i < 100; ++i) (i % 3 == 0 ? some : others).rows.push_back(99 - i);
+  for (const int threads : {1, 3}) {
+    std::fill_n(reinterpret_cast<float*>(all.outputs[0].mutable_data()), 200, -1.0f);
+    some.threads = others.threads = threads;
+    predictor.run(some, all);
+    EXPECT_EQ(all.outputs[0].span<float>()[2], -1.0f);  // row 1 is one of the others
+    predictor.run(others, all);
+    for (std::size_t i = 0; i < 200; ++i)
+      ASSERT_EQ(all.outputs[0].span<float>()[i], 2 * std::max(0.0f, x[i]) + 1) << i;
+  }
+}
+
+TEST(StackTest, InputsFilledInPlaceAreThoseGiven) {
+  PlanOptions options;
+  options.samples = 4;
+  const auto model = std::make_shared<Model>(relu_of({1, 2}));
+  const Plan plan = make_plan(model, {}, options);
+  Workspace space(plan);
+  const std::vector<float> x = {-1, 1, 2, -2, 3, 4};
+  ASSERT_EQ(space.input_room(0).size(), 4 * 2 * sizeof(float));
+  std::memcpy(space.input_room(0).data(), x.data(), x.size() * sizeof(float));
+  run_filled(plan, space, 3);
+  const auto out = space.output(0).span<float>();
+  EXPECT_EQ(std::vector<float>(out.begin(), out.begin() + 6),
+            (std::vector<float>{0, 1, 2, 0, 3, 4}));
 }
 
 }  // namespace
