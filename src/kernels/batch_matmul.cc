@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "kernels/arithmetic_ops.h"
-#include "kernels/gemm.h"
+#include "kernels/gemm_spec.h"
 #include "kernels/hybrid.h"
 #include "kernels/value_quant.h"
 
@@ -272,6 +272,7 @@ std::unique_ptr<Kernel> hybrid_product(const OpSpec& spec, Product product, bool
   const HybridCode how = xnn          ? HybridCode::kQd8
                          : asymmetric ? HybridCode::kAsymmetric
                                       : HybridCode::kSymmetric;
+  const FloatRange range = hybrid_activation(Activation::kNone, xnn, true);
   const std::size_t bytes_row = align64(product.depth * sizeof(float));
   const std::size_t bytes_code = align64(product.depth * sizeof(std::int16_t));
   const std::size_t scratch = bytes_row + bytes_code + product.b.elements * sizeof(std::int16_t);
@@ -290,11 +291,12 @@ std::unique_ptr<Kernel> hybrid_product(const OpSpec& spec, Product product, bool
             for (std::size_t k = 0; k < p.depth; ++k)
               row[k] = x[i * p.a.row_step + k * p.a.column_step];
             const RowCode rc = hybrid_code(how, kernels, row, p.depth);
-            kernels.quantize(row, p.depth, rc, code);
+            hybrid_quantize(kernels, row, p.depth, rc, code);
             for (std::size_t j = 0; j < p.columns; ++j) {
               const auto sum =
                   static_cast<float>(dot<std::int32_t>(code, y + j * p.depth, p.depth));
-              *out++ = xnn ? sum * rc.scale * scales[j] : sum * (rc.scale * scales[j]);
+              const float value = xnn ? sum * rc.scale * scales[j] : sum * (rc.scale * scales[j]);
+              *out++ = clamped(value, range);
             }
           }
         }

@@ -56,6 +56,7 @@ class BlockKernel final : public Kernel {
 
   std::size_t rows_, depth_, channels_, block_;
   BlockForm form_;
+  HybridCode how_;
   FloatRange range_;
   bool has_bias_;
   std::vector<std::int8_t> weights_;         // [channels][depth]
@@ -69,12 +70,16 @@ BlockKernel::BlockKernel(const OpSpec& spec, std::size_t rows, BlockForm form)
       channels_(static_cast<std::size_t>(spec.inputs[1].shape[0])),
       block_(static_cast<std::size_t>(spec.inputs[1].quant->block_size)),
       form_(form),
-      range_(float_activation(attrs_of<FullyConnectedAttrs>(spec).activation,
-                              form == BlockForm::kXnnpack)),
+      how_(form == BlockForm::kXnnpack ? HybridCode::kQd8
+           : form == BlockForm::kBuiltin ||
+                   attrs_of<FullyConnectedAttrs>(spec).asymmetric_quantize_inputs
+               ? HybridCode::kAsymmetric
+               : HybridCode::kSymmetric),
+      range_(hybrid_activation(attrs_of<FullyConnectedAttrs>(spec).activation,
+                               form == BlockForm::kXnnpack, true)),
       has_bias_(spec.has(2)) {
   // The built-in 4-bit form of blocks leaves the fused activation out.
-  if (form_ == BlockForm::kBuiltin)
-    range_ = {-std::numeric_limits<float>::infinity(), std::numeric_limits<float>::infinity()};
+  if (form_ == BlockForm::kBuiltin) range_ = hybrid_activation(Activation::kNone, false, true);
   if (form_ == BlockForm::kBiasOnly) return;
   const Array codes = unpacked_codes(*spec.inputs[1].constant);
   weights_.assign(codes.span<std::int8_t>().begin(), codes.span<std::int8_t>().end());
@@ -132,18 +137,15 @@ void BlockKernel::run(const Io& io) const noexcept {
   auto* y = static_cast<float*>(io.outputs[0]);
   auto* codes = reinterpret_cast<std::int16_t*>(io.scratch);
   const GemmKernels& kernels = gemm_best();
-  const HybridCode how = form_ == BlockForm::kXnnpack ? HybridCode::kQd8 : HybridCode::kAsymmetric;
   for (std::size_t r = 0; r < rows_; ++r, x += depth_, y += channels_) {
-    RowCode code;
-    if (form_ != BlockForm::kBiasOnly) {
-      code = hybrid_code(how, kernels, x, depth_);
-      kernels.quantize(x, depth_, code, codes);
-    }
+    const RowCode code = hybrid_code(how_, kernels, x, depth_);
+    if (form_ != BlockForm::kBiasOnly) hybrid_quantize(kernels, x, depth_, code, codes);
     for (std::size_t c = 0; c < channels_; ++c) {
-      float v = 0;
-      if (form_ != BlockForm::kBiasOnly) v = sum(codes, code, c) * code.scale;
+      // The form without scales computes with 0, and a row's own scale may make NaN of it.
+      float v = form_ == BlockForm::kBiasOnly ? 0.0f : sum(codes, code, c);
+      v *= code.scale;
       if (bias != nullptr) v += bias[c];
-      y[c] = std::min(std::max(v, range_.low), range_.high);
+      y[c] = clamped(v, range_);
     }
   }
 }

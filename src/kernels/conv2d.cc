@@ -2,6 +2,9 @@
 // 4, 4.5).
 //
 // x [N, H, W, I], weights [O, kh, kw, I / groups], bias [O] (required), y [N, OH, OW, O].
+#include <algorithm>
+#include <functional>
+
 #include "kernels/gemm_ops.h"
 #include "kernels/gemm_spec.h"
 #include "kernels/geometry.h"
@@ -75,7 +78,11 @@ bool xnn_takes(const OpSpec& spec, const ConvAttrs& a) {
 void set_hybrid(const OpSpec& spec, const ConvAttrs& a, bool xnn, WindowSpec& s) {
   const Operand& w = spec.inputs[1];
   const bool grouped = s.window.groups > 1;
-  const bool per_channel = w.quant->per_channel();
+  // Several scales that are all the same count as one in the runtime's own kernels.
+  const bool per_channel =
+      w.quant->per_channel() &&
+      (grouped || std::ranges::adjacent_find(w.quant->scale, std::ranges::not_equal_to{}) !=
+                      w.quant->scale.end());
   if (w.dtype == DType::kInt2) refuse(spec, "int2 weights are not supported");
   if (s.weight_zero != 0)
     refuse(spec, "int8 weights with zero point {}, expected 0", s.weight_zero);
@@ -89,8 +96,9 @@ void set_hybrid(const OpSpec& spec, const ConvAttrs& a, bool xnn, WindowSpec& s)
   if (per_channel && (spec.dialect == Dialect::kReference || grouped))
     scale = FloatScale::kWeightFirst;
   if (xnn) scale = FloatScale::kFused;
-  const FloatRange range = float_activation(a.activation, xnn);
-  s.finish = FloatFinish{scale, 0, scale, nullptr, nullptr, range.low, range.high};
+  const FloatRange range = hybrid_activation(a.activation, xnn, false);
+  s.finish =
+      FloatFinish{scale, 0, scale, nullptr, nullptr, range.low, range.high, low_for_nan(range)};
   // XNNPACK runs 1 x 1 convolutions as a matrix product and quantizes each pixel by itself.
   s.hybrid_per_row = xnn && !grouped && is_1x1(spec, a);
 }

@@ -395,7 +395,9 @@ void set_arithmetic(const OpSpec& spec, const DepthwiseAttrs& a, Arithmetic arit
     s.hybrid = HybridCode::kAsymmetric;
     const FloatScale head = reference ? FloatScale::kProduct : FloatScale::kWeightFirst;
     const FloatScale tail = reference ? FloatScale::kProduct : FloatScale::kInputFirst;
-    s.finish = FloatFinish{head, channels / 4 * 4, tail, nullptr, nullptr, range.low, range.high};
+    const std::size_t split = channels / 4 * 4;
+    s.finish = FloatFinish{head,    split,     tail,       nullptr,
+                           nullptr, range.low, range.high, reference ? 0 : split};
     return;
   }
   set_integer(spec, 0, 2, DType::kFloat32, s);

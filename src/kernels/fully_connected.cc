@@ -85,11 +85,12 @@ void set_hybrid(const OpSpec& spec, const FullyConnectedAttrs& a, bool xnn, Wind
     // The optimized 4-bit kernel: symmetric whatever the flag, codes stored plus seven.
     if (s.weights && code_range(*s.weights).low == -8)
       refuse(spec, "int4 weights of -8: the built-in kernel's result is undefined");
-    s.hybrid = HybridCode::kSymmetric;
+    s.hybrid = HybridCode::kFourBit;
     scale = FloatScale::kPlusSeven;
   }
-  const FloatRange range = float_activation(a.activation, xnn);
-  s.finish = FloatFinish{scale, 0, scale, nullptr, nullptr, range.low, range.high};
+  const FloatRange range = hybrid_activation(a.activation, xnn, true);
+  s.finish =
+      FloatFinish{scale, 0, scale, nullptr, nullptr, range.low, range.high, low_for_nan(range)};
 }
 
 void set_integer_product(const OpSpec& spec, const FullyConnectedAttrs& a, bool xnn,

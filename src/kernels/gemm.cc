@@ -174,14 +174,16 @@ float scaled(FloatScale how, float sum, float s, float w, float bias) {
   return 0;
 }
 
-void range(const float* in, std::size_t n, float* low, float* high) {
-  float lo = 0, hi = 0;
+bool range(const float* in, std::size_t n, float* low, float* high) {
+  float lo = 0, hi = 0, odd = 0;
   for (std::size_t i = 0; i < n; ++i) {
     lo = in[i] < lo ? in[i] : lo;
     hi = in[i] > hi ? in[i] : hi;
+    odd += in[i] * 0.0f;  // 0, and NaN for NaN and infinities
   }
   *low = lo;
   *high = hi;
+  return odd == 0.0f;
 }
 
 void quantize_row(const float* in, std::size_t n, const RowCode& code, std::int16_t* out) {
@@ -250,7 +252,7 @@ void finish_float_plain(const FloatFinish& f, const FinishTask& task) {
                     static_cast<const std::int32_t*>(task.tile)[base + static_cast<std::size_t>(i)],
                     task.row_sum[r], s, w, f.bias[c])
               : scaled(how, sum, s, w, f.bias[c]);
-      v = clamped(v, f.low, f.high);
+      v = c < f.low_for_nan && std::isnan(v) ? f.low : clamped(v, f.low, f.high);
       std::memcpy(task.out[r] + 4 * c, &v, sizeof v);
     }
   }

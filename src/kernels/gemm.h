@@ -122,14 +122,19 @@ struct FloatFinish {
   const float* weight_scale = nullptr;  // one per channel, padded; hybrid only
   const float* bias = nullptr;          // the same; never null
   float low = 0, high = 0;
+  std::size_t low_for_nan = 0;  // channels before this one have `low` for NaN, others leave it
 };
 using FloatFinishFn = void (*)(const FloatFinish&, const FinishTask&);
 
-// How one run-time quantized row of floats is coded (docs/numerics.md, section 4.5).
+// How one run-time quantized row of floats is coded (docs/numerics.md, section 6).  A row with a
+// NaN or an infinity in it is odd: how it is coded depends on the place of each value.
+enum class OddRow : std::uint8_t { kNone, kZeros, kSymmetric, kFourBit, kAsymmetric, kQd8 };
 struct RowCode {
   float inverse = 1, scale = 1;
   std::int32_t zero_point = 0, low = -128;
   bool ties_even = false;  // else away from zero
+  OddRow odd = OddRow::kNone;
+  const float* rest = nullptr;  // of an odd row: its values from here on fill no block of 8
 };
 
 struct GemmKernels {
@@ -153,16 +158,21 @@ struct GemmKernels {
                    std::int16_t* out) = nullptr;
   void (*widen_u8)(const std::uint8_t* in, std::size_t n, std::int32_t zero_point,
                    std::int16_t* out) = nullptr;
-  // Hybrid inputs: the range of n floats with 0 in it, and
-  // out[i] = clamp(round(in[i] * inverse) + zero_point, low, 127) - zero_point; ties as `rule`
-  // says.
-  void (*range)(const float* in, std::size_t n, float* low, float* high) = nullptr;
+  // Hybrid inputs: the range of n floats with 0 in it, false where one of them is a NaN or an
+  // infinity, and of rows without such
+  // out[i] = clamp(round(in[i] * inverse) + zero_point, low, 127) - zero_point.
+  // hybrid.h has both for any row.
+  bool (*range)(const float* in, std::size_t n, float* low, float* high) = nullptr;
   void (*quantize)(const float* in, std::size_t n, const RowCode& code,
                    std::int16_t* out) = nullptr;
   bool signed_quads = false;  // quads are int8, else uint8
   bool any_count = false;     // float forms store as many channels as there are
   bool has_quads() const { return quads[0] != nullptr; }
 };
+
+// `in` is a row that `code` was made of (hybrid.h), or a part of it.
+void hybrid_quantize(const GemmKernels& kernels, const float* in, std::size_t n,
+                     const RowCode& code, std::int16_t* out);
 
 const GemmKernels& gemm_generic();
 const GemmKernels* gemm_avx2();      // null where the machine cannot run it

@@ -527,6 +527,7 @@ LITEGAP_AVX2 void finish_float_as(const FloatFinish& f, const FinishTask& task) 
     for (int r = 0; r < task.rows; ++r, at += task.tile_stride) {
       const __m256 s = kReal ? bias : _mm256_broadcast_ss(task.row_scale + r);
       __m256 v = scaled8<kScale>(task.tile, at, s, w, bias);
+      if (c < f.low_for_nan) v = _mm256_max_ps(v, low);
       v = clamped(v, low, high);
       auto* out = reinterpret_cast<float*>(task.out[r]) + c;
       if (whole)
@@ -590,14 +591,17 @@ LITEGAP_AVX2 void widen_u8(const std::uint8_t* in, std::size_t n, std::int32_t z
   for (; i < n; ++i) out[i] = static_cast<std::int16_t>(in[i] - zero_point);
 }
 
-LITEGAP_AVX2 void range(const float* in, std::size_t n, float* low, float* high) {
-  __m256 lo = _mm256_setzero_ps(), hi = lo;
+LITEGAP_AVX2 bool range(const float* in, std::size_t n, float* low, float* high) {
+  const __m256 zero = _mm256_setzero_ps();
+  __m256 lo = zero, hi = zero, odd = zero;
   std::size_t i = 0;
   for (; i + 8 <= n; i += 8) {
     const __m256 v = _mm256_loadu_ps(in + i);
     lo = _mm256_min_ps(v, lo);  // a NaN leaves the second operand
     hi = _mm256_max_ps(v, hi);
+    odd = _mm256_fmadd_ps(v, zero, odd);  // 0, and NaN for NaN and infinities
   }
+  float rest = 0;
   alignas(32) float l[8], h[8];
   _mm256_store_ps(l, lo);
   _mm256_store_ps(h, hi);
@@ -608,9 +612,11 @@ LITEGAP_AVX2 void range(const float* in, std::size_t n, float* low, float* high)
   for (; i < n; ++i) {
     l[0] = in[i] < l[0] ? in[i] : l[0];
     h[0] = in[i] > h[0] ? in[i] : h[0];
+    rest += in[i] * 0.0f;
   }
   *low = l[0];
   *high = h[0];
+  return _mm256_movemask_ps(_mm256_cmp_ps(odd, zero, _CMP_UNORD_Q)) == 0 && rest == 0.0f;
 }
 
 // Rounds like round_away and round_even of arith.h, out-of-range values and NaN included: the

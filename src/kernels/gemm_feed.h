@@ -66,8 +66,8 @@ struct PanelFeed {
         for (std::size_t i = 0; i < n; ++i) out[i] = in[i] ^ std::byte{0x80};
         return;
       case Kind::kHybrid:
-        return kernels->quantize(reinterpret_cast<const float*>(in), n, code,
-                                 reinterpret_cast<std::int16_t*>(out));
+        return hybrid_quantize(*kernels, reinterpret_cast<const float*>(in), n, code,
+                               reinterpret_cast<std::int16_t*>(out));
       default:
         std::memcpy(out, in, n * out_bytes());
     }

@@ -1,5 +1,6 @@
 #include "kernels/gemm_spec.h"
 
+#include <cmath>
 #include <limits>
 
 namespace litegap {
@@ -62,6 +63,12 @@ FloatRange float_activation(Activation activation, bool xnn) {
     default:
       return {-top, top};  // TANH and SIGN_BIT are accepted and not applied
   }
+}
+
+FloatRange hybrid_activation(Activation activation, bool xnn, bool by_rows) {
+  FloatRange range = float_activation(activation, xnn || by_rows);
+  range.nan_is_low = xnn || (by_rows && !std::isinf(range.low));
+  return range;
 }
 
 bool xnn_activation(Activation activation) {

@@ -1,6 +1,9 @@
 // Help for the prepare functions of gemm_ops.h: checks that name what is wrong, constants as codes,
 // multipliers, clamps.
 #pragma once
+#include <cmath>
+#include <limits>
+
 #include "kernels/gemm_window.h"
 
 namespace litegap {
@@ -15,8 +18,20 @@ Arithmetic arithmetic_of(const OpSpec& spec, std::size_t x, std::size_t weights)
 // in the runtime's own kernels; XNNPACK lets infinities pass.
 struct FloatRange {
   float low = 0, high = 0;
+  bool nan_is_low = false;  // else a NaN stays one
 };
 FloatRange float_activation(Activation activation, bool xnn);
+// The same for hybrid kernels.  The runtime's own ones that work by rows (FULLY_CONNECTED) have no
+// clamp without an activation, and one that takes NaN for low values with it, as all of XNNPACK's.
+FloatRange hybrid_activation(Activation activation, bool xnn, bool by_rows);
+// Of all channels, for a FloatFinish.
+inline std::size_t low_for_nan(const FloatRange& range) {
+  return range.nan_is_low ? std::numeric_limits<std::size_t>::max() : 0;
+}
+inline float clamped(float v, const FloatRange& range) {
+  if (std::isnan(v)) return range.nan_is_low ? range.low : v;
+  return std::min(std::max(v, range.low), range.high);
+}
 
 // Sections 1.4 and 1.5.
 Range32 activation_codes(Activation activation, float scale, std::int32_t zero_point, DType type,

@@ -41,7 +41,8 @@ struct Window {
   bool channel_last_weights = false;  // [kh, kw, out_c] instead of [out_c, kh, kw, in_c / groups]
 };
 
-enum class HybridCode : std::uint8_t { kSymmetric, kAsymmetric, kQd8 };  // docs/numerics.md, 4.5
+// docs/numerics.md, section 6; kFourBit is symmetric, and leaves out NaN.
+enum class HybridCode : std::uint8_t { kSymmetric, kFourBit, kAsymmetric, kQd8 };
 
 struct WindowSpec {
   Window window;

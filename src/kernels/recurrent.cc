@@ -54,7 +54,8 @@ ActivationRows quantized_rows(HybridCode how, const float* values, std::int32_t 
   for (std::int32_t b = 0; b < rows; ++b) {
     const float* row = values + std::int64_t{b} * width;
     const RowCode code = hybrid_code(how, kernels, row, static_cast<std::size_t>(width));
-    kernels.quantize(row, static_cast<std::size_t>(width), code, to + std::int64_t{b} * width);
+    hybrid_quantize(kernels, row, static_cast<std::size_t>(width), code,
+                    to + std::int64_t{b} * width);
     scales[b] = code.scale;
   }
   return {values, to, scales};

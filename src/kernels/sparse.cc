@@ -129,7 +129,7 @@ struct HybridSparse {
     // `codes` are q - z; the sum is over q.
     const float product = static_cast<float>(weights.dot(codes, -code.zero_point, c)) * scale;
     y += product;
-    return std::min(std::max(y, range.low), range.high);
+    return clamped(y, range);
   }
 
   void operator()(const Io& io) const noexcept {
@@ -141,7 +141,7 @@ struct HybridSparse {
     const HybridCode how = asymmetric ? HybridCode::kAsymmetric : HybridCode::kSymmetric;
     for (std::size_t r = 0; r < rows; ++r, x += weights.depth, y += weights.channels) {
       const RowCode code = hybrid_code(how, kernels, x, weights.depth);
-      kernels.quantize(x, weights.depth, code, codes);
+      hybrid_quantize(kernels, x, weights.depth, code, codes);
       for (std::size_t c = 0; c < weights.channels; ++c)
         y[c] = value(codes, code, bias == nullptr ? 0.0f : bias[c], c);
     }
@@ -162,7 +162,7 @@ std::unique_ptr<Kernel> hybrid_sparse(const OpSpec& spec, std::size_t rows, Spar
   k.asymmetric = a.asymmetric_quantize_inputs;
   k.per_tensor = !spec.inputs[1].quant->per_channel();
   k.has_bias = spec.has(2);
-  k.range = float_activation(a.activation, false);
+  k.range = hybrid_activation(a.activation, false, true);
   const std::size_t scratch = weights.depth * sizeof(std::int16_t);
   k.weights = std::move(weights);
   return make_kernel(std::move(k), scratch);

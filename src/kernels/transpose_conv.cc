@@ -141,7 +141,7 @@ class HybridTransposeKernel final : public Kernel {
       const float* in = static_cast<const float*>(io.inputs[2]) + n * image();
       float* out = static_cast<float*>(io.outputs[0]) + n * out_image;
       const RowCode code = hybrid_code(HybridCode::kAsymmetric, *kernels_, in, image());
-      kernels_->quantize(in, image(), code, codes);
+      hybrid_quantize(*kernels_, in, image(), code, codes);
       std::fill(out, out + out_image, 0.0f);
       for (std::int32_t y = 0; y < g_.in_h; ++y) {
         for (std::int32_t x = 0; x < g_.in_w; ++x) {
@@ -230,9 +230,11 @@ void set_integer_product(const OpSpec& spec, const TransposeConvAttrs& a, bool x
 
 void set_real(const OpSpec& spec, const TransposeConvAttrs& a, Arithmetic arithmetic, bool xnn,
               WindowSpec& s) {
-  const FloatRange range = float_activation(a.activation, xnn);
+  const bool hybrid = arithmetic == Arithmetic::kHybrid;
+  const FloatRange range =
+      hybrid ? hybrid_activation(a.activation, xnn, false) : float_activation(a.activation, xnn);
   FloatScale scale = FloatScale::kNone;
-  if (arithmetic == Arithmetic::kHybrid) {
+  if (hybrid) {
     if (spec.inputs[1].dtype != DType::kInt8 || s.weight_zero != 0)
       refuse(spec, "hybrid weights of {} with zero point {}", dtype_name(spec.inputs[1].dtype),
              s.weight_zero);
@@ -243,7 +245,8 @@ void set_real(const OpSpec& spec, const TransposeConvAttrs& a, Arithmetic arithm
     s.fused_multiply_add = s.bias_first = xnn;
     s.sum_by_tap = spec.dialect != Dialect::kReference && !xnn;
   }
-  s.finish = FloatFinish{scale, 0, scale, nullptr, nullptr, range.low, range.high};
+  s.finish =
+      FloatFinish{scale, 0, scale, nullptr, nullptr, range.low, range.high, low_for_nan(range)};
 }
 
 }  // namespace

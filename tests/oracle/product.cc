@@ -87,6 +87,13 @@ float away(float v) { return std::round(v); }
 
 std::size_t elements(const Shape& shape) { return shape_elements(shape); }
 
+// Equal scales count as one, unless there are groups.
+bool scaled_by_channel(const ProductCase& c) {
+  return c.w_scale.size() > 1 &&
+         (c.groups > 1 || std::count(c.w_scale.begin(), c.w_scale.end(), c.w_scale[0]) !=
+                              static_cast<std::ptrdiff_t>(c.w_scale.size()));
+}
+
 }  // namespace
 
 Coded code_row(const float* v, std::size_t n, bool qd8, bool symmetric) {
@@ -206,7 +213,7 @@ std::vector<float> judge_hybrid(const ProductCase& c, Products products) {
   const bool conv_pixel = qd8 && c.op == OpCode::kConv2d && c.groups == 1 && c.kh * c.kw == 1 &&
                           c.stride_h * c.stride_w == 1;
   const bool symmetric =
-      !qd8 && (fc ? !c.asymmetric : c.op == OpCode::kConv2d && c.w_scale.size() == 1);
+      !qd8 && (fc ? !c.asymmetric : c.op == OpCode::kConv2d && !scaled_by_channel(c));
   const std::size_t row = fc || conv_pixel ? static_cast<std::size_t>(c.c)
                                            : c.real_x.size() / static_cast<std::size_t>(c.n);
   std::vector<std::int32_t> codes;
@@ -233,7 +240,7 @@ std::vector<float> judge_hybrid(const ProductCase& c, Products products) {
                 b = c.real_bias.empty() ? 0.0f : c.real_bias[channel_of(c, i)];
     const float sum = static_cast<float>(sums[i]);
     const bool depthwise = c.op == OpCode::kDepthwiseConv2d;
-    const bool weight_first = c.op == OpCode::kConv2d && c.w_scale.size() > 1 &&
+    const bool weight_first = c.op == OpCode::kConv2d && scaled_by_channel(c) &&
                               (c.dialect == Dialect::kReference || c.groups > 1);
     float v = sum * (s * w) + b;
     if (weight_first || (depthwise && builtin(c))) v = sum * w * s + b;
