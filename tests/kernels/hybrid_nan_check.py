@@ -45,8 +45,9 @@ def float_bias(n):
 
 
 def difference(name, want, got, dialect):
-    """None when the bits are equal, or the values where float32 sums differ.  XNNPACK's blockwise products may be a unit in the last place
-    apart (ops_check.py): row by row, as the rows have very different sizes."""
+    """None when the bits are equal, or the values where float32 sums differ.  XNNPACK's blockwise
+    products may be a unit in the last place apart (ops_check.py): row by row, as the rows have very
+    different sizes."""
     if isinstance(want, str) or isinstance(got, str):
         return apart(want, got, 0)
     if "RNN" in name:  # sums and TANH of float32 in the runtime's order
