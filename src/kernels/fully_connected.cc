@@ -78,7 +78,7 @@ void set_hybrid(const OpSpec& spec, const FullyConnectedAttrs& a, bool xnn, Wind
   s.weight_scale = weight_scales(spec, w, static_cast<std::size_t>(s.window.out_c));
   s.hybrid = xnn                            ? HybridCode::kQd8
              : a.asymmetric_quantize_inputs ? HybridCode::kAsymmetric
-                                            : HybridCode::kSymmetric;
+                                            : HybridCode::kSymmetricRow;
   s.hybrid_per_row = true;
   FloatScale scale = xnn ? FloatScale::kFused : FloatScale::kProduct;
   if (spec.dialect != Dialect::kReference && !xnn && four_bit_form(w)) {

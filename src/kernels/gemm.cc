@@ -1,6 +1,7 @@
 // The portable inner loops, and the choice of the best table of this machine.
 #include "kernels/gemm.h"
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -175,15 +176,16 @@ float scaled(FloatScale how, float sum, float s, float w, float bias) {
 }
 
 bool range(const float* in, std::size_t n, float* low, float* high) {
-  float lo = 0, hi = 0, odd = 0;
+  float lo = 0, hi = 0;
+  std::uint32_t odd = 0;
   for (std::size_t i = 0; i < n; ++i) {
     lo = in[i] < lo ? in[i] : lo;
     hi = in[i] > hi ? in[i] : hi;
-    odd += in[i] * 0.0f;  // 0, and NaN for NaN and infinities
+    odd |= std::bit_cast<std::uint32_t>(in[i] - in[i]);  // 0, and NaN for NaN and infinities
   }
   *low = lo;
   *high = hi;
-  return odd == 0.0f;
+  return odd == 0;
 }
 
 void quantize_row(const float* in, std::size_t n, const RowCode& code, std::int16_t* out) {

@@ -592,14 +592,13 @@ LITEGAP_AVX2 void widen_u8(const std::uint8_t* in, std::size_t n, std::int32_t z
 }
 
 LITEGAP_AVX2 bool range(const float* in, std::size_t n, float* low, float* high) {
-  const __m256 zero = _mm256_setzero_ps();
-  __m256 lo = zero, hi = zero, odd = zero;
+  __m256 lo = _mm256_setzero_ps(), hi = lo, odd = lo;
   std::size_t i = 0;
   for (; i + 8 <= n; i += 8) {
     const __m256 v = _mm256_loadu_ps(in + i);
     lo = _mm256_min_ps(v, lo);  // a NaN leaves the second operand
     hi = _mm256_max_ps(v, hi);
-    odd = _mm256_fmadd_ps(v, zero, odd);  // 0, and NaN for NaN and infinities
+    odd = _mm256_or_ps(odd, _mm256_sub_ps(v, v));  // 0, and NaN for NaN and infinities
   }
   float rest = 0;
   alignas(32) float l[8], h[8];
@@ -612,11 +611,12 @@ LITEGAP_AVX2 bool range(const float* in, std::size_t n, float* low, float* high)
   for (; i < n; ++i) {
     l[0] = in[i] < l[0] ? in[i] : l[0];
     h[0] = in[i] > h[0] ? in[i] : h[0];
-    rest += in[i] * 0.0f;
+    rest += in[i] - in[i];
   }
   *low = l[0];
   *high = h[0];
-  return _mm256_movemask_ps(_mm256_cmp_ps(odd, zero, _CMP_UNORD_Q)) == 0 && rest == 0.0f;
+  const __m256i bits = _mm256_castps_si256(odd);
+  return _mm256_testz_si256(bits, bits) != 0 && rest == 0.0f;
 }
 
 // Rounds like round_away and round_even of arith.h, out-of-range values and NaN included: the

@@ -41,8 +41,9 @@ struct Window {
   bool channel_last_weights = false;  // [kh, kw, out_c] instead of [out_c, kh, kw, in_c / groups]
 };
 
-// docs/numerics.md, section 6; kFourBit is symmetric, and leaves out NaN.
-enum class HybridCode : std::uint8_t { kSymmetric, kFourBit, kAsymmetric, kQd8 };
+// docs/numerics.md, section 6.  Two more are symmetric: kFourBit leaves out NaN, and to
+// kSymmetricRow a row of zeros and NaN is one of zeros.
+enum class HybridCode : std::uint8_t { kSymmetric, kFourBit, kAsymmetric, kQd8, kSymmetricRow };
 
 struct WindowSpec {
   Window window;

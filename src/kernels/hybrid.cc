@@ -145,6 +145,12 @@ RowCode odd_row_code(HybridCode how, Ends range, const float* values, std::size_
       code = symmetric(std::max(-range.low, range.high));
       code.odd = OddRow::kFourBit;
       break;
+    case HybridCode::kSymmetricRow:
+      if (counts_as_zero(values, n)) {
+        code.odd = OddRow::kZeros;
+        break;
+      }
+      [[fallthrough]];
     case HybridCode::kSymmetric: {
       const Ends e = ends_by_pairs(values, n);
       const float a = std::abs(e.low), b = std::abs(e.high), largest = a < b ? b : a;
@@ -199,12 +205,20 @@ std::int32_t odd_code(const RowCode& code, float v, bool rest) {
 
 }  // namespace
 
+bool counts_as_zero(const float* values, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) {
+    if (values[i] != 0.0f && !(std::isnan(values[i]) && i < n / 4 * 4)) return false;
+  }
+  return true;
+}
+
 RowCode hybrid_code(HybridCode how, const GemmKernels& kernels, const float* values,
                     std::size_t n) {
   float low = 0, high = 0;
   if (!kernels.range(values, n, &low, &high)) return odd_row_code(how, {low, high}, values, n);
   switch (how) {
     case HybridCode::kSymmetric:
+    case HybridCode::kSymmetricRow:
     case HybridCode::kFourBit:
       return symmetric(std::max(-low, high));
     case HybridCode::kAsymmetric:

@@ -17,4 +17,7 @@ namespace litegap {
 // divides in double.
 RowCode hybrid_code(HybridCode how, const GemmKernels& kernels, const float* values, std::size_t n);
 
+// Does the runtime take n values for zeros?  Its vector code sees no NaN in whole blocks of 4.
+bool counts_as_zero(const float* values, std::size_t n);
+
 }  // namespace litegap

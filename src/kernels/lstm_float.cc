@@ -14,9 +14,10 @@
 namespace litegap {
 namespace {
 
+// NaN becomes the upper end.
 void clip(float* v, std::int32_t n, float limit) noexcept {
   if (!(limit > 0)) return;
-  for (std::int32_t i = 0; i < n; ++i) v[i] = std::min(std::max(v[i], -limit), limit);
+  for (std::int32_t i = 0; i < n; ++i) v[i] = std::max(std::min(limit, v[i]), -limit);
 }
 
 void normalize(float* v, std::int32_t n) noexcept {
@@ -41,7 +42,7 @@ class FloatLstm final : public Kernel {
   float cell_clip = 0, output_clip = 0;
   std::size_t inputs = 0;
   bool codes = false;  // any matrix of int8 weights
-  HybridCode how = HybridCode::kSymmetric;
+  HybridCode how = HybridCode::kSymmetricRow;
 
   std::int32_t longest() const { return std::max({s.input, s.output, s.cell, s.aux}); }
   std::size_t scratch_bytes() const override {
@@ -199,7 +200,7 @@ std::unique_ptr<Kernel> prepare_float_lstm(OpSpec& spec, const LstmShape& s, con
   kernel->activation = options.activation;
   kernel->cell_clip = options.cell_clip;
   kernel->output_clip = options.proj_clip;
-  kernel->how = options.asymmetric ? HybridCode::kAsymmetric : HybridCode::kSymmetric;
+  kernel->how = options.asymmetric ? HybridCode::kAsymmetric : HybridCode::kSymmetricRow;
   return kernel;
 }
 

@@ -51,6 +51,15 @@ WeightMatrix weight_matrix(const OpSpec& spec, std::size_t i, bool* codes) {
 ActivationRows quantized_rows(HybridCode how, const float* values, std::int32_t rows,
                               std::int32_t width, std::int16_t* to, float* scales) noexcept {
   const GemmKernels& kernels = gemm_best();
+  if (how == HybridCode::kSymmetricRow) {  // here of all rows together
+    const std::size_t n = static_cast<std::size_t>(rows) * static_cast<std::size_t>(width);
+    if (counts_as_zero(values, n)) {
+      std::fill(to, to + n, std::int16_t{0});
+      std::fill(scales, scales + rows, 1.0f);
+      return {values, to, scales};
+    }
+    how = HybridCode::kSymmetric;
+  }
   for (std::int32_t b = 0; b < rows; ++b) {
     const float* row = values + std::int64_t{b} * width;
     const RowCode code = hybrid_code(how, kernels, row, static_cast<std::size_t>(width));
@@ -152,16 +161,16 @@ void activate_row(Activation a, float* v, std::int64_t n) noexcept {
     });
     return;
   }
-  for (std::int64_t i = 0; i < n; ++i) {
+  for (std::int64_t i = 0; i < n; ++i) {  // NaN becomes the lower end
     switch (a) {
       case Activation::kRelu:
-        v[i] = std::max(v[i], 0.0f);
+        v[i] = std::max(0.0f, v[i]);
         break;
       case Activation::kReluN1To1:
-        v[i] = std::min(std::max(v[i], -1.0f), 1.0f);
+        v[i] = std::min(std::max(-1.0f, v[i]), 1.0f);
         break;
       case Activation::kRelu6:
-        v[i] = std::min(std::max(v[i], 0.0f), 6.0f);
+        v[i] = std::min(std::max(0.0f, v[i]), 6.0f);
         break;
       case Activation::kTanh:
         break;  // above

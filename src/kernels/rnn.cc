@@ -17,7 +17,7 @@ namespace litegap {
 namespace {
 
 HybridCode code_of(bool asymmetric) {
-  return asymmetric ? HybridCode::kAsymmetric : HybridCode::kSymmetric;
+  return asymmetric ? HybridCode::kAsymmetric : HybridCode::kSymmetricRow;
 }
 
 // ---- one direction
@@ -33,7 +33,7 @@ struct Rnn {
   std::size_t output = 0;
   std::int64_t row = 0, offset = 0;  // of the output: elements of a row, where ours begin
   Activation activation = Activation::kNone;
-  HybridCode how = HybridCode::kSymmetric;
+  HybridCode how = HybridCode::kSymmetricRow;
 
   std::int32_t rows() const { return time_major ? batch : 1; }
   std::int32_t longest() const {
@@ -235,7 +235,7 @@ struct FloatSvdf {
   WeightMatrix feature;
   std::vector<float> time_weights;  // of int8 weights; empty: floats at run time
   bool codes = false;
-  HybridCode how = HybridCode::kSymmetric;
+  HybridCode how = HybridCode::kSymmetricRow;
   Activation activation = Activation::kNone;
 
   std::size_t scratch() const {

@@ -138,7 +138,7 @@ struct HybridSparse {
     auto* y = static_cast<float*>(io.outputs[0]);
     auto* codes = reinterpret_cast<std::int16_t*>(io.scratch);
     const GemmKernels& kernels = gemm_best();
-    const HybridCode how = asymmetric ? HybridCode::kAsymmetric : HybridCode::kSymmetric;
+    const HybridCode how = asymmetric ? HybridCode::kAsymmetric : HybridCode::kSymmetricRow;
     for (std::size_t r = 0; r < rows; ++r, x += weights.depth, y += weights.channels) {
       const RowCode code = hybrid_code(how, kernels, x, weights.depth);
       hybrid_quantize(kernels, x, weights.depth, code, codes);

@@ -72,6 +72,19 @@ TEST(HybridRows, Symmetric) {
   expect_row(how, {1e30f, kNan, 1}, {1.0f / 127, {-127, -127, 127}});
 }
 
+TEST(HybridRows, ARowOfZerosAndNan) {  // where whole blocks of 4 hold the NaN
+  const auto how = HybridCode::kSymmetricRow;
+  expect_row(how, {kNan, kNan, 0, kNan}, {1, {0, 0, 0, 0}});
+  expect_row(how, {kNan, kNan, 0, kNan, kNan}, {kNan, {-127, -127, -127, -127, -127}});
+  expect_row(how, {4, kNan, 0.5f}, {0.5f / 127, {127, -127, 127}});
+}
+
+TEST(HybridRows, FourBit) {  // the largest without NaN is 4
+  expect_row(HybridCode::kFourBit, {4, kNan, -1}, {4.0f / 127, {127, 0, -32}});
+  expect_row(HybridCode::kFourBit, {kNan}, {1, {0}});
+  expect_row(HybridCode::kFourBit, {1, kInf}, {kInf, {0, 0}});
+}
+
 TEST(HybridRows, Asymmetric) {
   const auto how = HybridCode::kAsymmetric;
   // Fewer than 4 values, by pairs, a NaN not less than 0: from 0 to 1, zero point -128, code 0.
