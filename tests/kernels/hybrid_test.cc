@@ -158,5 +158,26 @@ TEST(HybridRows, ClampOfWhatIsNotFinite) {
   EXPECT_EQ(convolution(Dialect::kXnnpack, Activation::kRelu6, {1, kNan}), 0.0f);
 }
 
+// Scales that are all the same count as one, and with one the codes are symmetric.
+//
+//   3.3 / 127 a step: 1, -2 and 3.3 have the codes 38, -77 and 127, which sum to 88.
+//   From -2 to 3.3 in 255 steps: 48, -96 and 159, which sum to 111.
+TEST(HybridRows, EqualScalesOfAConvolution) {
+  for (const Dialect d : {Dialect::kReference, Dialect::kBuiltin}) {
+    for (const float second : {1.0f, 2.0f}) {
+      OpCase c(OpCode::kConv2d, ConvAttrs{});
+      c.add(Array::of<float>({1, 1, 1, 3}, {1.0f, -2.0f, 3.3f}));
+      Quant q;
+      q.scale = {1.0f, second};
+      q.zero_point = {0, 0};
+      c.constant(Array::of<std::int8_t>({2, 1, 1, 3}, {1, 1, 1, 1, 1, 1}), q);
+      c.constant(Array::of<float>({2}, {0.0f, 0.0f}));
+      c.output(DType::kFloat32);
+      const float expected = second == 1.0f ? 88 * 3.3f / 127 : 111 * 5.3f / 255;
+      EXPECT_NEAR(c.run(d)[0].span<float>()[0], expected, 1e-5f) << dialect_name(d);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace litegap::oracle
