@@ -250,7 +250,7 @@ TEST(StackTest, ARunTakesFewerSamplesThanThePlan) {
             (std::vector<float>{0, 1, 2, 0, 3, 4}));
 }
 
-TEST(StackTest, RowsInAnyOrderGetTheirOwnAnswers) {
+TEST(StackTest, RowsInAnyOrderGetTheirOwnAnswersFromAllThreads) {
   struct Setup setup;
   setup.model = std::make_shared<Model>(relu_of({1, 1}));
   std::vector<float> x(100);
@@ -264,7 +264,7 @@ TEST(StackTest, RowsInAnyOrderGetTheirOwnAnswers) {
     EXPECT_EQ(p.outputs[0].span<float>()[i], std::max(0.0f, x[options.rows[i]]));
 }
 
-TEST(StackTest, APredictorWritesEveryRowWhereItBelongs) {
+TEST(StackTest, ThreadsOfAPredictorWriteEveryRowWhereItBelongs) {
   struct Setup setup;
   setup.model = std::make_shared<Model>(relu_of({1, 2}));
   setup.output_map = {{}, 2, 1};
