@@ -1,6 +1,6 @@
 // The ZIP container of .npz files: stored and deflated members, with ZIP64 sizes.
-#include <unistd.h>
 #include <libdeflate.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include <cstring>

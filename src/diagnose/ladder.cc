@@ -179,8 +179,8 @@ void measure_errors(Lab& lab, const World& world, const std::map<int, Array>& we
   }
 }
 
-// Those that are priced.  A price takes two passes through the whole model: prices of all would cost
-// the square of their number, and what is dear has an error of its own.
+// Those that are priced.  A price takes two passes through the whole model: prices of all would
+// cost the square of their number, and what is dear has an error of its own.
 std::vector<Layer*> dearest(std::vector<Layer>& layers) {
   constexpr std::size_t kMost = 256;
   std::vector<Layer*> chosen;

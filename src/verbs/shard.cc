@@ -99,8 +99,8 @@ State read_state(const std::string& path) {
   const Array* header = find_array(s.arrays, "header");
   if (header == nullptr) fail("{}: no header: not the state of a shard", path);
   try {
-    s.header = parse_json(
-        std::string(reinterpret_cast<const char*>(header->data()), header->byte_size()));
+    s.header =
+        parse_json(std::string(reinterpret_cast<const char*>(header->data()), header->byte_size()));
     if (s.header.at("schema") != kSchema) fail("{}: expected {}", path, kSchema);
     s.index = s.header.at("shard").get<std::size_t>();
     s.data_hash = s.header.at("data_hash").get<std::string>();
