@@ -266,9 +266,7 @@ class Planner {
     const auto found = state_->numerics.kernels.find(static_cast<int>(op));
     if (found != state_->numerics.kernels.end()) return found->second;
     const Graph& graph = state_->model->main();
-    return state_->numerics.dialect == Dialect::kXnnpack && !xnn_takes_shapes(graph, graph.ops[op])
-               ? Dialect::kBuiltin
-               : state_->numerics.dialect;
+    return dialect_by_shapes(graph, graph.ops[op], state_->numerics.dialect);
   }
 
   Operand operand(int slot_index, const Quant* quant) const {

@@ -69,6 +69,10 @@ bool xnn_takes_shapes(const Graph& graph, const Op& op) {
   return !flat(op.input(data)) && !op.outputs.empty() && !flat(op.outputs[0]);
 }
 
+Dialect dialect_by_shapes(const Graph& graph, const Op& op, Dialect dialect) {
+  return dialect == Dialect::kXnnpack && !xnn_takes_shapes(graph, op) ? Dialect::kBuiltin : dialect;
+}
+
 std::string why_refused(const Op& op) {
   if (op.custom_code == "edgetpu-custom-op")
     return "compiled for the Edge TPU; give the .tflite that the compiler was given";

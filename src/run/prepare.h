@@ -25,6 +25,8 @@ std::vector<OpCode> body_of(const Model& model, const Op& op);
 // before any is computed or an input is resized: convolutions and RESIZE_BILINEAR want data and
 // result of four dimensions, and stay with the built-in kernels where the file leaves them open.
 bool xnn_takes_shapes(const Graph& graph, const Op& op);
+// `dialect`, but built-in where that is XNNPACK and it does not take the operator's shapes.
+Dialect dialect_by_shapes(const Graph& graph, const Op& op, Dialect dialect);
 
 // Why an operator without a kernel is refused.
 std::string why_refused(const Op& op);

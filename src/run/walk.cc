@@ -84,8 +84,6 @@ void check_graph(const Model& model, int g, bool looped) {
   }
 }
 
-Dialect built_in(Dialect d) { return d == Dialect::kXnnpack ? Dialect::kBuiltin : d; }
-
 }  // namespace
 
 bool is_control(OpCode code) {
@@ -163,9 +161,10 @@ Arith Walker::arith_of(int g, std::size_t op) const {
 Dialect Walker::dialect_of(int g, std::size_t op, bool by_value) const {
   const Numerics& n = plan_.numerics;
   const auto found = n.kernels.find(static_cast<int>(op));
-  if (g == 0 && found != n.kernels.end()) return by_value ? built_in(found->second) : found->second;
-  return by_value || !xnn_takes_shapes(graph(g), graph(g).ops[op]) ? built_in(n.dialect)
-                                                                   : n.dialect;
+  const Dialect d = g == 0 && found != n.kernels.end()
+                        ? found->second
+                        : dialect_by_shapes(graph(g), graph(g).ops[op], n.dialect);
+  return by_value && d == Dialect::kXnnpack ? Dialect::kBuiltin : d;
 }
 
 // The limit is on everything that is alive at one time: values on their way to a reader, variables,

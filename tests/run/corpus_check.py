@@ -21,6 +21,8 @@ import tempfile
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from isolated import isolated
+
 ROOT = pathlib.Path(os.environ.get("LITEGAP_ROOT", pathlib.Path(__file__).resolve().parents[2]))
 SHARED = pathlib.Path(os.environ.get("LITEGAP_SHARED", ROOT.parent / "shared"))
 LITEGAP = os.environ.get("LITEGAP", str(ROOT / "build/release/litegap"))
@@ -106,21 +108,6 @@ def judge(path, dialect, pipe):
         pipe.write(f"BAD {len(bad)} of {compared} tensors: " + "; ".join(bad[:2]) if bad else f"ok {compared}")
 
 
-def apart(path, dialect):
-    """judge() in a child: the runtime may crash."""
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        with os.fdopen(write, "w") as pipe:
-            judge(path, dialect, pipe)
-        os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        text = pipe.read()
-    os.waitpid(child, 0)
-    return text or "skip the runtime crashes"
-
-
 def main():
     folders = [pathlib.Path(f) for f in sys.argv[1:]] or [SHARED / "corpus/models"]
     if not folders[0].is_dir():
@@ -131,7 +118,7 @@ def main():
     tensors = 0
     for path in sorted(p for f in folders for p in f.rglob("*.tflite")):
         for dialect in DIALECTS:
-            text = apart(path, dialect)
+            text = isolated(judge, path, dialect) or "skip the runtime crashes"
             kind = text.split()[0]
             other = dialect == "xnnpack" and "avx512vnni" not in version
             counts["mistrusted" if kind == "BAD" and other else kind] += 1

@@ -22,6 +22,8 @@ except ImportError:
     print("numpy or ai-edge-litert is not installed")
     sys.exit(77)
 
+from isolated import isolated
+
 ROOT = pathlib.Path(os.environ.get("LITEGAP_ROOT", pathlib.Path(__file__).resolve().parents[2]))
 SHARED = pathlib.Path(os.environ.get("LITEGAP_SHARED", ROOT.parent / "shared"))
 LITEGAP = os.environ.get("LITEGAP", str(ROOT / "build/release/litegap"))
@@ -81,20 +83,11 @@ def compare(model, larger_image, folder):
     return "equal"
 
 
-def isolated(*arguments):
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.write(writer, compare(*arguments).encode())
-        except (RuntimeError, ValueError):
-            os.write(writer, b"refused")
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        word = pipe.read()
-    os.waitpid(child, 0)
-    return word or "crashed in the runtime"
+def report(model, larger_image, folder, pipe):
+    try:
+        pipe.write(compare(model, larger_image, folder))
+    except (RuntimeError, ValueError):
+        pipe.write("refused")
 
 
 def main():
@@ -106,7 +99,7 @@ def main():
         for operator in OPERATORS:
             for model in sorted((SHARED / "goldens" / operator).glob("*.tflite")):
                 for larger_image in (False, True):
-                    word = isolated(model, larger_image, pathlib.Path(folder))
+                    word = isolated(report, model, larger_image, pathlib.Path(folder)) or "crashed in the runtime"
                     counts[word.split(" in ")[0]] += 1
                     if word.startswith("different"):
                         failed += 1
