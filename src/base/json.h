@@ -5,9 +5,9 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-namespace litegap {
+#include "base/json_fwd.h"
 
-using Json = nlohmann::ordered_json;
+namespace litegap {
 
 Json json_number(double value);
 

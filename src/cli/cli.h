@@ -20,7 +20,7 @@
 #include <optional>
 #include <string>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "base/progress.h"
 #include "cli/verb.h"
 #include "data/dataset.h"

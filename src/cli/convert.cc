@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "cli/cli.h"
 #include "keras/keras.h"
 #include "report/table.h"

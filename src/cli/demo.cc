@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "cli/cli.h"
 #include "data/npy.h"
 #include "diagnose/explain.h"

@@ -2,6 +2,7 @@
 #include "report/eval.h"
 
 #include "base/error.h"
+#include "base/json.h"
 #include "cli/cli.h"
 #include "verbs/shard.h"
 

@@ -1,6 +1,7 @@
 // inspect: what a file really is, and what is wrong with it as far as the file alone tells.
 #include "report/inspect.h"
 
+#include "base/json.h"
 #include "cli/cli.h"
 
 namespace litegap {

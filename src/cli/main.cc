@@ -1,5 +1,4 @@
 // The command-line door: parses, runs one verb, turns what it throws into a line and an exit code.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdio>
 #include <exception>
@@ -12,18 +11,6 @@
 
 namespace litegap {
 namespace {
-
-// One line and one example a verb.
-class Help : public CLI::Formatter {
- public:
-  std::string make_subcommand(const CLI::App* verb) const override {
-    std::string example = verb->get_footer();
-    const std::string lead = "Example: ";
-    if (example.starts_with(lead)) example.erase(0, lead.size());
-    return fmt::format("  {:<10}{}\n            $ {}\n", verb->get_name(), verb->get_description(),
-                       example);
-  }
-};
 
 std::string one_line(std::string text) {
   std::replace(text.begin(), text.end(), '\n', ' ');
@@ -44,20 +31,18 @@ int defect(const std::string& what) {
   return kDefect;
 }
 
-void describe(CLI::App& app, Context& context) {
-  app.description(
+CommandLine::Words words() {
+  return {
+      "litegap",
       "litegap tells why a TensorFlow model and its TensorFlow Lite twin disagree, and "
-      "heals the file.\n");
-  app.name("litegap");
-  app.formatter(std::make_shared<Help>());
-  app.set_version_flag(
-      "--version",
+      "heals the file.\n",
       fmt::format("litegap {} ({}, reproduces {})", kVersion, instruction_set(), kRuntimeVersion),
-      "print version, instruction set and the runtime reproduced");
-  app.require_subcommand(1);
-  app.get_formatter()->label("SUBCOMMAND", "VERB");
-  app.get_formatter()->label("Subcommands", "Verbs");
-  app.get_formatter()->column_width(28);
+      "litegap VERB --help tells everything about a verb.\n"
+      "Exit codes: 0 done, 1 wrong input or command, 2 a stated limit is broken, "
+      "3 stopped early, 4 a defect of litegap."};
+}
+
+void add_verbs(CLI::App& app, Context& context) {
   add_demo(app, context);
   add_inspect(app, context);
   add_eval(app, context);
@@ -70,10 +55,6 @@ void describe(CLI::App& app, Context& context) {
   add_bench(app, context);
   add_merge(app, context);
   add_ops(app, context);
-  app.footer(
-      "litegap VERB --help tells everything about a verb.\n"
-      "Exit codes: 0 done, 1 wrong input or command, 2 a stated limit is broken, "
-      "3 stopped early, 4 a defect of litegap.");
 }
 
 int run_verb(Context& context) {
@@ -96,25 +77,22 @@ int run_verb(Context& context) {
 }
 
 int run_main(int argc, char** argv) {
-  CLI::App app;
+  CommandLine line(words());
   Context context;
   Context::catch_signals();
-  describe(app, context);
+  add_verbs(line.app(), context);
   if (argc < 2) {
-    std::fputs(app.help().c_str(), stderr);
+    std::fputs(line.help().c_str(), stderr);
     return kWrong;
   }
   const std::string verb = argv[1];
-  if (verb.rfind("-", 0) != 0 &&
-      app.get_subcommands([&](const CLI::App* a) { return a->get_name() == verb; }).empty()) {
+  if (!verb.starts_with('-') && !line.has_verb(verb)) {
     return complain("no verb named " + verb + " (litegap --help lists them)");
   }
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::Success& e) {  // --help, --version
-    return app.exit(e);
-  } catch (const CLI::ParseError& e) {
-    return complain(std::string(e.what()) + " (litegap --help tells what is possible)");
+  const CommandLine::Parsed parsed = line.parse(argc, argv);
+  if (parsed.done) return kDone;
+  if (!parsed.wrong.empty()) {
+    return complain(parsed.wrong + " (litegap --help tells what is possible)");
   }
   if (!context.action) return complain("no verb given (litegap --help lists them)");
   return run_verb(context);

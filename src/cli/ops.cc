@@ -1,6 +1,7 @@
 // ops: which operators litegap computes, and which of the runtime's it lacks.
 #include "report/ops.h"
 
+#include "base/json.h"
 #include "cli/cli.h"
 
 namespace litegap {

@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "base/json.h"
 #include "cli/cli.h"
 #include "quant/words.h"
 

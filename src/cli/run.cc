@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "cli/cli.h"
 #include "data/npy.h"
 #include "report/not_finite.h"

@@ -1,6 +1,7 @@
 // train: a model from a Keras architecture, or a .tflite trained further.
 #include "verbs/train.h"
 
+#include "base/json.h"
 #include "cli/cli.h"
 
 namespace litegap {

@@ -2,6 +2,7 @@
 #include "tune/tune.h"
 
 #include "base/error.h"
+#include "base/json.h"
 #include "cli/cli.h"
 #include "report/tune.h"
 

@@ -7,6 +7,21 @@
 #include "base/error.h"
 
 namespace litegap {
+namespace {
+
+// One line and one example a verb.
+class Help : public CLI::Formatter {
+ public:
+  std::string make_subcommand(const CLI::App* verb) const override {
+    std::string example = verb->get_footer();
+    const std::string lead = "Example: ";
+    if (example.starts_with(lead)) example.erase(0, lead.size());
+    return fmt::format("  {:<10}{}\n            $ {}\n", verb->get_name(), verb->get_description(),
+                       example);
+  }
+};
+
+}  // namespace
 
 VerbOption& VerbOption::required() {
   option_->required();
@@ -87,6 +102,37 @@ Verb add_verb(CLI::App& app, const std::string& name, const std::string& does,
   CLI::App* verb = app.add_subcommand(name, does);
   verb->footer("Example: " + example);
   return Verb(*verb);
+}
+
+CommandLine::CommandLine(const Words& words) : app_(std::make_unique<CLI::App>(words.does)) {
+  app_->name(words.name);
+  app_->formatter(std::make_shared<Help>());
+  app_->set_version_flag("--version", words.version,
+                         "print version, instruction set and the runtime reproduced");
+  app_->require_subcommand(1);
+  app_->get_formatter()->label("SUBCOMMAND", "VERB");
+  app_->get_formatter()->label("Subcommands", "Verbs");
+  app_->get_formatter()->column_width(28);
+  app_->footer(words.footer);
+}
+CommandLine::~CommandLine() = default;
+
+std::string CommandLine::help() const { return app_->help(); }
+
+bool CommandLine::has_verb(const std::string& name) const {
+  return !app_->get_subcommands([&](const CLI::App* a) { return a->get_name() == name; }).empty();
+}
+
+CommandLine::Parsed CommandLine::parse(int argc, char** argv) {
+  try {
+    app_->parse(argc, argv);
+  } catch (const CLI::Success& e) {
+    app_->exit(e);
+    return {true, ""};
+  } catch (const CLI::ParseError& e) {
+    return {false, e.what()};
+  }
+  return {};
 }
 
 }  // namespace litegap

@@ -1,11 +1,12 @@
 // One verb of the command line and its options.  What a verb says here is all that it knows of the
-// library that parses, which is compiled in three files only: it costs each that reads it seconds.
+// library that parses, which is compiled in one file only: it costs each that reads it seconds.
 //
 //   Verb verb = add_verb(app, "inspect", "what a file really is", "litegap inspect model.tflite");
 //   verb.add_option("model", a->model, "the model").required().type_name("MODEL");
 //   verb.add_flag("--quiet", a->quiet, "no progress");
 #pragma once
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -56,5 +57,29 @@ class Verb {
 
 Verb add_verb(CLI::App& app, const std::string& name, const std::string& does,
               const std::string& example);
+
+// The program as --help shows it: its verbs and what surrounds them.
+class CommandLine {
+ public:
+  struct Words {
+    std::string name, does, version, footer;
+  };
+  explicit CommandLine(const Words& words);
+  ~CommandLine();
+  CLI::App& app() { return *app_; }
+  std::string help() const;
+  bool has_verb(const std::string& name) const;
+
+  // How parsing ended: `done` after --help or --version, which it printed; else `wrong` says what
+  // is wrong, empty when a verb is to run.
+  struct Parsed {
+    bool done = false;
+    std::string wrong;
+  };
+  Parsed parse(int argc, char** argv);
+
+ private:
+  std::unique_ptr<CLI::App> app_;
+};
 
 }  // namespace litegap

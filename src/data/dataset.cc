@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/json.h"
 #include "base/random.h"
 #include "data/csv.h"
 #include "data/npy.h"

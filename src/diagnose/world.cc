@@ -1,6 +1,7 @@
 #include "diagnose/world.h"
 
 #include "base/hash.h"
+#include "base/json.h"
 
 namespace litegap {
 namespace {

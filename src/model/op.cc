@@ -2,6 +2,8 @@
 
 #include <array>
 #include <concepts>
+#include <memory>
+#include <new>
 #include <type_traits>
 #include <utility>
 
@@ -60,14 +62,15 @@ concept HasActivation = requires(const T& attrs) {
   { attrs.activation } -> std::convertible_to<Activation>;
 };
 
-// Moves `from`, of the type of alternative I, into the variant.
+// Makes a variant at `at` that holds alternative I, moved from `from`.
 template <std::size_t I>
-void emplace(AnyAttrs& to, void* from) {
-  to.emplace<I>(std::move(*static_cast<std::variant_alternative_t<I, AnyAttrs>*>(from)));
+void construct(void* at, void* from) {
+  using A = std::variant_alternative_t<I, AnyAttrs>;
+  ::new (at) AnyAttrs(std::in_place_index<I>, std::move(*static_cast<A*>(from)));
 }
 template <std::size_t... I>
-constexpr auto emplacers(std::index_sequence<I...>) {
-  return std::array{&emplace<I>...};
+constexpr auto constructors(std::index_sequence<I...>) {
+  return std::array{&construct<I>...};
 }
 
 }  // namespace
@@ -75,16 +78,26 @@ constexpr auto emplacers(std::index_sequence<I...>) {
 Attrs::Attrs() = default;
 Attrs::Attrs(const Attrs& other) = default;
 Attrs::Attrs(Attrs&& other) noexcept = default;
-Attrs& Attrs::operator=(const Attrs& other) = default;
-Attrs& Attrs::operator=(Attrs&& other) noexcept = default;
+// Assigning is destroying and constructing: the variant's own assignment, from any alternative to
+// any other, takes as long to compile as the rest of this file.
+Attrs& Attrs::operator=(const Attrs& other) { return *this = Attrs(other); }
+Attrs& Attrs::operator=(Attrs&& other) noexcept {
+  if (this != &other) {
+    std::destroy_at(this);
+    std::construct_at(this, std::move(other));
+  }
+  return *this;
+}
 Attrs::~Attrs() = default;
 bool operator==(const Attrs& a, const Attrs& b) {
   return static_cast<const AnyAttrs&>(a) == static_cast<const AnyAttrs&>(b);
 }
 void Attrs::put(std::size_t index, void* attrs) {
-  static constexpr auto kEmplace =
-      emplacers(std::make_index_sequence<std::variant_size_v<AnyAttrs>>());
-  kEmplace[index](*this, attrs);
+  static constexpr auto kConstruct =
+      constructors(std::make_index_sequence<std::variant_size_v<AnyAttrs>>());
+  AnyAttrs& variant = *this;
+  std::destroy_at(&variant);
+  kConstruct[index](&variant, attrs);
 }
 
 std::string op_name(OpCode code) {

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "python/arrays.h"
 #include "report/inspect.h"
 #include "run/plan.h"

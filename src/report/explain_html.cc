@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "base/json.h"
 #include "report/explain.h"
 
 namespace litegap {

@@ -1,3 +1,4 @@
+#include "base/json.h"
 #include "report/explain.h"
 
 namespace litegap {

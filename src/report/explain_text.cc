@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/json.h"
 #include "report/explain.h"
 
 namespace litegap {

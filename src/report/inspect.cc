@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "base/json.h"
 #include "diagnose/faults.h"
 #include "diagnose/technique.h"
 #include "diagnose/weights.h"

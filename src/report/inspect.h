@@ -3,7 +3,7 @@
 #pragma once
 #include <string>
 
-#include "base/json.h"
+#include "base/json_fwd.h"
 #include "model/model.h"
 
 namespace litegap {

@@ -1,5 +1,7 @@
 #include "report/not_finite.h"
 
+#include "base/json.h"
+
 namespace litegap {
 
 Json not_finite_json(const Graph& graph, const std::vector<NotFinite>& found) {

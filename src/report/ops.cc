@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "base/json.h"
 #include "kernels/kernel.h"
 #include "report/table.h"
 #include "run/walk.h"

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/json.h"
+
 namespace litegap {
 namespace {
 

@@ -1,5 +1,6 @@
 #include "report/tune.h"
 
+#include "base/json.h"
 #include "report/table.h"
 
 namespace litegap {

@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "keras/keras.h"
 #include "tflite/tflite.h"
 

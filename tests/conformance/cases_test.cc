@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "diagnose/explain.h"
 #include "tflite/tflite.h"
 

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "data/npy.h"
 #include "keras/keras.h"
 #include "tflite/tflite.h"
