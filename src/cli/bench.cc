@@ -78,12 +78,20 @@ double throughput(const Plan& plan, const std::vector<Array>& inputs, int thread
   return each * threads / (seconds_now() - start);
 }
 
+Json milliseconds(const Latency& l) {
+  return {{"min", l.min}, {"median", l.median}, {"p90", l.p90}};
+}
+
 std::string text_of(const Json& v) {
   const Json& l = v["latency_ms"];
   std::string out = fmt::format(
       "{}: {:.3g} ms a sample in one thread (median of {}; min {:.3g}, p90 {:.3g}), {} dialect\n",
       v["model"].get<std::string>(), l["median"].get<double>(), v["runs"].get<int>(),
       l["min"].get<double>(), l["p90"].get<double>(), v["dialect"]["name"].get<std::string>());
+  for (const Json& t : v["shared"]) {
+    out += fmt::format("  {} threads that share each sample: {:.3g} ms\n", t["threads"].get<int>(),
+                       t["latency_ms"]["median"].get<double>());
+  }
   for (const Json& t : v["throughput"]) {
     out += fmt::format("  {} thread{}: {:.4g} samples a second\n", t["threads"].get<int>(),
                        t["threads"] == 1 ? "" : "s", t["samples_per_second"].get<double>());
@@ -111,21 +119,27 @@ int run_bench(const BenchArguments& a, Context& context) {
   options.seconds = 2;
   const Latency latency = measure_latency(plan, inputs, options);
   const int threads = a.common.threads > 0 ? a.common.threads : hardware_threads();
+  Json shared = Json::array();
+  if (threads > 1) {
+    options.threads = threads;
+    shared.push_back({{"threads", threads},
+                      {"latency_ms", milliseconds(measure_latency(plan, inputs, options))}});
+  }
   Json rates = Json::array();
   for (const int t : threads > 1 ? std::vector<int>{1, threads} : std::vector<int>{1}) {
     rates.push_back(
         {{"threads", t}, {"samples_per_second", throughput(plan, inputs, t, latency.median)}});
   }
-  const Json value{
-      {"schema", "litegap.bench/1"},
-      {"litegap", kVersion},
-      {"model", a.model},
-      {"latency_ms", {{"min", latency.min}, {"median", latency.median}, {"p90", latency.p90}}},
-      {"runs", latency.runs},
-      {"threads", 1},
-      {"throughput", rates},
-      {"dialect", dialect_json(a.common.dialect)},
-      {"operators", operators_json(*model, plan, inputs, std::min(latency.runs, 50))}};
+  const Json value{{"schema", "litegap.bench/1"},
+                   {"litegap", kVersion},
+                   {"model", a.model},
+                   {"latency_ms", milliseconds(latency)},
+                   {"runs", latency.runs},
+                   {"threads", 1},
+                   {"shared", shared},
+                   {"throughput", rates},
+                   {"dialect", dialect_json(a.common.dialect)},
+                   {"operators", operators_json(*model, plan, inputs, std::min(latency.runs, 50))}};
   context.result(value, text_of(value));
   return kDone;
 }

@@ -11,6 +11,7 @@
 #include "kernels/geometry.h"
 #include "kernels/hybrid.h"
 #include "kernels/packed_bytes.h"
+#include "kernels/row_kernel.h"
 
 namespace litegap {
 namespace {
@@ -20,10 +21,15 @@ constexpr std::size_t kPixels = 48;  // of one tile
 constexpr std::size_t kStripBytes = 64 * 1024;
 constexpr std::size_t kSafeTaps = 508;  // products of int16 by int8 in a 32-bit sum
 
-class DepthwiseKernel final : public Kernel {
+class DepthwiseKernel final : public RowKernel {
  public:
   explicit DepthwiseKernel(WindowSpec spec);
-  void run(const Io& io) const noexcept override;
+  void run(const Io& io) const noexcept override { run_rows(io, 0, all_rows()); }
+  std::size_t rows() const override { return dynamic_ ? 1 : all_rows(); }
+  std::size_t products() const override {
+    return all_rows() * static_cast<std::size_t>(s_.window.out_w) * channels_ * taps_.size();
+  }
+  void run_rows(const Io& io, std::size_t begin, std::size_t end) const noexcept override;
   std::size_t scratch_bytes() const override { return strip_bytes_ + weight_bytes_ + bias_bytes_; }
   DType accumulator_type() const override {
     return !s_.requant ? DType::kFloat32 : s_.wide ? DType::kInt64 : DType::kInt32;
@@ -49,8 +55,13 @@ class DepthwiseKernel final : public Kernel {
   struct Area {
     std::size_t rows, pixels;
   };
+  std::size_t all_rows() const {
+    return static_cast<std::size_t>(s_.window.batch) * static_cast<std::size_t>(s_.window.out_h);
+  }
+  void run_image(Work& w, const std::byte* image, std::byte* out, std::int32_t begin,
+                 std::int32_t end) const;
   std::int32_t rows_together() const;
-  void run_rows(const Work& w, const std::byte* from, std::byte* out, std::size_t rows) const;
+  void run_some(const Work& w, const std::byte* from, std::byte* out, std::size_t rows) const;
   void run_block(const Work& w, const std::byte* in, std::byte* const* outs, Area area,
                  std::size_t channel) const;
   void finish(const Work& w, const FinishTask& task) const;
@@ -193,33 +204,44 @@ void DepthwiseKernel::read_bias(const void* in, std::byte* out, Work& w) const {
   }
 }
 
-void DepthwiseKernel::run(const Io& io) const noexcept {
+void DepthwiseKernel::run_rows(const Io& io, std::size_t begin, std::size_t end) const noexcept {
   const Window& v = s_.window;
   Work w = work_of(io);
-  const std::size_t image_values = static_cast<std::size_t>(v.in_h) * image_.line();
+  const std::size_t image_bytes =
+      static_cast<std::size_t>(v.in_h) * image_.line() * feed_.in_bytes();
+  const std::size_t out_row = static_cast<std::size_t>(v.out_w) * channels_ * out_bytes_;
+  const auto height = static_cast<std::size_t>(v.out_h);
+  for (std::size_t row = begin; row < end;) {
+    const std::size_t y = row % height, next = std::min(end, row - y + height);
+    run_image(w, static_cast<const std::byte*>(io.inputs[0]) + row / height * image_bytes,
+              w.output + row * out_row, static_cast<std::int32_t>(y),
+              static_cast<std::int32_t>(y + next - row));
+    row = next;
+  }
+}
+
+// The rows [begin, end) of the output of an image, the first of which is stored at `out`.
+void DepthwiseKernel::run_image(Work& w, const std::byte* image, std::byte* out, std::int32_t begin,
+                                std::int32_t end) const {
+  const Window& v = s_.window;
   const std::size_t out_row = static_cast<std::size_t>(v.out_w) * channels_ * out_bytes_;
   const std::size_t row = image_.cells() * feed_.out_bytes() * static_cast<std::size_t>(v.step_y);
-  std::byte* out = w.output;
-  for (std::int32_t n = 0; n < v.batch; ++n) {
-    const std::byte* image = static_cast<const std::byte*>(io.inputs[0]) +
-                             static_cast<std::size_t>(n) * image_values * feed_.in_bytes();
-    RowCode code;
-    if (s_.hybrid) {
-      code =
-          hybrid_code(*s_.hybrid, *s_.kernels, reinterpret_cast<const float*>(image), image_values);
-      w.input_scale = code.scale;
-    }
-    for (std::int32_t y0 = 0; y0 < v.out_h; y0 += strip_rows_) {
-      const std::int32_t rows = std::min(strip_rows_, v.out_h - y0);
-      const std::byte* strip = direct_ ? image + static_cast<std::size_t>(y0) * row : w.strip;
-      if (!direct_) feed_strip(feed_, image_, image, y0, rows, code, w.strip);
-      const std::int32_t together = rows_together();
-      for (std::int32_t y = 0; y < rows; y += together) {
-        const auto some = static_cast<std::size_t>(std::min(together, rows - y));
-        run_rows(w, strip, out, some);
-        strip += some * row;
-        out += some * out_row;
-      }
+  RowCode code;
+  if (s_.hybrid) {
+    code = hybrid_code(*s_.hybrid, *s_.kernels, reinterpret_cast<const float*>(image),
+                       static_cast<std::size_t>(v.in_h) * image_.line());
+    w.input_scale = code.scale;
+  }
+  for (std::int32_t y0 = begin; y0 < end; y0 += strip_rows_) {
+    const std::int32_t rows = std::min(strip_rows_, end - y0);
+    const std::byte* strip = direct_ ? image + static_cast<std::size_t>(y0) * row : w.strip;
+    if (!direct_) feed_strip(feed_, image_, image, y0, rows, code, w.strip);
+    const std::int32_t together = rows_together();
+    for (std::int32_t y = 0; y < rows; y += together) {
+      const auto some = static_cast<std::size_t>(std::min(together, rows - y));
+      run_some(w, strip, out, some);
+      strip += some * row;
+      out += some * out_row;
     }
   }
 }
@@ -230,7 +252,7 @@ std::int32_t DepthwiseKernel::rows_together() const {
 }
 
 // `rows` rows, as many as rows_together() or fewer; a wide one in pieces.
-void DepthwiseKernel::run_rows(const Work& w, const std::byte* from, std::byte* out,
+void DepthwiseKernel::run_some(const Work& w, const std::byte* from, std::byte* out,
                                std::size_t rows) const {
   const auto width = static_cast<std::size_t>(s_.window.out_w);
   const std::size_t step =

@@ -7,6 +7,7 @@
 #include "kernels/gemm_spec.h"
 #include "kernels/hybrid.h"
 #include "kernels/packed_bytes.h"
+#include "kernels/row_kernel.h"
 
 namespace litegap {
 namespace {
@@ -40,10 +41,16 @@ bool fit_int8(const Array& weights, std::int32_t zero) {
   return codes.low - zero >= -128 && codes.high - zero <= 127;
 }
 
-class WindowKernel final : public Kernel {
+class WindowKernel final : public RowKernel {
  public:
   explicit WindowKernel(WindowSpec spec);
   void run(const Io& io) const noexcept override;
+  std::size_t rows() const override;
+  std::size_t products() const override {
+    return out_elements_ * s_.window.source_taps *
+           static_cast<std::size_t>(s_.window.in_c / std::max(1, s_.window.groups));
+  }
+  void run_rows(const Io& io, std::size_t begin, std::size_t end) const noexcept override;
   std::size_t scratch_bytes() const override { return scratch_; }
   DType accumulator_type() const override {
     return !s_.requant ? DType::kFloat32 : s_.wide ? DType::kInt64 : DType::kInt32;
@@ -88,12 +95,23 @@ class WindowKernel final : public Kernel {
   void pack_float_start(const float* bias, std::int32_t* out) const;
   Work work_of(const Io& io) const;
   void read_bias(const Io& io, Work& w, std::int32_t* start, std::byte* bias) const;
-  const std::byte* strip_at(const Work& w, const std::byte* image, std::int32_t y0,
+  // Rows of a grid, the first of them `y` and `count` of them, at most strip_rows_.
+  struct Some {
+    std::int32_t y, count;
+  };
+  struct Panels {
+    std::size_t begin, end;
+  };
+  Panels all_panels() const { return {0, layout_.panels}; }
+  const std::byte* strip_at(const Work& w, const std::byte* image, Some rows,
                             const RowCode& code) const;
   std::size_t list_pixels(const Work& w, const std::byte* strip, std::byte* out, std::size_t grid,
-                          std::int32_t y0, std::size_t pixels) const;
+                          Some rows, std::size_t pixels) const;
+  bool one_row() const { return s_.window.batch == 1 && grid_h_ == 1; }
+  void run_image(const Work& w, std::int32_t n, std::int32_t begin, std::int32_t end,
+                 Panels panels) const;
   void run_whole_images(const Work& w) const;
-  void run_panels(const Work& w, std::size_t grid, std::size_t pixels) const;
+  void run_panels(const Work& w, std::size_t grid, std::size_t pixels, Panels panels) const;
   bool straight(const Block& b) const;
   void run_tiles(const Work& w, const Block& b, std::size_t first, int rows,
                  std::size_t tiles) const;
@@ -298,18 +316,17 @@ void WindowKernel::read_bias(const Io& io, Work& w, std::int32_t* start, std::by
   w.start = start;
 }
 
-const std::byte* WindowKernel::strip_at(const Work& w, const std::byte* image, std::int32_t y0,
+const std::byte* WindowKernel::strip_at(const Work& w, const std::byte* image, Some rows,
                                         const RowCode& code) const {
   const std::size_t line = image_.line() * feed_.in_bytes();
   if (direct_)
-    return image + static_cast<std::size_t>(y0) * static_cast<std::size_t>(image_.step) * line;
-  const std::int32_t outputs = std::min(strip_rows_, grid_h_ - y0);
+    return image + static_cast<std::size_t>(rows.y) * static_cast<std::size_t>(image_.step) * line;
   if (!s_.hybrid_per_row) {
-    feed_strip(feed_, image_, image, y0, outputs, code, w.strip);
+    feed_strip(feed_, image_, image, rows.y, rows.count, code, w.strip);
     return w.strip;
   }
-  for (std::int32_t r = 0; r < outputs; ++r) {  // a flat window: a row is a pixel
-    const std::byte* in = image + static_cast<std::size_t>(y0 + r) * line;
+  for (std::int32_t r = 0; r < rows.count; ++r) {  // a flat window: a row is a pixel
+    const std::byte* in = image + static_cast<std::size_t>(rows.y + r) * line;
     auto* codes =
         reinterpret_cast<std::int16_t*>(w.strip) + static_cast<std::size_t>(r) * image_.line();
     const RowCode own =
@@ -324,34 +341,60 @@ const std::byte* WindowKernel::strip_at(const Work& w, const std::byte* image, s
 
 void WindowKernel::run(const Io& io) const noexcept {
   if (out_elements_ == 0) return;
-  const Window& v = s_.window;
-  Work w = work_of(io);
+  const Work w = work_of(io);
   if (images_ > 1) {
     run_whole_images(w);
-    if (tail_begin_ < out_elements_) finish_flat_tail(w);
-    return;
+  } else {
+    for (std::int32_t n = 0; n < s_.window.batch; ++n) run_image(w, n, 0, grid_h_, all_panels());
   }
+  if (tail_begin_ < out_elements_) finish_flat_tail(w);
+}
+
+// Rows of the grids, or of a single row the panels, as many together as a form takes.
+std::size_t WindowKernel::rows() const {
+  const Window& v = s_.window;
+  if (out_elements_ == 0 || tail_begin_ < out_elements_ || dynamic_weights_) return 1;
+  if (!one_row()) return static_cast<std::size_t>(v.batch) * static_cast<std::size_t>(grid_h_);
+  return (layout_.panels + kRowPanels - 1) / kRowPanels;
+}
+
+void WindowKernel::run_rows(const Io& io, std::size_t begin, std::size_t end) const noexcept {
+  const Work w = work_of(io);
+  if (one_row()) {
+    const Panels panels{begin * kRowPanels, std::min(end * kRowPanels, layout_.panels)};
+    return run_image(w, 0, 0, 1, panels);
+  }
+  const auto height = static_cast<std::size_t>(grid_h_);
+  for (std::size_t row = begin; row < end;) {
+    const std::size_t y = row % height, next = std::min(end, row - y + height);
+    run_image(w, static_cast<std::int32_t>(row / height), static_cast<std::int32_t>(y),
+              static_cast<std::int32_t>(y + next - row), all_panels());
+    row = next;
+  }
+}
+
+// The rows [begin, end) of the grids of image `n`.
+void WindowKernel::run_image(const Work& w, std::int32_t n, std::int32_t begin, std::int32_t end,
+                             Panels panels) const {
+  const Window& v = s_.window;
   const std::size_t in_image = static_cast<std::size_t>(v.in_h) * static_cast<std::size_t>(v.in_w) *
                                static_cast<std::size_t>(v.in_c);
   const std::size_t out_image = static_cast<std::size_t>(v.out_h) *
                                 static_cast<std::size_t>(v.out_w) *
                                 static_cast<std::size_t>(v.out_c);
-  for (std::int32_t n = 0; n < v.batch; ++n) {
-    const std::byte* image = w.input + static_cast<std::size_t>(n) * in_image * feed_.in_bytes();
-    RowCode code;
-    if (s_.hybrid && !s_.hybrid_per_row) {
-      code = hybrid_code(*s_.hybrid, *s_.kernels, reinterpret_cast<const float*>(image), in_image);
-      std::fill(w.row_scales, w.row_scales + pixels_, code.scale);
-    }
-    for (std::int32_t y0 = 0; y0 < grid_h_; y0 += strip_rows_) {
-      const std::byte* strip = strip_at(w, image, y0, code);
-      for (std::size_t g = 0; g < v.grids.size(); ++g) {
-        std::byte* out = w.output + static_cast<std::size_t>(n) * out_image * out_bytes_;
-        run_panels(w, g, list_pixels(w, strip, out, g, y0, 0));
-      }
-    }
+  const std::byte* image = w.input + static_cast<std::size_t>(n) * in_image * feed_.in_bytes();
+  std::byte* out = w.output + static_cast<std::size_t>(n) * out_image * out_bytes_;
+  RowCode code;
+  if (s_.hybrid && !s_.hybrid_per_row) {
+    code = hybrid_code(*s_.hybrid, *s_.kernels, reinterpret_cast<const float*>(image), in_image);
+    std::fill(w.row_scales, w.row_scales + pixels_, code.scale);
   }
-  if (tail_begin_ < out_elements_) finish_flat_tail(w);
+  for (std::int32_t y = begin; y < end; y += strip_rows_) {
+    const Some rows{y, std::min(strip_rows_, end - y)};
+    const std::byte* strip = strip_at(w, image, rows, code);
+    for (std::size_t g = 0; g < v.grids.size(); ++g)
+      run_panels(w, g, list_pixels(w, strip, out, g, rows, 0), panels);
+  }
 }
 
 // Small images that are read where they lie: the pixels of many in one list, so that the loops over
@@ -370,32 +413,33 @@ void WindowKernel::run_whole_images(const Work& w) const {
       std::size_t pixels = 0;
       for (std::int32_t n = first; n < end; ++n) {
         const auto at = static_cast<std::size_t>(n);
-        pixels = list_pixels(w, w.input + at * in_image, w.output + at * out_image, g, 0, pixels);
+        pixels = list_pixels(w, w.input + at * in_image, w.output + at * out_image, g, {0, grid_h_},
+                             pixels);
       }
-      run_panels(w, g, pixels);
+      run_panels(w, g, pixels, all_panels());
     }
   }
 }
 
 // Lists where the pixels of a strip begin and where their results go, behind the first `pixels`.
 std::size_t WindowKernel::list_pixels(const Work& w, const std::byte* strip, std::byte* out,
-                                      std::size_t g, std::int32_t y0, std::size_t pixels) const {
+                                      std::size_t g, Some rows, std::size_t pixels) const {
   const Window& v = s_.window;
   const Grid& grid = v.grids[g];
   const std::size_t pixel = static_cast<std::size_t>(v.in_c) * feed_.out_bytes();
   const std::size_t out_pixel = static_cast<std::size_t>(v.out_c) * out_bytes_;
   const std::size_t step = static_cast<std::size_t>(v.step_x) * pixel;
   const std::size_t out_step = static_cast<std::size_t>(grid.out_step_x) * out_pixel;
-  for (std::int32_t i = y0; i < std::min(y0 + strip_rows_, grid.height); ++i) {
+  for (std::int32_t i = rows.y; i < std::min(rows.y + rows.count, grid.height); ++i) {
     const std::byte* row =
-        strip + static_cast<std::size_t>((i - y0) * v.step_y) * layout_.padded_w * pixel;
+        strip + static_cast<std::size_t>((i - rows.y) * v.step_y) * layout_.padded_w * pixel;
     const std::size_t line = static_cast<std::size_t>(grid.out_y + i * grid.out_step_y) *
                              static_cast<std::size_t>(v.out_w);
     std::byte* to = out + (line + static_cast<std::size_t>(grid.out_x)) * out_pixel;
-    const std::byte** rows = w.rows + pixels;
+    const std::byte** begins = w.rows + pixels;
     std::byte** outs = w.outs + pixels;
     for (std::int32_t j = 0; j < grid.width; ++j) {
-      rows[j] = row;
+      begins[j] = row;
       outs[j] = to;
       row += step;
       to += out_step;
@@ -405,20 +449,21 @@ std::size_t WindowKernel::list_pixels(const Work& w, const std::byte* strip, std
   return pixels;
 }
 
-void WindowKernel::run_panels(const Work& w, std::size_t grid, std::size_t pixels) const {
+void WindowKernel::run_panels(const Work& w, std::size_t grid, std::size_t pixels,
+                              Panels panels) const {
   const PackedGrid& packed = layout_.grids[grid];
   const auto nr = static_cast<std::size_t>(layout_.nr);
   const auto groups = static_cast<std::size_t>(s_.window.groups);
   const auto mr = static_cast<std::size_t>(is_float() ? s_.kernels->mr_float : s_.kernels->mr);
   for (std::size_t group = 0; group < groups; ++group) {
-    for (std::size_t p = 0; p < layout_.panels; ++p) {
-      if (pixels == 1 && is_float() && !s_.sum_by_tap && p + kRowPanels <= layout_.panels) {
+    for (std::size_t p = panels.begin; p < panels.end; ++p) {
+      if (pixels == 1 && is_float() && !s_.sum_by_tap && p + kRowPanels <= panels.end) {
         run_float_row(w, grid, group, p);
         p += kRowPanels - 1;
         continue;
       }
       if (pixels == 1 && !is_float() && !s_.wide && !keeps_sums(w)) {
-        const std::size_t count = std::min(kFinishRows, layout_.panels - p);
+        const std::size_t count = std::min(kFinishRows, panels.end - p);
         run_integer_row(w, grid, group, p, count);
         p += count - 1;
         continue;

@@ -1,8 +1,11 @@
 // Runs a Plan: steps in order over one arena.
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <optional>
 
+#include "base/team.h"
+#include "kernels/row_kernel.h"
 #include "run/plan.h"
 #include "run/plan_state.h"
 #include "run/walk.h"
@@ -19,6 +22,10 @@ struct Workspace::Buffers {
   std::vector<Array> results;
   std::vector<Array> looks;      // what observers see: [slot][sample], made when first observed
   std::optional<Walker> walker;  // for walked plans, which use none of the others but results
+  // Where several threads share an operator: those, and the kernel of each step that can be shared.
+  std::unique_ptr<Team> team;
+  std::vector<const RowKernel*> shared;
+  std::size_t scratch_bytes = 0;  // of one thread
 
   // The value of a slot: of one sample, or of all of them with the samples as first axis.
   Array look(int s) const {
@@ -127,7 +134,7 @@ void walk(const Plan::State& plan, Workspace::Buffers& b, std::span<const Array>
 
 }  // namespace
 
-Workspace::Workspace(const Plan& plan) : buffers(std::make_shared<Buffers>()) {
+Workspace::Workspace(const Plan& plan, int threads) : buffers(std::make_shared<Buffers>()) {
   Buffers& b = *buffers;
   b.plan = plan.state;
   const Plan::State& state = *plan.state;
@@ -137,8 +144,19 @@ Workspace::Workspace(const Plan& plan) : buffers(std::make_shared<Buffers>()) {
     return;
   }
   b.arena = Array::zeros(DType::kInt64, {static_cast<std::int32_t>((state.arena_bytes + 7) / 8)});
+  threads = std::max(1, threads);
+  b.scratch_bytes = (state.scratch_bytes + 63) / 64 * 64;
   b.scratch =
-      Array::zeros(DType::kInt64, {static_cast<std::int32_t>((state.scratch_bytes + 7) / 8)});
+      Array::zeros(DType::kInt64, {threads, static_cast<std::int32_t>(b.scratch_bytes / 8)});
+  if (threads > 1) {
+    b.team = std::make_unique<Team>(threads);
+    for (const auto& step : state.steps) {
+      const auto* kernel = dynamic_cast<const RowKernel*>(step.kernel.get());
+      const bool worth =
+          kernel != nullptr && kernel->rows() > 1 && kernel->products() >= kLeastShared;
+      b.shared.push_back(worth ? kernel : nullptr);
+    }
+  }
   for (const Slot& slot : state.slots) {
     b.slot.push_back(slot.constant ? const_cast<std::byte*>(slot.constant->data())
                                    : b.arena.mutable_data() + slot.offset);
@@ -235,6 +253,17 @@ class Teller {
   Observer& observer_;
 };
 
+// An operator in pieces, two for each thread, as one may be kept from its processor.
+void run_shared(const RowKernel& kernel, Workspace::Buffers& b, const Io& io) {
+  const std::size_t rows = kernel.rows();
+  const std::size_t pieces = std::min(rows, 2 * static_cast<std::size_t>(b.team->threads()));
+  b.team->share(pieces, [&](std::size_t p, int worker) {
+    Io own = io;
+    own.scratch += static_cast<std::size_t>(worker) * b.scratch_bytes;
+    kernel.run_rows(own, p * rows / pieces, (p + 1) * rows / pieces);
+  });
+}
+
 Array room_for_sums(const Plan::State& plan, const Plan::State::Step& step) {
   Shape shape = plan.slot(step.outputs[0]).shape;
   shape.insert(shape.begin(), static_cast<std::int32_t>(plan.samples));
@@ -266,8 +295,12 @@ void run_filled(const Plan& plan, Workspace& workspace, std::size_t samples, Obs
     const auto& step = state.steps[i];
     Array sums;
     if (teller && teller->wants_sums(step)) sums = room_for_sums(state, step);
-    step.kernel->run({b.inputs[i].data(), b.outputs[i].data(), b.scratch.mutable_data(),
-                      sums.empty() ? nullptr : sums.mutable_data()});
+    const Io io{b.inputs[i].data(), b.outputs[i].data(), b.scratch.mutable_data(),
+                sums.empty() ? nullptr : sums.mutable_data()};
+    if (b.team && b.shared[i] != nullptr)
+      run_shared(*b.shared[i], b, io);
+    else
+      step.kernel->run(io);
     for (const int s : step.outputs) {
       const Slot& slot = state.slot(s);
       if (slot.fake == nullptr) continue;

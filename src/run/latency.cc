@@ -7,7 +7,7 @@ namespace litegap {
 
 Latency measure_latency(const Plan& plan, std::span<const Array> inputs,
                         const LatencyOptions& options) {
-  Workspace workspace(plan);
+  Workspace workspace(plan, options.threads);
   const auto once = [&] {
     workspace.reset();
     const double start = seconds_now();

@@ -1,4 +1,4 @@
-// How long one run of a model takes, on this machine, in one thread.
+// How long one run of a model takes, on this machine.
 #pragma once
 #include <span>
 #include <vector>
@@ -11,6 +11,7 @@ struct LatencyOptions {
   int warmup = 2;
   int least = 5, most = 200;  // runs
   double seconds = 0.3;       // enough after that time, when `least` runs are done
+  int threads = 1;            // that share the large operators of a run
 };
 
 struct Latency {

@@ -97,10 +97,12 @@ class Plan {
 // Throws Error: unsupported operator or type (by name), shapes that do not fit, cyclic graphs, …
 Plan make_plan(ModelPtr model, const Numerics& numerics, const PlanOptions& options = {});
 
-// Buffers for one thread.  Variable tensors live here between runs until reset().
+// Buffers of one run at a time.  Variable tensors live here between runs until reset().
 class Workspace {
  public:
-  explicit Workspace(const Plan& plan);
+  // With several `threads` a run shares its large operators among them, for the shortest time of
+  // one sample; many samples take less time with a thread and a workspace each.  The same bits.
+  explicit Workspace(const Plan& plan, int threads = 1);
   void reset();  // variable tensors back to zero (the code of zero)
   // Valid until the next run; [samples, ...] for a plan of several samples.
   const Array& output(std::size_t i) const;

@@ -1,15 +1,19 @@
-// Work over blocks: every element once, the same blocks for any number of threads.
+// Work over blocks: every element once, the same blocks for any number of threads; and a team.
 #include "base/parallel.h"
 
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <mutex>
+#include <numeric>
 #include <set>
+#include <thread>
 #include <tuple>
 #include <vector>
 
 #include "base/error.h"
+#include "base/team.h"
 
 namespace litegap {
 namespace {
@@ -63,6 +67,37 @@ TEST(ParallelTest, RethrowsAndStops) {
                  Error);
     EXPECT_LT(done, 100000);
   }
+}
+
+// Without any synchronization but the team's own: a piece that came late or twice would be seen.
+TEST(ParallelTest, TeamDoesEveryPieceOnceAndWaitsForAll) {
+  for (const int threads : {1, 2, 5}) {
+    Team team(threads);
+    EXPECT_EQ(team.threads(), threads);
+    std::vector<int> done(7, 0), by(static_cast<std::size_t>(threads), 0);
+    for (int turn = 1; turn <= 300; ++turn) {
+      team.share(done.size(), [&](std::size_t piece, int worker) {
+        ++done[piece];
+        ++by[static_cast<std::size_t>(worker)];
+      });
+      for (const int d : done) ASSERT_EQ(d, turn);
+      ASSERT_EQ(std::accumulate(by.begin(), by.end(), 0), 7 * turn);
+      if (turn % 100 == 0)  // long enough for the others to fall asleep
+        std::this_thread::sleep_for(std::chrono::milliseconds(3));
+    }
+    team.share(0, [&](std::size_t, int) { FAIL(); });
+  }
+}
+
+// Two pieces that wait for one another end only where two threads take them.
+TEST(ParallelTest, TeamWorksAtTheSameTimeInThreads) {
+  Team team(2);
+  std::atomic<int> here{0};
+  team.share(2, [&](std::size_t, int) {
+    ++here;
+    while (here < 2) std::this_thread::yield();
+  });
+  EXPECT_EQ(here, 2);
 }
 
 }  // namespace

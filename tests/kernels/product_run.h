@@ -3,12 +3,14 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cstdlib>
 #include <random>
 
 #include "avx512_emulated.h"
 #include "kernels/gemm_ops.h"
+#include "kernels/row_kernel.h"
 #include "oracle/product.h"
 
 namespace litegap::oracle {
@@ -214,6 +216,24 @@ struct ProductResult {
   Array y, sums;
 };
 
+// A kernel that threads can share gives the same in pieces, the last of them first.
+inline void expect_same_in_pieces(const ProductCase& c, const Kernel& kernel, const Io& io,
+                                  const ProductResult& whole) {
+  const auto* shared = dynamic_cast<const RowKernel*>(&kernel);
+  const std::size_t rows = shared == nullptr ? 1 : shared->rows();
+  if (rows < 2) return;
+  Array y = Array::zeros(whole.y.dtype(), whole.y.shape());
+  Array sums = whole.sums.empty() ? Array{} : Array::zeros(whole.sums.dtype(), whole.sums.shape());
+  void* output = y.mutable_data();
+  const Io own{io.inputs, &output, io.scratch, sums.empty() ? nullptr : sums.mutable_data()};
+  const std::size_t cut = 1 + rows / 3;
+  shared->run_rows(own, cut, rows);
+  shared->run_rows(own, 1, cut);
+  shared->run_rows(own, 0, 1);
+  EXPECT_TRUE(std::ranges::equal(y.bytes(), whole.y.bytes())) << rows << " rows of " << c.text();
+  EXPECT_TRUE(std::ranges::equal(sums.bytes(), whole.sums.bytes())) << "sums of " << c.text();
+}
+
 inline ProductResult run_product(const ProductCase& c, PrepareWith prepare,
                                  const GemmKernels& kernels, bool want_sums) {
   ProductOperands operands(c);
@@ -230,8 +250,10 @@ inline ProductResult run_product(const ProductCase& c, PrepareWith prepare,
             scratch.mutable_span<std::uint8_t>().end(), std::uint8_t{0xA5});
   std::vector<void*> inputs = operands.pointers();
   void* output = r.y.mutable_data();
-  kernel->run({inputs.data(), &output, scratch.mutable_data(),
-               want_sums ? r.sums.mutable_data() : nullptr});
+  const Io io{inputs.data(), &output, scratch.mutable_data(),
+              want_sums ? r.sums.mutable_data() : nullptr};
+  kernel->run(io);
+  expect_same_in_pieces(c, *kernel, io, r);
   return r;
 }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -197,6 +198,71 @@ TEST(Plan, RefusesInputsOfAnotherTypeOrShape) {
   EXPECT_THROW(run(plan, w, std::vector<Array>{Array::zeros(DType::kUint8, {1, 4})}), Error);
   EXPECT_THROW(run(plan, w, std::vector<Array>{Array::zeros(DType::kInt8, {1, 5})}), Error);
   EXPECT_THROW(run(plan, w, std::vector<Array>{}), Error);
+}
+
+// Float, int8 and int8 weights: [1,40,40,4] -> 24 channels 3x3 -> depthwise 3x3 -> 7 classes.
+std::shared_ptr<Model> image_model(DType type, DType weights) {
+  auto m = std::make_shared<Model>();
+  m->path = "image";
+  Random random(11);
+  const auto quant = [&](DType t, float scale) {
+    return t == DType::kFloat32 ? Quant{} : per_tensor(scale, 0);
+  };
+  const auto bias = [&](std::int32_t channels, float scale) {
+    const DType t = type == DType::kInt8 ? DType::kInt32 : DType::kFloat32;
+    return constant("b", Array::zeros(t, {channels}), quant(type, scale / 127));
+  };
+  const auto values = [&](const Shape& shape) {
+    Array a = Array::zeros(DType::kFloat32, shape);
+    for (float& v : a.mutable_span<float>()) v = static_cast<float>(random.uniform() * 2 - 1);
+    Quant q = quant(weights, 1.0f / 127);
+    if (!q.empty() && shape.size() == 4 && shape[0] == 1) {  // depthwise: a scale per channel
+      q.axis = 3;
+      q.scale.resize(static_cast<std::size_t>(shape[3]), q.scale[0]);
+      q.zero_point.resize(q.scale.size(), 0);
+    }
+    return constant("w", q.empty() ? a : quantize(a, q, weights), q);
+  };
+  Graph g;
+  g.tensors = {activation("x", type, {1, 40, 40, 4}, quant(type, 0.02f)),
+               values({24, 3, 3, 4}),
+               activation("conv", type, {1, 40, 40, 24}, quant(type, 0.05f)),
+               values({1, 3, 3, 24}),
+               activation("depthwise", type, {1, 20, 20, 24}, quant(type, 0.05f)),
+               values({70, 20 * 20 * 24}),
+               activation("classes", type, {1, 70}, quant(type, 0.5f)),
+               bias(24, 0.02f),
+               bias(24, 0.05f),
+               bias(70, 0.05f)};
+  g.inputs = {0};
+  g.outputs = {2, 4, 6};
+  DepthwiseAttrs depthwise;
+  depthwise.stride_w = depthwise.stride_h = 2;
+  g.ops = {op(OpCode::kConv2d, {0, 1, 7}, {2}, ConvAttrs{}),
+           op(OpCode::kDepthwiseConv2d, {2, 3, 8}, {4}, depthwise),
+           op(OpCode::kFullyConnected, {4, 5, 9}, {6}, FullyConnectedAttrs{})};
+  m->graphs = {g};
+  return m;
+}
+
+TEST(Plan, ThreadsThatShareASampleGiveTheSame) {
+  for (const auto& [type, weights] :
+       {std::pair{DType::kFloat32, DType::kFloat32}, std::pair{DType::kInt8, DType::kInt8},
+        std::pair{DType::kFloat32, DType::kInt8}}) {
+    const Plan plan = make_plan(image_model(type, weights), {});
+    Random random(3);
+    Array x = Array::zeros(DType::kFloat32, {1, 40, 40, 4});
+    for (float& v : x.mutable_span<float>()) v = static_cast<float>(random.uniform() * 2 - 1);
+    Workspace alone(plan), shared(plan, 3);
+    run(plan, alone, std::vector<Array>{x});
+    for (int again = 0; again < 20; ++again) {
+      run(plan, shared, std::vector<Array>{x});
+      for (std::size_t i = 0; i < plan.output_count(); ++i) {
+        ASSERT_TRUE(std::ranges::equal(alone.output(i).bytes(), shared.output(i).bytes()))
+            << dtype_name(type) << " by " << dtype_name(weights) << ", output " << i;
+      }
+    }
+  }
 }
 
 TEST(Predict, SameForAnyNumberOfThreads) {
