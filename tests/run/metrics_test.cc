@@ -179,12 +179,15 @@ TEST(Compare, CountsAndSigns) {
   EXPECT_EQ(p.delta, 0.25);
   EXPECT_EQ(p.agreement, 0.25);
   EXPECT_EQ(p.p_value, 1);
-  const auto changes = class_changes(a.input(), b.input());
+  const std::vector<int> of_labels = label_classes(a.data, 2);
+  const std::vector<int> of_a = predicted_classes(a.predictions),
+                         of_b = predicted_classes(b.predictions);
+  const auto changes = class_changes(of_labels, of_a, of_b);
   ASSERT_EQ(changes.size(), 2u);
   EXPECT_EQ(changes[0].a, 1);
   EXPECT_EQ(changes[0].b, 0.5);
   EXPECT_EQ(changes[1].predicted_b, 2u);
-  const auto flipped = flips(a.input(), b.input());
+  const auto flipped = flips(of_labels, of_a, of_b);
   ASSERT_EQ(flipped.size(), 3u);
   EXPECT_EQ(flipped[1].row, 2u);
   EXPECT_EQ(flipped[1].label, 1);
