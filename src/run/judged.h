@@ -63,7 +63,7 @@ struct Judged {
   OutputSizes sizes;
   std::vector<double> scores;  // see sample_scores(); for areas what is ranked; a pair of samples
                                // has one (pair_auc)
-  std::vector<int> classes;  // predicted_classes()
+  std::vector<int> classes;    // predicted_classes()
   std::vector<RowMoments> moments;
   std::vector<std::vector<FoundBox>> boxes;
   Array outputs;  // output 0 as [count, width]

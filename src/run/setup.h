@@ -62,6 +62,7 @@ class Predictor {
   // the data decide them.
   Predictor(const Setup& setup, const Dataset& data, std::size_t most, std::size_t first = 0);
   Predictions room(std::size_t count) const;
+  std::size_t samples() const { return plan_.samples(); }  // that one run takes
   void workers(int count);
   // The outputs of samples `rows` become those from row `begin` on of `to`, which has room for
   // them. Calls for different workers do not meet where they write to different rows.

@@ -55,6 +55,18 @@ void Cover::block_for(const Options& options) {
       options.output_bytes / std::max<std::size_t>(1, bytes * static_cast<std::size_t>(threads_));
   block_ = std::clamp<std::size_t>(rows / 2 * 2, 2, kBlock);
   if (block_ < kBlock) open_all(std::min(block_, data_.count));
+  for (const Contestant& c : all_) {
+    if (c.predictor) stack_ = std::max(stack_, c.predictor->samples());
+  }
+}
+
+// Threads wait for the last block of a chunk: where it is short they take less at once, but no less
+// than a run does.
+std::size_t Cover::share_of(std::size_t rows) const {
+  constexpr std::size_t kTurns = 16;
+  if (threads_ == 1) return block_;
+  const std::size_t fair = rows / (kTurns * static_cast<std::size_t>(threads_)) / 2 * 2;
+  return std::clamp(fair, std::min(block_, std::max<std::size_t>(2, stack_)), block_);
 }
 
 void Cover::run_block(int worker, std::span<const std::size_t> rows) {
@@ -71,7 +83,7 @@ void Cover::run_block(int worker, std::span<const std::size_t> rows) {
 }
 
 void Cover::run(std::span<const std::size_t> rows, const Progress& progress) {
-  for_each_block(rows.size(), block_, threads_,
+  for_each_block(rows.size(), share_of(rows.size()), threads_,
                  [&](std::size_t, std::size_t begin, std::size_t end, int worker) {
                    run_block(worker, rows.subspan(begin, end - begin));
                    if (worker == 0) {

@@ -38,17 +38,18 @@ class Cover {
   std::size_t count = 0;                        // covered samples
   std::vector<Judged> judged;                   // by model, and row of the data
   std::vector<JudgedPair> pairs;                // of model 0 and model k + 1
-  std::size_t block() const { return block_; }  // rows that a thread takes at once
+  std::size_t block() const { return block_; }  // rows that a thread takes at once, at the most
 
  private:
   void block_for(const Options& options);
+  std::size_t share_of(std::size_t rows) const;
   void run_block(int worker, std::span<const std::size_t> rows);
   std::vector<std::size_t> covered_rows() const;
 
   std::vector<Contestant>& all_;
   const Dataset& data_;
   int threads_ = 1;
-  std::size_t block_ = 1;
+  std::size_t block_ = 1, stack_ = 1;  // stack_: of rows that a run of some model takes
   std::vector<std::uint8_t> covered_;  // by row
   std::vector<OutputJudge> judges_;
   std::vector<std::vector<Predictions>> lanes_;  // of the threads: a block's outputs, by model
