@@ -255,6 +255,59 @@ TEST_F(Verbs, OutputsHeldAtOnceKeepWithinTheirMemory) {
   EXPECT_EQ(block(row), 2u);
 }
 
+// y = x + the y before: with samples of 1 a count, if state is carried from row to row of the file.
+Model counting_model() {
+  Model m;
+  m.graphs.emplace_back();
+  Graph& g = m.main();
+  const auto add = [&](const std::string& name, Shape shape, std::optional<float> value = {}) {
+    Tensor t;
+    t.name = name;
+    t.shape = shape;
+    t.has_rank = true;
+    if (value) t.constant = Array::of<float>(shape, {*value});
+    g.tensors.push_back(std::move(t));
+  };
+  add("x", {1, 1});
+  add("weight", {1, 1}, 1.0f);
+  add("recurrent", {1, 1}, 1.0f);
+  add("bias", {1}, 0.0f);
+  add("state", {1, 1});
+  add("y", {1, 1});
+  g.tensors[4].is_variable = true;
+  Op op;
+  op.code = OpCode::kRnn;
+  op.inputs = {0, 1, 2, 3, 4};
+  op.outputs = {5};
+  op.attrs = RnnAttrs{};
+  g.ops.push_back(op);
+  g.inputs = {0};
+  g.outputs = {5};
+  return m;
+}
+
+TEST_F(Verbs, StateIsCarriedOverWhateverIsHeldAtOnce) {
+  write_model(counting_model(), at("count.tflite"));
+  const std::size_t n = 700;
+  const Array x = Array::of<float>({700, 1}, std::vector<float>(n, 1));
+  std::vector<float> count(n);
+  for (std::size_t i = 0; i < n; ++i) count[i] = static_cast<float>(i + 1);
+  const Dataset data = make_dataset({x}, Array::of<float>({700, 1}, count));
+  EvalRequest r{.models = {at("count.tflite"), at("count.tflite")},
+                .metric = "mae",
+                .threads = 3,
+                .latency = false};
+  for (const std::size_t bytes : {std::size_t{1}, std::size_t{32} << 20}) {
+    r.output_bytes = bytes;
+    const EvalResult e = evaluate(data, r);
+    EXPECT_EQ(e.samples, n);
+    EXPECT_EQ(e.models[0].measured.value, 0);
+    EXPECT_EQ(e.models[1].measured.value, 0);
+  }
+  r.reset_state = true;  // every sample says 1: off by 0, 1, 2 …
+  EXPECT_EQ(evaluate(data, r).models[1].measured.value, 699 / 2.0);
+}
+
 // What a chunk has covered when it is stopped does not count.
 TEST_F(Verbs, AnInterruptLeavesWholeChunks) {
   const Dataset data = line_data(1000, 1);
