@@ -141,10 +141,14 @@ OutputJudge::OutputJudge(const Metric& metric, Given given, AlsoKeep keep)
   check_labels();
 }
 
-void OutputJudge::check_reference() const {
+bool OutputJudge::against_reference() const {
   const bool error = kind_ == Kind::kSquares || kind_ == Kind::kDistances;
   const bool compared = kind_ == Kind::kAgreement || kind_ == Kind::kKl || kind_ == Kind::kCosine;
-  if (!compared && (!error || metric_.needs_labels)) return;
+  return compared || (error && !metric_.needs_labels);
+}
+
+void OutputJudge::check_reference() const {
+  if (!against_reference()) return;
   if (!given_.reference) fail("metric {} needs the float model's outputs", metric_.name);
   const OutputSizes &own = given_.sizes, &other = *given_.reference;
   if (other.count != own.count || other.widths.at(0) != own.widths[0]) {
@@ -154,9 +158,7 @@ void OutputJudge::check_reference() const {
 }
 
 void OutputJudge::check_labels() {
-  const bool error = kind_ == Kind::kSquares || kind_ == Kind::kDistances;
-  const bool compared = kind_ == Kind::kAgreement || kind_ == Kind::kKl || kind_ == Kind::kCosine;
-  if (compared || (error && !metric_.needs_labels)) return;
+  if (against_reference()) return;
   const std::string& name = metric_.name;
   if (given_.data == nullptr || !given_.data->labels) fail("metric {} needs labels", name);
   labels_ = targets_of(*given_.data);

@@ -126,6 +126,7 @@ class OutputJudge {
     kOutputs
   };
   static Kind kind_of(const Metric& metric);
+  bool against_reference() const;  // and not against labels
   void check_reference() const;
   void check_labels();
   void score(const Piece& piece, std::span<const int> classes, Judged& to) const;
