@@ -7,7 +7,8 @@ against the number of samples.
 The machine's own limit is measured in the same turns: the same evaluation in two processes at once
 against one alone; 2.00 would be two free cores.  Wall clock and processor time, best of five turns;
 where the machine is busy only the processor's time says something: what two threads or two shards take
-more of it than one is what they lose.  Memory is the largest resident set, the mapped samples with it.
+more of it than one is what they lose.  Memory is the largest resident set, the mapped samples with it;
+it is also looked at where outputs are wide: 2000 scores of two models, which are 16000 bytes a sample.
 Needs numpy."""
 import json
 import os
@@ -40,6 +41,38 @@ def together(*commands):
     return time.perf_counter() - start, spent
 
 
+def peak_bytes(arguments, out):
+    together([*arguments, "--json", out])
+    return json.loads(pathlib.Path(out).read_text())["cost"]["peak_bytes"]
+
+
+def wide_outputs(folder, count=40000, width=2000):
+    """Memory of a float and an int8 model with many outputs, against half of the samples."""
+    random = np.random.default_rng(1)
+    path = lambda n: os.path.join(folder, n)
+    x, y = random.normal(size=(count, 8)).astype(np.float32), random.integers(0, width, count)
+    for name, n in (("few.npz", 2000), ("wide_half.npz", count // 2), ("wide_all.npz", count)):
+        np.savez(path(name), x=x[:n], y=y[:n])
+    net = {"class_name": "Sequential", "config": {"name": "wide", "layers": [
+        {"class_name": "Dense", "config": {"name": "d", "units": width, "activation": "softmax",
+                                           "batch_input_shape": [None, 8]}}]}}
+    pathlib.Path(path("wide.json")).write_text(json.dumps(net))
+    together(["train", path("wide.json"), "--data", path("few.npz"), "--loss", "crossentropy", "--epochs", "1", "-o",
+              path("wide.tflite")])
+    together(["quantize", path("wide.tflite"), "--technique", "static", "--calibration", path("few.npz"), "-o",
+              path("wide_int8.tflite")])
+    peak = {data: min(peak_bytes(["eval", path("wide.tflite"), path("wide_int8.tflite"), "--data", path(data), "--metric",
+                                  "top1", "--budget", "10m", "--no-latency", "--quiet"], path("out.json"))
+                      for _ in range(3)) for data in ("wide_half.npz", "wide_all.npz")}
+    mapped = x.nbytes
+    more = (peak["wide_all.npz"] - peak["wide_half.npz"] - mapped / 2) / (count - count // 2)
+    print(f"{width} outputs of two models, {count} samples: peak memory {peak['wide_half.npz'] / 2**20:.1f} MB of half, "
+          f"{peak['wide_all.npz'] / 2**20:.1f} MB of all; besides the mapped samples {more:.0f} bytes a sample")
+    log.append("scaling", f"{width} outputs, float and int8", "peak MB besides mapped samples: all, half",
+               (peak["wide_all.npz"] - mapped) / 2**20, (peak["wide_half.npz"] - mapped / 2) / 2**20,
+               (peak["wide_all.npz"] - mapped) / (peak["wide_half.npz"] - mapped / 2))
+
+
 def main():
     model = sys.argv[1] if len(sys.argv) > 1 else str(SHARED / "corpus/models/mlperf_ic_resnet8/int8.tflite")
     count = int(sys.argv[2]) if len(sys.argv) > 2 else 6000
@@ -59,8 +92,7 @@ def main():
         shard = lambda i: run("all.npz", 1, "--shard", f"{i}/2", "-o", path(f"{i}.state"))
         peak = {}
         for data in ("half.npz", "all.npz"):
-            together(run(data, 1, "--json", path("out.json")))
-            peak[data] = json.loads(pathlib.Path(path("out.json")).read_text())["cost"]["peak_bytes"] / 2**20
+            peak[data] = peak_bytes(run(data, 1), path("out.json")) / 2**20
         wall, spent = {}, {}
         for _ in range(TURNS):
             for what, commands in {"half": [run("half.npz", 1)], "one": [run("all.npz", 1)],
@@ -84,6 +116,7 @@ def main():
                        wall[what] / (wall["one"] / 2))
             log.append("scaling", label, f"s of processor time: {who}, one thread", spent[what], spent["one"],
                        spent[what] / spent["one"])
+        wide_outputs(name)
     return 0
 
 

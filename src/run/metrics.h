@@ -19,6 +19,7 @@
 #pragma once
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -97,8 +98,9 @@ Paired compare(const Metric& metric, const ScoreInput& a, const ScoreInput& b,
 // ---------------------------------------------------------------------------------- True for
 // metrics that are a share of right samples: top1, top5, binary, agreement.
 bool is_hit_metric(const Metric& metric);
-// The class of every sample: arg max of output 0, or its side of 0.5; -1 where it is not finite.
-std::vector<int> predicted_classes(const Predictions& predictions);
+// The class of the first `rows` samples: arg max of output 0, or its side of 0.5; -1 where it is
+// not finite.
+std::vector<int> predicted_classes(const Predictions& predictions, std::size_t rows = SIZE_MAX);
 // The label of every sample as a class; empty without labels, or where they are no classes.
 std::vector<int> label_classes(const Dataset& data, std::size_t width);
 
@@ -108,14 +110,18 @@ struct ClassChange {
   double a = 0, b = 0;                           // share of them that a and b get right
   std::size_t predicted_a = 0, predicted_b = 0;  // samples that a and b give this class
 };
-std::vector<ClassChange> class_changes(const ScoreInput& a, const ScoreInput& b);
+// From the classes of labels and of the outputs of a and b; none where there are not as many
+// labels.
+std::vector<ClassChange> class_changes(std::span<const int> labels, std::span<const int> a,
+                                       std::span<const int> b);
 
 struct Flip {  // a sample to which a and b give different classes
   std::size_t row = 0;
   int label = -1;  // -1: no labels
   int a = 0, b = 0;
 };
-std::vector<Flip> flips(const ScoreInput& a, const ScoreInput& b);
+std::vector<Flip> flips(std::span<const int> labels, std::span<const int> a,
+                        std::span<const int> b);
 
 double loss_between(const Metric& metric, double reference,
                     double value);  // positive = value is worse

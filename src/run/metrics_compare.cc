@@ -17,17 +17,39 @@ bool compares_classes(const Metric& metric) {
   return is_hit_metric(metric) || metric.name == "kl" || metric.name == "heads";
 }
 
-double output_agreement(const Metric& metric, const ScoreInput& a, const ScoreInput& b) {
-  if (compares_classes(metric)) {
-    const auto p = predicted_classes(*a.predictions), q = predicted_classes(*b.predictions);
-    std::size_t same = 0;
-    for (std::size_t i = 0; i < p.size() && i < q.size(); ++i) same += p[i] >= 0 && p[i] == q[i];
-    return p.empty() ? 1 : static_cast<double>(same) / static_cast<double>(p.size());
+// Of all values of both outputs, from what each sample's have in common and where their means are.
+double correlation_of(const Judged& a, const Judged& b, const JudgedPair& pair) {
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  if (pair.products.empty()) return kNan;
+  if (std::all_of(pair.equal.begin(), pair.equal.end(), [](auto e) { return e != 0; })) return 1;
+  const std::size_t count = pair.products.size();
+  const double n = static_cast<double>(count), width = static_cast<double>(a.sizes.widths[0]);
+  double mean_a = 0, mean_b = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    mean_a += a.moments[i].mean / n;
+    mean_b += b.moments[i].mean / n;
   }
-  return correlation(output_rows(*a.predictions).values, output_rows(*b.predictions).values);
+  double ab = 0, aa = 0, bb = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    const double p = a.moments[i].mean - mean_a, q = b.moments[i].mean - mean_b;
+    ab += pair.products[i] + width * (p * q);
+    aa += a.moments[i].squares + width * (p * p);
+    bb += b.moments[i].squares + width * (q * q);
+  }
+  return aa > 0 && bb > 0 ? ab / std::sqrt(aa * bb) : kNan;
 }
 
-void compare_hits(const std::vector<double>& a, const std::vector<double>& b, Paired& paired) {
+double output_agreement(const Metric& metric, const Judged& a, const Judged& b,
+                        const JudgedPair& pair) {
+  if (!compares_classes(metric)) return correlation_of(a, b, pair);
+  const std::size_t n = a.classes.size();
+  std::size_t same = 0;
+  for (std::size_t i = 0; i < n && i < b.classes.size(); ++i)
+    same += a.classes[i] >= 0 && a.classes[i] == b.classes[i];
+  return n == 0 ? 1 : static_cast<double>(same) / static_cast<double>(n);
+}
+
+void compare_hits(std::span<const double> a, std::span<const double> b, Paired& paired) {
   for (std::size_t i = 0; i < a.size(); ++i) {
     paired.only_a_right += a[i] > b[i];
     paired.only_b_right += b[i] > a[i];
@@ -85,11 +107,17 @@ double loss_between(const Metric& metric, double reference, double value) {
   return metric.higher_is_better ? reference - value : value - reference;
 }
 
-Measurement measure_score(const Metric& metric, const ScoreInput& input, std::uint64_t seed) {
-  const Prepared p = prepare_score(metric, input);
+AlsoKeep kept_to_compare(const Metric& metric) {
+  const bool classes = compares_classes(metric);
+  return {classes, !classes};
+}
+
+Measurement measure_judged(const Metric& metric, const Judged& judged, const Dataset* data,
+                           std::uint64_t seed) {
+  const Prepared p = prepare(metric, judged, data);
   Measurement m;
   m.count = p.units;
-  m.value = p.value(std::vector<double>(p.units, 1.0));
+  m.value = p.whole();
   m.trusted = std::isfinite(m.value) && m.count >= kFewSamples;
   if (is_hit_metric(metric)) {
     const auto hits = static_cast<std::size_t>(
@@ -109,15 +137,12 @@ Measurement measure_score(const Metric& metric, const ScoreInput& input, std::ui
   return m;
 }
 
-Paired compare(const Metric& metric, const ScoreInput& a, const ScoreInput& b, std::uint64_t seed) {
-  const Prepared pa = prepare_score(metric, a), pb = prepare_score(metric, b);
-  if (pa.units != pb.units) {
-    fail("cannot compare {} samples with {}: they must be the same ones", pa.units, pb.units);
-  }
-  const std::vector<double> ones(pa.units, 1.0);
+Paired compare_judged(const Metric& metric, const Judged& a, const Dataset* a_data, const Judged& b,
+                      const Dataset* b_data, const JudgedPair& pair, std::uint64_t seed) {
+  const Prepared pa = prepare(metric, a, a_data), pb = prepare(metric, b, b_data);
   Paired paired;
-  paired.delta = loss_between(metric, pa.value(ones), pb.value(ones));
-  paired.agreement = output_agreement(metric, a, b);
+  paired.delta = loss_between(metric, pa.whole(), pb.whole());
+  paired.agreement = output_agreement(metric, a, b, pair);
   if (is_hit_metric(metric)) {
     compare_hits(pa.per_unit, pb.per_unit, paired);
     paired.interval =
@@ -130,14 +155,31 @@ Paired compare(const Metric& metric, const ScoreInput& a, const ScoreInput& b, s
   return paired;
 }
 
-std::vector<ClassChange> class_changes(const ScoreInput& a, const ScoreInput& b) {
-  const std::size_t width = output_rows(*a.predictions).width;
-  const std::vector<int> labels = label_classes(*a.data, width);
-  const auto p = predicted_classes(*a.predictions);
-  const auto q = a.predictions == b.predictions ? p : predicted_classes(*b.predictions);
-  if (labels.size() != p.size() || labels.size() != q.size()) return {};
+Measurement measure_score(const Metric& metric, const ScoreInput& input, std::uint64_t seed) {
+  return measure_judged(metric, judge_all(metric, input), input.data, seed);
+}
+
+Paired compare(const Metric& metric, const ScoreInput& a, const ScoreInput& b, std::uint64_t seed) {
+  const AlsoKeep keep = kept_to_compare(metric);
+  const Judged first = judge_all(metric, a, keep), second = judge_all(metric, b, keep);
+  const std::size_t n = first.sizes.count;
+  if (second.sizes.count != n) {
+    fail("cannot compare {} samples with {}: they must be the same ones", n, second.sizes.count);
+  }
+  JudgedPair pair = room_for_pair(first.sizes, second.sizes, false, keep);
+  judge_pair({b.predictions, a.predictions, n, {}}, first, second, pair);
+  return compare_judged(metric, first, a.data, second, b.data, pair, seed);
+}
+
+std::vector<ClassChange> class_changes(std::span<const int> labels, std::span<const int> a,
+                                       std::span<const int> b) {
+  if (labels.size() != a.size() || labels.size() != b.size()) return {};
   std::map<int, ClassChange> table;
-  std::vector<ClassChange*> known(std::max<std::size_t>(2, width));  // the table's rows by class
+  int most = 1;  // labels may be any numbers, classes of outputs are below their width
+  for (const auto& classes : {a, b}) {
+    for (const int c : classes) most = std::max(most, c);
+  }
+  std::vector<ClassChange*> known(static_cast<std::size_t>(most) + 1);  // the table's rows by class
   const auto row_of = [&](int c) -> ClassChange& {
     if (c < 0 || static_cast<std::size_t>(c) >= known.size()) return table[c];
     ClassChange*& row = known[static_cast<std::size_t>(c)];
@@ -147,10 +189,10 @@ std::vector<ClassChange> class_changes(const ScoreInput& a, const ScoreInput& b)
   for (std::size_t i = 0; i < labels.size(); ++i) {
     ClassChange& row = row_of(labels[i]);
     ++row.count;
-    row.a += p[i] == labels[i];
-    row.b += q[i] == labels[i];
-    if (p[i] >= 0) ++row_of(p[i]).predicted_a;
-    if (q[i] >= 0) ++row_of(q[i]).predicted_b;
+    row.a += a[i] == labels[i];
+    row.b += b[i] == labels[i];
+    if (a[i] >= 0) ++row_of(a[i]).predicted_a;
+    if (b[i] >= 0) ++row_of(b[i]).predicted_b;
   }
   std::vector<ClassChange> changes;
   for (auto& [label, row] : table) {
@@ -164,14 +206,12 @@ std::vector<ClassChange> class_changes(const ScoreInput& a, const ScoreInput& b)
   return changes;
 }
 
-std::vector<Flip> flips(const ScoreInput& a, const ScoreInput& b) {
-  const auto p = predicted_classes(*a.predictions), q = predicted_classes(*b.predictions);
-  std::vector<int> labels;
-  if (a.data != nullptr) labels = label_classes(*a.data, output_rows(*a.predictions).width);
+std::vector<Flip> flips(std::span<const int> labels, std::span<const int> a,
+                        std::span<const int> b) {
   std::vector<Flip> out;
-  for (std::size_t i = 0; i < p.size() && i < q.size(); ++i) {
-    if (p[i] == q[i]) continue;
-    out.push_back({i, labels.size() == p.size() ? labels[i] : -1, p[i], q[i]});
+  for (std::size_t i = 0; i < a.size() && i < b.size(); ++i) {
+    if (a[i] == b[i]) continue;
+    out.push_back({i, labels.size() == a.size() ? labels[i] : -1, a[i], b[i]});
   }
   return out;
 }

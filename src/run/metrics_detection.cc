@@ -34,8 +34,12 @@ struct Detection {
 };
 
 struct ClassBoxes {
+  struct Truths {
+    std::size_t sample = 0;
+    double count = 0;
+  };
   std::vector<Detection> detections;  // best score first
-  std::vector<double> truths;         // true boxes of each sample
+  std::vector<Truths> truths;         // true boxes of each sample that has some
 };
 
 Box box_at(std::span<const float> row, std::size_t at) {
@@ -63,7 +67,7 @@ std::vector<std::size_t> survivors(std::span<const float> sample, std::size_t wi
 }
 
 void match_sample(std::span<const float> sample, std::size_t width, std::size_t c,
-                  const std::vector<Box>& truths, std::size_t index, ClassBoxes& out) {
+                  const std::vector<Box>& truths, std::vector<FoundBox>& out) {
   std::vector<bool> used(truths.size(), false);
   for (const std::size_t k : survivors(sample, width, c)) {
     double best = kMatch;
@@ -75,14 +79,25 @@ void match_sample(std::span<const float> sample, std::size_t width, std::size_t 
       found = m;
     }
     if (found < truths.size()) used[found] = true;
-    out.detections.push_back({sample[k * width + 4 + c], found < truths.size(), index});
+    out.push_back({sample[k * width + 4 + c], static_cast<int>(c), found < truths.size()});
+  }
+}
+
+// Calls body(class, box) for every true box of a sample whose class is below `classes`.
+template <class Body>
+void each_truth(const Targets& labels, std::size_t sample, std::size_t classes, const Body& body) {
+  for (std::size_t g = 0; g < labels.columns; g += 5) {
+    const double label = labels.at(sample, g);
+    if (!(label > -1 && label < static_cast<double>(classes))) continue;
+    const auto at = [&](std::size_t k) { return labels.at(sample, g + k); };
+    body(static_cast<std::size_t>(label), Box{at(1), at(2), at(3), at(4)});
   }
 }
 
 // NaN when the class does not occur.
 double average_precision(const ClassBoxes& boxes, std::span<const double> weights) {
   double truths = 0;
-  for (std::size_t i = 0; i < boxes.truths.size(); ++i) truths += weights[i] * boxes.truths[i];
+  for (const ClassBoxes::Truths& t : boxes.truths) truths += weights[t.sample] * t.count;
   if (truths == 0) return std::numeric_limits<double>::quiet_NaN();
   std::vector<double> recall, precision;
   double right = 0, all = 0;
@@ -104,33 +119,34 @@ double average_precision(const ClassBoxes& boxes, std::span<const double> weight
 
 }  // namespace
 
-Prepared prepare_map50(const ScoreInput& in) {
-  if (in.data == nullptr || !in.data->labels) fail("metric map50 needs labels");
-  const ScoreRows rows = output_rows(*in.predictions);
-  const auto width = static_cast<std::size_t>(in.predictions->outputs[0].shape().back());
-  const Targets t = targets_of(*in.data);
-  if (t.rows != rows.count || t.columns % 5 != 0 || width < 5 || rows.width % width != 0) {
-    fail("metric map50: labels are {} rows of {}, outputs {} rows of {}", t.rows, t.columns,
-         rows.count, rows.width);
+std::vector<FoundBox> found_boxes(std::span<const float> candidates, std::size_t width,
+                                  const Targets& truths, std::size_t sample) {
+  std::vector<std::vector<Box>> boxes(width - 4);
+  each_truth(truths, sample, boxes.size(),
+             [&](std::size_t c, const Box& box) { boxes[c].push_back(box); });
+  std::vector<FoundBox> found;
+  for (std::size_t c = 0; c < boxes.size(); ++c)
+    match_sample(candidates, width, c, boxes[c], found);
+  return found;
+}
+
+Prepared prepare_map50(const Judged& judged, const Targets& labels) {
+  std::vector<ClassBoxes> classes(judged.sizes.last - 4);
+  for (std::size_t i = 0; i < judged.boxes.size(); ++i) {
+    each_truth(labels, i, classes.size(), [&](std::size_t c, const Box&) {
+      auto& truths = classes[c].truths;
+      if (truths.empty() || truths.back().sample != i) truths.push_back({i, 0});
+      truths.back().count += 1;
+    });
+    for (const FoundBox& box : judged.boxes[i])
+      classes[static_cast<std::size_t>(box.label)].detections.push_back({box.score, box.right, i});
   }
-  std::vector<ClassBoxes> classes(width - 4);
-  for (std::size_t c = 0; c < classes.size(); ++c) {
-    for (std::size_t i = 0; i < rows.count; ++i) {
-      std::vector<Box> truths;
-      for (std::size_t g = 0; g < t.columns; g += 5) {
-        const auto box = t.row(i).subspan(g, 5);
-        if (static_cast<long>(box[0]) == static_cast<long>(c)) {
-          truths.push_back({box[1], box[2], box[3], box[4]});
-        }
-      }
-      classes[c].truths.push_back(static_cast<double>(truths.size()));
-      match_sample(rows.row(i), width, c, truths, i, classes[c]);
-    }
-    std::stable_sort(classes[c].detections.begin(), classes[c].detections.end(),
+  for (ClassBoxes& boxes : classes) {
+    std::stable_sort(boxes.detections.begin(), boxes.detections.end(),
                      [](const Detection& a, const Detection& b) { return a.score > b.score; });
   }
   Prepared p;
-  p.units = rows.count;
+  p.units = judged.boxes.size();
   p.value = [classes = std::move(classes)](std::span<const double> weights) {
     double sum = 0, present = 0;
     for (const ClassBoxes& boxes : classes) {

@@ -162,9 +162,9 @@ bool Targets::one_hot(std::size_t width) const {
   if (columns != width || width < 2) return false;
   for (std::size_t i = 0; i < rows; ++i) {
     std::size_t ones = 0, zeros = 0;
-    for (const double v : row(i)) {
-      ones += v == 1;
-      zeros += v == 0;
+    for (std::size_t c = 0; c < columns; ++c) {
+      ones += at(i, c) == 1;
+      zeros += at(i, c) == 0;
     }
     if (ones != 1 || zeros + 1 != width) return false;
   }
@@ -173,13 +173,21 @@ bool Targets::one_hot(std::size_t width) const {
 
 bool Targets::classes(std::size_t width) const {
   if (columns != 1) return one_hot(width);
-  return std::all_of(values.begin(), values.end(), [](double v) {  // -1 may mean "none of them"
-    return std::fabs(v) < 0x1p31 && static_cast<double>(static_cast<std::int32_t>(v)) == v;
-  });
+  for (std::size_t i = 0; i < rows; ++i) {
+    const double v = at(i, 0);  // -1 may mean "none of them"
+    if (!(std::fabs(v) < 0x1p31) || static_cast<double>(static_cast<std::int32_t>(v)) != v)
+      return false;
+  }
+  return true;
 }
 
 bool Targets::zero_or_one() const {
-  return std::all_of(values.begin(), values.end(), [](double v) { return v == 0 || v == 1; });
+  for (std::size_t i = 0; i < rows; ++i) {
+    for (std::size_t c = 0; c < columns; ++c) {
+      if (at(i, c) != 0 && at(i, c) != 1) return false;
+    }
+  }
+  return true;
 }
 
 Targets targets_of(const Dataset& data) {
@@ -188,13 +196,10 @@ Targets targets_of(const Dataset& data) {
   const Array& a = *data.labels;
   t.rows = static_cast<std::size_t>(a.shape()[0]);
   t.columns = t.rows == 0 ? 0 : a.elements() / t.rows;
-  if (a.dtype() == DType::kInt64) {
-    const auto whole = a.span<std::int64_t>();
-    t.values.assign(whole.begin(), whole.end());
-  } else {
-    const auto real = a.span<float>();
-    t.values.assign(real.begin(), real.end());
-  }
+  if (a.dtype() == DType::kInt64)
+    t.whole = a.span<std::int64_t>();
+  else
+    t.real = a.span<float>();
   return t;
 }
 
@@ -252,11 +257,11 @@ int arg_max(std::span<const float> row) {
   return std::isnan(most) ? -1 : static_cast<int>(place_of(most, row));
 }
 
-std::vector<int> predicted_classes(const Predictions& predictions) {
+std::vector<int> predicted_classes(const Predictions& predictions, std::size_t rows_asked) {
   const ScoreRows rows = output_rows(predictions);
-  std::vector<int> classes(rows.count);
+  std::vector<int> classes(std::min(rows_asked, rows.count));
   with_vectors([&] {
-    for (std::size_t i = 0; i < rows.count; ++i) {
+    for (std::size_t i = 0; i < classes.size(); ++i) {
       const auto row = rows.row(i);
       classes[i] = row.size() != 1 ? arg_max(row) : !std::isfinite(row[0]) ? -1 : row[0] > 0.5f;
     }
@@ -269,10 +274,13 @@ std::vector<int> label_classes(const Dataset& data, std::size_t width) {
   if (t.rows == 0 || data.paired_labels() || !t.classes(width)) return {};
   std::vector<int> classes(t.rows);
   for (std::size_t i = 0; i < t.rows; ++i) {
-    const auto row = t.row(i);
-    classes[i] = row.size() == 1
-                     ? static_cast<int>(row[0])
-                     : static_cast<int>(std::find(row.begin(), row.end(), 1.0) - row.begin());
+    std::size_t c = 0;
+    if (t.columns == 1) {
+      classes[i] = static_cast<int>(t.at(i, 0));
+      continue;
+    }
+    while (t.at(i, c) != 1) ++c;  // a one-hot row has one
+    classes[i] = static_cast<int>(c);
   }
   return classes;
 }

@@ -123,12 +123,37 @@ std::size_t rows_asked(const Dataset& data, const PredictOptions& options) {
   return options.rows.empty() ? data.count : options.rows.size();
 }
 
-// Runs body(worker workspace, position, row) over all asked rows in blocks.
+int threads_of(const PredictOptions& options) {
+  return options.threads > 0 ? options.threads : hardware_threads();
+}
+
+void account(const Dataset& data, const PredictOptions& options, double start) {
+  if (options.stats == nullptr) return;
+  options.stats->seconds += seconds_now() - start;
+  options.stats->passes += static_cast<double>(rows_asked(data, options)) /
+                           static_cast<double>(std::max<std::size_t>(1, data.count));
+}
+
+// A block of asked rows at a time.
+class BlockRows {
+ public:
+  BlockRows(const PredictOptions& options, std::size_t begin, std::size_t end) {
+    for (std::size_t p = begin; p < end; ++p)
+      rows_[p - begin] = options.rows.empty() ? p : options.rows[p];
+    count_ = end - begin;
+  }
+  std::span<const std::size_t> all() const { return {rows_.data(), count_}; }
+
+ private:
+  std::array<std::size_t, kBlock> rows_;
+  std::size_t count_ = 0;
+};
+
+// What a run takes its samples from.
 struct Sweep {
   const Setup& setup;
   const Dataset& data;
-  const PredictOptions& options;
-  Plan plan;
+  const Plan& plan;
 
   std::vector<Array> inputs(std::span<const std::size_t> rows) const {
     std::vector<Array> in;
@@ -136,26 +161,11 @@ struct Sweep {
       in.push_back(feed_rows(setup, plan, data, i, rows));
     return in;
   }
-  std::size_t row(std::size_t position) const {
-    return options.rows.empty() ? position : options.rows[position];
-  }
-  // body(first position, its rows): as many at once as the plan takes.
-  void each_run(std::size_t begin, std::size_t end,
-                const std::function<void(std::size_t, std::span<const std::size_t>)>& body) const {
-    std::array<std::size_t, kBlock> rows;
-    for (std::size_t p = begin; p < end; p += plan.samples()) {
-      const std::size_t n = std::min(plan.samples(), end - p);
-      for (std::size_t k = 0; k < n; ++k) rows[k] = row(p + k);
-      body(p, std::span(rows.data(), n));
-    }
-  }
-  int threads() const { return options.threads > 0 ? options.threads : hardware_threads(); }
-
-  void account(double start) const {
-    if (options.stats == nullptr) return;
-    options.stats->seconds += seconds_now() - start;
-    options.stats->passes += static_cast<double>(rows_asked(data, options)) /
-                             static_cast<double>(std::max<std::size_t>(1, data.count));
+  // body(number of rows before, its rows): as many at once as the plan takes.
+  template <class Body>
+  void each_run(std::span<const std::size_t> rows, const Body& body) const {
+    for (std::size_t p = 0; p < rows.size(); p += plan.samples())
+      body(p, rows.subspan(p, std::min(plan.samples(), rows.size() - p)));
   }
 };
 
@@ -231,10 +241,10 @@ void run_rows_of(const Sweep& sweep, std::span<const std::size_t> rows, Workspac
     run(sweep.plan, space, sweep.inputs(rows), observer);
 }
 
-// Stores output `output` of the samples `rows`, of `size` values each, in the places asked for.
+// Stores output `output` of the samples `rows`, each of the shape expected, from row `begin` on.
 void store_outputs(const Sweep& sweep, const Array& value, std::size_t output,
-                   const Shape& expected, std::span<const std::size_t> rows,
-                   std::span<const std::size_t> places, Array& to) {
+                   const Shape& expected, std::span<const std::size_t> rows, std::size_t begin,
+                   Array& to) {
   const std::size_t size = shape_elements(expected);
   if (value.elements() != size * sweep.plan.samples()) {
     fail("{}: output {} of sample {} has shape {}, that of the first sample {}",
@@ -246,16 +256,12 @@ void store_outputs(const Sweep& sweep, const Array& value, std::size_t output,
       real ? Array{}
            : real_values(sweep.plan.samples() > 1 ? value.slice0(0, rows.size()) : value,
                          sweep.plan.output_quant(output));
-  const auto* from = reinterpret_cast<const float*>(real ? value.data() : made.data());
-  float* all = reinterpret_cast<float*>(to.mutable_data());
+  float* out = reinterpret_cast<float*>(to.mutable_data()) + begin * size;
+  const std::size_t n = rows.size() * size;
+  std::memcpy(out, real ? value.data() : made.data(), n * sizeof(float));
   const OutputMap& map = sweep.setup.output_map;
-  const bool mapped = map.scale != 1 || map.offset != 0;
-  for (std::size_t k = 0; k < places.size(); ++k, from += size) {
-    float* out = all + places[k] * size;
-    std::memcpy(out, from, size * sizeof(float));
-    for (std::size_t c = 0; mapped && c < size; ++c)
-      out[c] = static_cast<float>(map.scale * out[c] + map.offset);
-  }
+  if (map.scale == 1 && map.offset == 0) return;
+  for (std::size_t c = 0; c < n; ++c) out[c] = static_cast<float>(map.scale * out[c] + map.offset);
 }
 
 }  // namespace
@@ -284,8 +290,7 @@ Array feed_input(const Setup& setup, const Plan& plan, const Dataset& data, std:
 
 Predictor::Predictor(const Setup& setup, const Dataset& data, std::size_t most, std::size_t first)
     : setup_(setup), data_(data), plan_(plan_for(setup, data, most)) {
-  const PredictOptions none;
-  shapes_ = output_shapes({setup_, data_, none, plan_}, most == 0 ? data.count : first);
+  shapes_ = output_shapes({setup_, data_, plan_}, most == 0 ? data.count : first);
   const auto& asked = setup.output_map.order;
   for (std::size_t j = 0; j < shapes_.size(); ++j)
     order_.push_back(asked.empty() ? j : static_cast<std::size_t>(asked.at(j)));
@@ -305,36 +310,22 @@ Predictions Predictor::room(std::size_t count) const {
   return all;
 }
 
-void Predictor::run(const PredictOptions& options, Predictions& all) {
-  run_rows(options, true, all);
-}
-void Predictor::run_in_order(const PredictOptions& options, Predictions& all) {
-  run_rows(options, false, all);
+void Predictor::workers(int count) {
+  spaces_.resize(std::max(spaces_.size(), static_cast<std::size_t>(std::max(1, count))));
 }
 
-void Predictor::run_rows(const PredictOptions& options, bool by_row, Predictions& all) {
-  const double start = seconds_now();
-  const Sweep sweep{setup_, data_, options, plan_};
-  const std::size_t n = rows_asked(data_, options);
-  spaces_.resize(std::max(spaces_.size(), static_cast<std::size_t>(sweep.threads())));
-  for_each_block(
-      n, kBlock, sweep.threads(), [&](std::size_t, std::size_t begin, std::size_t end, int worker) {
-        auto& space = spaces_[static_cast<std::size_t>(worker)];
-        if (!space) space = std::make_unique<Workspace>(plan_);
-        std::array<std::size_t, kBlock> places;
-        sweep.each_run(begin, end, [&](std::size_t p, std::span<const std::size_t> rows) {
-          run_rows_of(sweep, rows, *space);
-          for (std::size_t k = 0; k < rows.size(); ++k) places[k] = by_row ? rows[k] : p + k;
-          for (std::size_t k = 0; k < order_.size(); ++k) {
-            store_outputs(sweep, space->output(order_[k]), order_[k], shapes_[order_[k]], rows,
-                          {places.data(), rows.size()}, all.outputs[k]);
-          }
-        });
-        if (worker == 0)
-          report_progress(options.progress, "running",
-                          static_cast<double>(end) / static_cast<double>(n));
-      });
-  sweep.account(start);
+void Predictor::run_part(int worker, std::span<const std::size_t> rows, Predictions& to,
+                         std::size_t begin) {
+  auto& space = spaces_.at(static_cast<std::size_t>(worker));
+  if (!space) space = std::make_unique<Workspace>(plan_);
+  const Sweep sweep{setup_, data_, plan_};
+  sweep.each_run(rows, [&](std::size_t before, std::span<const std::size_t> some) {
+    run_rows_of(sweep, some, *space);
+    for (std::size_t k = 0; k < order_.size(); ++k) {
+      const std::size_t j = order_[k];
+      store_outputs(sweep, space->output(j), j, shapes_[j], some, begin + before, to.outputs[k]);
+    }
+  });
 }
 
 Predictions predict(const Setup& setup, const Dataset& data, const PredictOptions& options) {
@@ -342,10 +333,16 @@ Predictions predict(const Setup& setup, const Dataset& data, const PredictOption
   const std::size_t n = rows_asked(data, options);
   Predictor predictor(setup, data, n, options.rows.empty() ? 0 : options.rows[0]);
   Predictions all = predictor.room(n);
-  PredictOptions unaccounted = options;
-  unaccounted.stats = nullptr;
-  predictor.run_in_order(unaccounted, all);
-  Sweep{setup, data, options, {}}.account(start);  // making the plan too
+  const int threads = threads_of(options);
+  predictor.workers(threads);
+  for_each_block(n, kBlock, threads,
+                 [&](std::size_t, std::size_t begin, std::size_t end, int worker) {
+                   predictor.run_part(worker, BlockRows(options, begin, end).all(), all, begin);
+                   if (worker == 0)
+                     report_progress(options.progress, "running",
+                                     static_cast<double>(end) / static_cast<double>(n));
+                 });
+  account(data, options, start);
   return all;
 }
 
@@ -353,19 +350,22 @@ void observe(const Setup& setup, const Dataset& data, const PredictOptions& opti
              const std::function<std::unique_ptr<BlockObserver>(std::size_t)>& make,
              const std::function<void(BlockObserver&)>& merge) {
   const double start = seconds_now();
-  const Sweep sweep{setup, data, options, plan_for(setup, data, rows_asked(data, options))};
   const std::size_t n = rows_asked(data, options);
-  std::vector<std::unique_ptr<Workspace>> spaces(static_cast<std::size_t>(sweep.threads()));
+  const Plan plan = plan_for(setup, data, n);
+  const Sweep sweep{setup, data, plan};
+  const int threads = threads_of(options);
+  std::vector<std::unique_ptr<Workspace>> spaces(static_cast<std::size_t>(threads));
   // Blocks finish in any order; merging in block order keeps floating-point sums independent of it.
   std::map<std::size_t, std::unique_ptr<BlockObserver>> done;
   std::size_t next = 0;
   std::mutex guard;
-  for_each_block(n, kBlock, sweep.threads(),
+  for_each_block(n, kBlock, threads,
                  [&](std::size_t block, std::size_t begin, std::size_t end, int worker) {
                    auto& space = spaces[static_cast<std::size_t>(worker)];
-                   if (!space) space = std::make_unique<Workspace>(sweep.plan);
+                   if (!space) space = std::make_unique<Workspace>(plan);
                    auto observer = make(block);
-                   sweep.each_run(begin, end, [&](std::size_t, std::span<const std::size_t> rows) {
+                   const BlockRows asked(options, begin, end);
+                   sweep.each_run(asked.all(), [&](std::size_t, std::span<const std::size_t> rows) {
                      observer->rows = rows;
                      run_rows_of(sweep, rows, *space, observer.get());
                    });
@@ -378,7 +378,7 @@ void observe(const Setup& setup, const Dataset& data, const PredictOptions& opti
                    report_progress(options.progress, "observing",
                                    static_cast<double>(end) / static_cast<double>(n));
                  });
-  sweep.account(start);
+  account(data, options, start);
 }
 
 }  // namespace litegap

@@ -49,31 +49,33 @@ struct PredictOptions {
 // Runs every sample; deterministic for any number of threads.  Throws Error from plan or data.
 Predictions predict(const Setup& setup, const Dataset& data, const PredictOptions& options = {});
 
-// predict() in parts: the plan and the buffers of every thread are made once, and outputs are
-// written where they belong.
+// predict() in parts: the plan and the buffers of every worker are made once, and outputs are held
+// for as long as the caller wants them.
 //
-//   Predictor predictor(setup, data, data.count);
-//   Predictions all = predictor.room(data.count);
-//   predictor.run({.rows = some}, all);    // sample r of the data stands in row r of `all`
-//   predictor.run({.rows = others}, all);  // the rows between are undefined
+//   Predictor predictor(setup, data, kBlock);
+//   predictor.workers(2);                      // from here on two threads may run parts
+//   Predictions part = predictor.room(kBlock);
+//   predictor.run_part(1, {7, 3}, part);       // worker 1: samples 7 and 3 in rows 0 and 1
 class Predictor {
  public:
   // `most` rows will be run at once at the most; `first` of them tells the outputs' shapes where
   // the data decide them.
   Predictor(const Setup& setup, const Dataset& data, std::size_t most, std::size_t first = 0);
   Predictions room(std::size_t count) const;
-  void run(const PredictOptions& options, Predictions& all);
-  // As run(), but the outputs stand in the order of options.rows.
-  void run_in_order(const PredictOptions& options, Predictions& all);
+  std::size_t samples() const { return plan_.samples(); }  // that one run takes
+  void workers(int count);
+  // The outputs of samples `rows` become those from row `begin` on of `to`, which has room for
+  // them. Calls for different workers do not meet where they write to different rows.
+  void run_part(int worker, std::span<const std::size_t> rows, Predictions& to,
+                std::size_t begin = 0);
 
  private:
-  void run_rows(const PredictOptions& options, bool by_row, Predictions& all);
   Setup setup_;
   Dataset data_;
   Plan plan_;
   std::vector<std::size_t> order_;  // output j of the answer is output order_[j] of the model
   std::vector<Shape> shapes_;       // of the model's outputs, one sample
-  std::vector<std::unique_ptr<Workspace>> spaces_;  // of the threads
+  std::vector<std::unique_ptr<Workspace>> spaces_;  // of the workers
 };
 
 // Runs samples with an observer made per block of kBlock samples; merge() is called in block order.

@@ -70,6 +70,9 @@ class Tilt {
   explicit Tilt(std::span<const double> values) : y_(values.begin(), values.end()) {
     const double n = static_cast<double>(y_.size());
     for (const double v : y_) mean_ += v / n;
+    // Of values that are equal, or nearly so, rounding puts it beside them.
+    const auto [least, most] = std::minmax_element(y_.begin(), y_.end());
+    mean_ = std::clamp(mean_, *least, *most);
     double squares = 0;
     for (double& v : y_) {
       v -= mean_;

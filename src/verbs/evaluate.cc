@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <map>
 #include <numeric>
 
@@ -10,12 +9,10 @@
 #include "base/file.h"
 #include "base/parallel.h"
 #include "base/random.h"
-#include "data/npy.h"
-#include "diagnose/technique.h"
-#include "model/unset.h"
 #include "run/latency.h"
 #include "run/setup.h"
-#include "verbs/load.h"
+#include "verbs/contestant.h"
+#include "verbs/cover.h"
 
 namespace litegap {
 namespace {
@@ -26,121 +23,12 @@ constexpr std::size_t kManySamples = 20000;  // from here on an interval narrow 
 constexpr double kNarrow = 0.002;            // half a width of it
 constexpr double kUsualLimit = 0.005;        // the loss that samples_needed speaks of
 
-// One of the compared models: a file to run, or outputs recorded elsewhere.
-struct Contestant {
-  std::string path, technique, dialect;
-  std::uint64_t bytes = 0;
-  Setup setup;  // model set for recorded outputs too (shapes only)
-  std::optional<Predictions> recorded;
-  Dataset data;  // bound to this model
-  // With state that is carried over: the one workspace that all samples go through.
-  std::optional<Plan> plan;
-  std::optional<Workspace> workspace;
-  std::optional<Predictor> predictor;
-  Predictions all;  // by row of the data; defined where the row is covered
-};
-
-// A model with nothing but outputs, so that recorded ones can be described like a model's.
-ModelPtr outputs_only(const std::string& path, const Predictions& p) {
-  auto model = std::make_shared<Model>();
-  model->path = path;
-  model->graphs.emplace_back();
-  for (const Array& out : p.outputs) {
-    Tensor t;
-    t.shape = out.shape();
-    t.shape[0] = 1;
-    model->main().outputs.push_back(static_cast<int>(model->main().tensors.size()));
-    model->main().tensors.push_back(std::move(t));
-  }
-  return model;
-}
-
-Array as_float(const Array& a) { return apply_input_map(InputMap{}, a, a.shape()); }
-
-Predictions read_outputs(const std::string& path, std::size_t count) {
-  const NamedArrays arrays = read_npz(path);
-  Predictions p;
-  p.count = count;
-  while (const Array* out = find_array(arrays, fmt::format("out_{}", p.outputs.size()))) {
-    if (out->shape().empty() || static_cast<std::size_t>(out->shape()[0]) != count) {
-      fail("{}: out_{} has shape {}, expected {} rows", path, p.outputs.size(),
-           shape_text(out->shape()), count);
-    }
-    p.outputs.push_back(as_float(*out));
-  }
-  if (p.outputs.empty()) fail("{}: recorded outputs are named out_0, out_1 ...; none found", path);
-  return p;
-}
-
-bool takes_codes(const Model& model) {
-  const Graph& g = model.main();
-  return std::any_of(g.inputs.begin(), g.inputs.end(), [&](int i) {
-    const Tensor& t = g.tensors[static_cast<std::size_t>(i)];
-    return t.dtype != DType::kFloat32 && !t.quant.empty();
-  });
-}
-
-bool has_state(const Model& model) {
-  const auto& tensors = model.main().tensors;
-  return std::any_of(tensors.begin(), tensors.end(), [](const Tensor& t) { return t.is_variable; });
-}
-
-// A loop over the stock runtime keeps variable tensors from one invoke() to the next, unless it
-// calls reset_all_variables(): what such a loop measures is what is reported, and said.
-void choose_state(Contestant& c, const EvalRequest& a, std::vector<Decision>& decisions) {
-  if (!has_state(*c.setup.model)) return;
-  if (a.reset_state) {
-    decisions.push_back({c.path + ": state", "reset before every sample", "--reset-state", {}});
-    return;
-  }
-  c.plan = make_plan(c.setup.model, c.setup.numerics);
-  c.workspace.emplace(*c.plan);
-  decisions.push_back({c.path + ": state",
-                       "carried over from sample to sample",
-                       "the runtime does so unless the program calls reset_all_variables(); "
-                       "--reset-state evaluates every sample from the start",
-                       {"--reset-state"}});
-}
-
-Contestant make_contestant(const std::string& path, const EvalRequest& a, const Dataset& data,
-                           std::vector<Decision>& decisions) {
-  Contestant c;
-  c.path = path;
-  c.bytes = file_size(path);
-  if (path.ends_with(".npz")) {
-    c.technique = "recorded";
-    c.recorded = read_outputs(path, data.count);
-    c.setup.model = outputs_only(path, *c.recorded);
-    c.data = data;
-    return c;
-  }
-  c.setup.model = load_model(path);
-  c.technique = identify(*c.setup.model).name;
-  c.setup.numerics.dialect = a.dialect;
-  if (!a.input_map.empty()) c.setup.input_map = parse_input_map(a.input_map);
-  Dataset bare = data;
-  bare.decisions.clear();
-  c.data = bind_dataset(bare, *c.setup.model, c.setup.input_map);
-  for (const Decision& d : c.data.decisions)
-    decisions.push_back({path + ": " + d.item, d.chosen, d.because, d.alternatives});
-  if (!data.quant_inputs.empty() && takes_codes(*c.setup.model)) {
-    c.setup.feed = Feed::kAsGiven;
-    decisions.push_back({path + ": input",
-                         "x_quant",
-                         "the data hold the codes that the user's own "
-                         "code hands to a quantized model",
-                         {}});
-  }
-  choose_state(c, a, decisions);
-  return c;
-}
-
 // Activations of as many workspaces as there are threads must fit in --memory.
 int threads_within(const EvalRequest& o, const std::vector<Contestant>& contestants) {
   int threads = o.threads > 0 ? o.threads : hardware_threads();
   if (o.memory == 0) return threads;
   for (const Contestant& c : contestants) {
-    if (c.recorded) continue;
+    if (c.known) continue;
     const Plan plan = make_plan(c.setup.model, c.setup.numerics);
     const std::uint64_t one = std::max<std::uint64_t>(1, plan.activation_bytes());
     if (one > o.memory) {
@@ -168,90 +56,6 @@ std::vector<std::size_t> drawn_order(const Dataset& data, std::uint64_t seed,
   return rows;
 }
 
-std::size_t row_floats(const Array& a) {
-  return a.shape().empty() || a.shape()[0] == 0
-             ? 0
-             : a.elements() / static_cast<std::size_t>(a.shape()[0]);
-}
-
-Predictions take(const Predictions& p, const std::vector<std::size_t>& rows) {
-  Predictions out;
-  out.count = rows.size();
-  for (const Array& a : p.outputs) {
-    Shape shape = a.shape();
-    shape[0] = static_cast<std::int32_t>(rows.size());
-    Array to = Array::zeros(DType::kFloat32, shape);
-    const std::size_t n = row_floats(a);
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      std::memcpy(to.mutable_data() + i * n * 4, a.data() + rows[i] * n * 4, n * 4);
-    }
-    out.outputs.push_back(std::move(to));
-  }
-  return out;
-}
-
-Predictions room_for(const Plan& plan, std::size_t count) {
-  Predictions p;
-  p.count = count;
-  for (std::size_t j = 0; j < plan.output_count(); ++j) {
-    Shape shape = plan.output_shape(j);
-    const auto n = static_cast<std::int32_t>(count);
-    if (!shape.empty() && shape[0] == 1) {
-      shape[0] = n;
-    } else {
-      shape.insert(shape.begin(), n);
-    }
-    p.outputs.push_back(unset_array(DType::kFloat32, shape));
-  }
-  return p;
-}
-
-// The rows one after another in one thread, with the state that the rows before them left.
-void predict_carrying(Contestant& c, const std::vector<std::size_t>& rows,
-                      const Progress& progress) {
-  const Plan& plan = *c.plan;
-  for (std::size_t r = 0; r < rows.size(); ++r) {
-    if (r % kFirstChunk == 0) {
-      report_progress(progress, "evaluating",
-                      static_cast<double>(r) / static_cast<double>(rows.size()));
-    }
-    std::vector<Array> inputs;
-    for (std::size_t i = 0; i < plan.input_count(); ++i) {
-      inputs.push_back(feed_input(c.setup, plan, c.data, i, rows[r]));
-    }
-    run(plan, *c.workspace, inputs);
-    for (std::size_t j = 0; j < plan.output_count(); ++j) {
-      const Array& out = c.workspace->output(j);
-      if (out.elements() * c.all.count != c.all.outputs[j].elements()) {
-        fail("{}: output {} of sample {} has shape {}, expected {}", plan.model().path, j, rows[r],
-             shape_text(out.shape()), shape_text(plan.output_shape(j)));
-      }
-      const bool codes = out.dtype() != DType::kFloat32 && !plan.output_quant(j).empty();
-      const Array real = codes ? dequantize(out, plan.output_quant(j)) : as_float(out);
-      std::memcpy(c.all.outputs[j].mutable_data() + rows[r] * real.byte_size(), real.data(),
-                  real.byte_size());
-    }
-  }
-}
-
-// Room for the outputs of every row, before the first is run.
-void make_room(Contestant& c, std::size_t first) {
-  if (c.recorded) {
-    c.all = *c.recorded;
-  } else if (c.plan) {
-    c.all = room_for(*c.plan, c.data.count);
-  } else {
-    c.predictor.emplace(c.setup, c.data, c.data.count, first);
-    c.all = c.predictor->room(c.data.count);
-  }
-}
-
-void predict_rows(Contestant& c, const PredictOptions& options) {
-  if (c.recorded) return;
-  if (c.plan) return predict_carrying(c, options.rows, options.progress);
-  c.predictor->run(options, c.all);
-}
-
 // Distinct rows below `count` in their order in the file, which is how memory likes to be read.
 std::vector<std::size_t> ascending(std::vector<std::size_t> rows, std::size_t count) {
   if (rows.size() < count / 64) {
@@ -271,98 +75,47 @@ std::vector<std::size_t> ascending(std::vector<std::size_t> rows, std::size_t co
   return rows;
 }
 
-struct Cover {
-  std::vector<std::size_t> order;
-  std::size_t done = 0;
-  std::string stopped_by;
-};
-
-// One chunk through every model; false when it is interrupted: its rows do not count then.
-bool run_chunk(std::vector<Contestant>& all, const std::vector<std::size_t>& rows, int threads,
-               const Progress& progress, double before, double share) {
-  try {
-    for (std::size_t k = 0; k < all.size(); ++k) {
-      PredictOptions options;
-      options.threads = threads;
-      options.rows = rows;
-      options.progress = [&](std::string_view, double done) {
-        const double part = (static_cast<double>(k) + done) / static_cast<double>(all.size());
-        report_progress(progress, "evaluating", before + share * part);
-      };
-      predict_rows(all[k], options);
-    }
-  } catch (const Stopped&) {
-    return false;
+// Whether all intervals are so narrow that more samples would not change the picture.
+bool narrow_enough(const Cover& cover, const Metric& metric) {
+  if (!is_hit_metric(metric) || cover.count < kFirstChunk) return false;
+  for (std::size_t k = 0; k < cover.judged.size(); ++k) {
+    const Interval i = cover.hit_interval(k);
+    if (i.high - i.low > 2 * kNarrow) return false;
   }
   return true;
 }
 
-bool narrow_enough(const std::vector<Contestant>& all, const Dataset& data, const Cover& cover,
-                   const Metric& metric) {
-  if (!is_hit_metric(metric) || cover.done < kFirstChunk) return false;
-  const std::vector<std::size_t> rows(
-      cover.order.begin(), cover.order.begin() + static_cast<std::ptrdiff_t>(cover.done));
-  Dataset labels = data;  // all that such a metric asks for
-  labels.inputs.clear();
-  labels.quant_inputs.clear();
-  labels.original.reset();
-  const Dataset seen = labels.subset(rows);
-  const Predictions reference = take(all[0].all, rows);
-  for (const Contestant& c : all) {
-    const Predictions p = take(c.all, rows);
-    const Measurement m = measure_score(metric, {&p, &seen, &reference, nullptr});
-    if (m.interval.high - m.interval.low > 2 * kNarrow) return false;
-  }
-  return true;
-}
-
-Cover cover_samples(std::vector<Contestant>& all, const Dataset& data, const Metric& metric,
-                    const EvalRequest& o, int threads, const Progress& progress) {
-  const bool in_order =
-      std::any_of(all.begin(), all.end(), [](const Contestant& c) { return c.plan.has_value(); });
-  Cover cover{drawn_order(data, o.seed, in_order), 0, ""};
-  for (Contestant& c : all) make_room(c, cover.order.empty() ? 0 : cover.order[0]);
+// Runs chunks of growing size until all samples are covered; else says what ended it.
+std::string cover_samples(Cover& cover, const std::vector<std::size_t>& order, const Metric& metric,
+                          const EvalRequest& o) {
   const double start = seconds_now();
   const double budget = o.budget > 0 ? o.budget : o.limit > 0 ? INFINITY : kPatience;
-  const std::size_t n = cover.order.size();
-  std::size_t chunk = kFirstChunk;
-  while (cover.done < n) {
-    const std::size_t end = std::min(n, cover.done + chunk);
-    const std::vector<std::size_t> rows =
-        ascending({cover.order.begin() + static_cast<std::ptrdiff_t>(cover.done),
-                   cover.order.begin() + static_cast<std::ptrdiff_t>(end)},
-                  data.count);
-    const double before = static_cast<double>(cover.done) / static_cast<double>(n);
-    const double share = static_cast<double>(rows.size()) / static_cast<double>(n);
-    if (!run_chunk(all, rows, threads, progress, before, share)) {
-      if (cover.done == 0) throw Stopped();
-      cover.stopped_by = "interrupt";
-      break;
+  const std::size_t n = order.size();
+  std::size_t chunk = kFirstChunk, done = 0;
+  while (done < n) {
+    const std::size_t end = std::min(n, done + chunk);
+    const double before = static_cast<double>(done) / static_cast<double>(n);
+    const double share = static_cast<double>(end - done) / static_cast<double>(n);
+    try {
+      cover.run(ascending({order.begin() + static_cast<std::ptrdiff_t>(done),
+                           order.begin() + static_cast<std::ptrdiff_t>(end)},
+                          n),
+                [&](std::string_view, double part) {
+                  report_progress(o.progress, "evaluating", before + share * part);
+                });
+    } catch (const Stopped&) {
+      if (done == 0) throw;
+      return "interrupt";
     }
-    cover.done = end;
+    done = end;
+    if (done == n) break;
     const double spent = seconds_now() - start;
-    const double left = (budget - spent) * static_cast<double>(cover.done) / spent;  // samples
-    if (cover.done < n && left < static_cast<double>(kFirstChunk) / 4) {
-      cover.stopped_by = o.budget > 0 ? "budget" : "time";
-      break;
-    }
-    if (cover.done < n && n > kManySamples && narrow_enough(all, data, cover, metric)) {
-      cover.stopped_by = "certain";
-      break;
-    }
+    const double left = (budget - spent) * static_cast<double>(done) / spent;  // samples
+    if (left < static_cast<double>(kFirstChunk) / 4) return o.budget > 0 ? "budget" : "time";
+    if (n > kManySamples && narrow_enough(cover, metric)) return "certain";
     chunk = std::min(2 * chunk, static_cast<std::size_t>(std::min(left, 1e9)) / 2 * 2);
   }
-  return cover;
-}
-
-// Brings predictions and data to the covered rows, in their order in the file.
-Dataset settle(std::vector<Contestant>& all, const Dataset& data, const Cover& cover) {
-  if (cover.done == data.count) return data;
-  const std::vector<std::size_t> rows = ascending(
-      {cover.order.begin(), cover.order.begin() + static_cast<std::ptrdiff_t>(cover.done)},
-      data.count);
-  for (Contestant& c : all) c.all = take(c.all, rows);
-  return data.subset(rows);
+  return "";
 }
 
 // ---- results
@@ -385,37 +138,45 @@ std::size_t samples_needed(const Paired& p, std::size_t n, double limit) {
   return static_cast<std::size_t>(std::ceil(1.96 * 1.96 * discordant / (limit * limit)));
 }
 
-std::optional<double> distance(const char* name, const ScoreInput& a, ScoreInput b) {
-  const Array& p = a.predictions->outputs[0];
-  if (p.elements() != b.predictions->outputs[0].elements()) return std::nullopt;
-  const bool scalar = row_floats(p) < 2;
-  if (scalar) return std::nullopt;  // of one number neither says anything
-  b.reference = a.predictions;
-  return score(find_metric(name).value(), b);
+std::optional<double> mean(const std::vector<double>& values) {
+  if (values.empty()) return std::nullopt;  // of one number neither says anything
+  const double sum = std::accumulate(values.begin(), values.end(), 0.0);
+  return sum / static_cast<double>(values.size());
 }
 
-EvalPair make_pair(const EvalResult& result, std::size_t b, const ScoreInput& first,
-                   const ScoreInput& second, const EvalRequest& o, double limit) {
+// What was covered, with the labels of these samples.
+struct Seen {
+  Cover& cover;
+  Dataset data;
+  std::vector<int> classes;  // of the labels
+};
+
+EvalPair make_pair(const EvalResult& result, std::size_t b, const Seen& seen, const EvalRequest& o,
+                   double limit) {
+  const Judged &first = seen.cover.judged[0], &second = seen.cover.judged[b];
+  const JudgedPair& judged = seen.cover.pairs[b - 1];
   EvalPair pair;
   pair.b = b;
-  pair.paired = compare(result.metric, first, second, o.seed);
-  pair.kl = distance("kl", first, second);
-  pair.cosine = distance("cosine", first, second);
+  pair.paired =
+      compare_judged(result.metric, first, &seen.data, second, &seen.data, judged, o.seed);
+  pair.kl = mean(judged.kl);
+  pair.cosine = mean(judged.cosine);
   if (is_hit_metric(result.metric)) {
     pair.samples_needed =
         samples_needed(pair.paired, result.samples, limit > 0 ? limit : kUsualLimit);
     if (pair.samples_needed <= result.samples) pair.samples_needed.reset();
-    pair.flips = flips(first, second);
+    pair.flips = flips(seen.classes, first.classes, second.classes);
   }
   return pair;
 }
 
-void add_classes(EvalResult& result, const std::vector<ScoreInput>& inputs) {
+void add_classes(EvalResult& result, const Seen& seen) {
   if (!is_hit_metric(result.metric) || !result.labels) return;
   std::map<int, EvalResult::ClassRow> rows;
-  const std::size_t n = inputs.size();
+  const std::vector<Judged>& judged = seen.cover.judged;
+  const std::size_t n = judged.size();
   for (std::size_t k = 0; k < n; ++k) {
-    for (const ClassChange& c : class_changes(inputs[0], inputs[k])) {
+    for (const ClassChange& c : class_changes(seen.classes, judged[0].classes, judged[k].classes)) {
       EvalResult::ClassRow& row = rows[c.label];
       row.label = c.label;
       row.count = c.count;
@@ -440,52 +201,28 @@ void judge(EvalResult& result, const EvalRequest& o, double limit) {
   }
 }
 
-void fill_result(EvalResult& result, const std::vector<Contestant>& all, const Dataset& data,
+void fill_result(EvalResult& result, const std::vector<Contestant>& all, const Seen& seen,
                  const EvalRequest& a) {
-  std::vector<ScoreInput> inputs;
-  for (const Contestant& c : all) {
-    inputs.push_back({&c.all, &data, &all[0].all, &c.setup.input_map});
+  for (std::size_t k = 0; k < all.size(); ++k) {
+    const Contestant& c = all[k];
     EvalModel m;
     m.path = c.path;
     m.technique = c.technique;
     m.dialect = c.dialect;
     m.bytes = c.bytes;
-    m.measured = measure_score(result.metric, inputs.back(), a.seed);
+    m.measured = measure_judged(result.metric, seen.cover.judged[k], &seen.data, a.seed);
     if (a.latency) m.latency_ms = latency_of(c);
     result.models.push_back(std::move(m));
   }
   const double limit = a.fail_above.value_or(0) * (result.metric.fraction ? 0.01 : 1);
   for (std::size_t k = 1; k < all.size(); ++k) {
-    result.pairs.push_back(make_pair(result, k, inputs[0], inputs[k], a, limit));
+    result.pairs.push_back(make_pair(result, k, seen, a, limit));
   }
-  add_classes(result, inputs);
+  add_classes(result, seen);
   judge(result, a, limit);
 }
 
 constexpr std::size_t kBitSamples = 100;
-
-std::vector<Contestant> contestants(const EvalRequest& a, const Dataset& data,
-                                    std::vector<Decision>& decisions) {
-  std::vector<Contestant> all;
-  if (a.dialects.size() < 2) {
-    for (const std::string& path : a.models) {
-      all.push_back(make_contestant(path, a, data, decisions));
-    }
-    return all;
-  }
-  if (a.models.size() != 1) {
-    fail("comparing dialects takes one model, found {}", a.models.size());
-  }
-  EvalRequest one = a;
-  for (const Dialect d : a.dialects) {
-    one.dialect = d;
-    std::vector<Decision> again;
-    all.push_back(make_contestant(a.models[0], one, data, all.empty() ? decisions : again));
-    if (all.back().recorded) fail("{}: recorded outputs have no dialects", a.models[0]);
-    all.back().dialect = dialect_name(d);
-  }
-  return all;
-}
 
 void compare_bits(EvalResult& result, const std::vector<Contestant>& all, const EvalRequest& a) {
   if (a.dialects.size() < 2) return;
@@ -522,7 +259,7 @@ Evaluation prepare_evaluation(const Dataset& given, const EvalRequest& a) {
   e.result.of = given.count;
   e.data = limited(given, a);
   e.result.decisions = e.data.decisions;
-  e.all = contestants(a, e.data, e.result.decisions);
+  e.all = make_contestants(a, e.data, e.result.decisions);
   e.result.metric =
       choose_metric(a.metric, a.task, *e.all[0].setup.model, e.all[0].data, e.result.decisions);
   if (!e.result.metric.needs_labels && e.all.size() < 2) {
@@ -531,28 +268,34 @@ Evaluation prepare_evaluation(const Dataset& given, const EvalRequest& a) {
   return e;
 }
 
-EvalResult finish_evaluation(Evaluation e, const Dataset& seen, const std::string& stopped_by,
+EvalResult finish_evaluation(Evaluation& e, Cover& cover, const std::string& stopped_by,
                              const EvalRequest& a) {
-  EvalResult result = std::move(e.result);
+  EvalResult& result = e.result;
+  cover.settle();
+  Seen seen{cover, cover.labels(), {}};
+  if (!cover.judged[0].classes.empty())
+    seen.classes = label_classes(seen.data, cover.judged[0].sizes.widths[0]);
   result.data_path = e.data.path;
-  result.samples = seen.count;
-  result.labels = seen.labels.has_value();
+  result.samples = cover.count;
+  result.labels = seen.data.labels.has_value();
   result.claimed = a.claimed;
-  result.stopped_by = stopped_by.empty() && seen.count < result.of ? "limit" : stopped_by;
+  result.stopped_by = stopped_by.empty() && result.samples < result.of ? "limit" : stopped_by;
   fill_result(result, e.all, seen, a);
   compare_bits(result, e.all, a);
   result.seconds = seconds_now() - e.start;
-  return result;
+  return std::move(result);
 }
 
 }  // namespace
 
 EvalResult evaluate(const Dataset& given, const EvalRequest& a) {
   Evaluation e = prepare_evaluation(given, a);
-  const int threads = threads_within(a, e.all);
-  const Cover cover = cover_samples(e.all, e.data, e.result.metric, a, threads, a.progress);
-  const Dataset seen = settle(e.all, e.data, cover);
-  return finish_evaluation(std::move(e), seen, cover.stopped_by, a);
+  const bool in_order = std::any_of(e.all.begin(), e.all.end(), carries_state);
+  const std::vector<std::size_t> order = drawn_order(e.data, a.seed, in_order);
+  Cover cover(e.all, e.data, e.result.metric,
+              {threads_within(a, e.all), a.output_bytes, order.empty() ? 0 : order[0]});
+  const std::string stopped_by = cover_samples(cover, order, e.result.metric, a);
+  return finish_evaluation(e, cover, stopped_by, a);
 }
 
 std::vector<std::size_t> shard_rows(const Shard& shard, std::size_t samples) {
@@ -575,7 +318,7 @@ std::vector<Predictions> predict_shard(const Dataset& given, const EvalRequest& 
   for (Contestant& c : e.all) {
     if (c.plan) fail("{}: state is carried over from sample to sample: --reset-state", c.path);
     parts.push_back(options.rows.empty() ? Predictions{}
-                    : c.recorded         ? take(*c.recorded, options.rows)
+                    : c.known            ? rows_of(*c.known, options.rows)
                                          : predict(c.setup, c.data, options));
   }
   return parts;
@@ -591,10 +334,13 @@ EvalResult evaluate_predicted(const Dataset& given, const EvalRequest& a,
       fail("{}: predictions of {} samples, expected {}", e.all[k].path, predictions[k].count,
            e.data.count);
     }
-    e.all[k].all = std::move(predictions[k]);
+    e.all[k].known = std::move(predictions[k]);
   }
-  const Dataset seen = e.data;
-  return finish_evaluation(std::move(e), seen, "", a);
+  Cover cover(e.all, e.data, e.result.metric, {threads_within(a, e.all), a.output_bytes, 0});
+  std::vector<std::size_t> rows(e.data.count);
+  std::iota(rows.begin(), rows.end(), std::size_t{0});
+  cover.run(rows);
+  return finish_evaluation(e, cover, "", a);
 }
 
 }  // namespace litegap

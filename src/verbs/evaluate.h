@@ -25,6 +25,7 @@ struct EvalRequest {
   std::size_t limit = 0;            // samples; 0 = no limit
   double budget = 0;                // seconds; 0 = a minute when there is no limit
   std::uint64_t memory = 0;         // bytes of activations; 0 = no limit
+  std::size_t output_bytes = std::size_t{32} << 20;  // of outputs held at once, where possible
   Dialect dialect = Dialect::kXnnpack;
   // Two or more: the one model is evaluated in each, and compared bit for bit with the first.
   std::vector<Dialect> dialects;

@@ -179,12 +179,15 @@ TEST(Compare, CountsAndSigns) {
   EXPECT_EQ(p.delta, 0.25);
   EXPECT_EQ(p.agreement, 0.25);
   EXPECT_EQ(p.p_value, 1);
-  const auto changes = class_changes(a.input(), b.input());
+  const std::vector<int> of_labels = label_classes(a.data, 2);
+  const std::vector<int> of_a = predicted_classes(a.predictions),
+                         of_b = predicted_classes(b.predictions);
+  const auto changes = class_changes(of_labels, of_a, of_b);
   ASSERT_EQ(changes.size(), 2u);
   EXPECT_EQ(changes[0].a, 1);
   EXPECT_EQ(changes[0].b, 0.5);
   EXPECT_EQ(changes[1].predicted_b, 2u);
-  const auto flipped = flips(a.input(), b.input());
+  const auto flipped = flips(of_labels, of_a, of_b);
   ASSERT_EQ(flipped.size(), 3u);
   EXPECT_EQ(flipped[1].row, 2u);
   EXPECT_EQ(flipped[1].label, 1);
@@ -240,6 +243,13 @@ TEST(MeanInterval, ValuesWithoutASpread) {
   EXPECT_EQ(mean_interval(std::vector<double>(5, 3.0)).low, 3);
   EXPECT_EQ(mean_interval(std::vector<double>(5, 3.0)).high, 3);
   EXPECT_EQ(mean_interval(std::vector<double>{2}).high, 2);
+  // Many a sum of equal shares is not their whole: 1/300 three hundred times is less than 1.
+  for (std::size_t n = 1; n < 400; ++n) {
+    EXPECT_EQ(mean_interval(std::vector<double>(n, 0.1)).low, 0.1) << n;
+    std::vector<double> nearly(n, 1.0);
+    nearly[n / 2] = std::nextafter(1.0, 2.0);
+    EXPECT_NEAR(mean_interval(nearly).high, 1, 1e-15) << n;
+  }
   EXPECT_TRUE(std::isnan(mean_interval({}).low));
   EXPECT_TRUE(std::isnan(mean_interval(std::vector<double>{1, INFINITY, 2}).high));
   // One value of 30 stands out: more than a third of the resamples do not hold it.

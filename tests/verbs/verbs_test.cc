@@ -11,6 +11,7 @@
 #include "keras/keras.h"
 #include "tflite/tflite.h"
 #include "train/demo_data.h"
+#include "verbs/cover.h"
 #include "verbs/evaluate.h"
 #include "verbs/inputs.h"
 #include "verbs/quantize.h"
@@ -208,6 +209,119 @@ TEST_F(Verbs, ShardsGiveTheResultOfOneRunBitForBit) {
   EXPECT_NE(error_of([&] { merge_shards(states); }).find("have changed"), std::string::npos);
   write_npz(at("d.npz"), {{"x", data.inputs[0]}, {"y", data.inputs[0]}});
   EXPECT_NE(error_of([&] { merge_shards(states); }).find("have changed"), std::string::npos);
+}
+
+// However few outputs are held at once, and however many threads hold them.
+TEST_F(Verbs, BlocksAndThreadsLeaveNoTrace) {
+  const Dataset data = picture_data(600, 5);
+  TrainRequest t{.architecture =
+                     sequential_json({16, 16, 1}, {conv2d_json(6, 3, "relu"), global_average_json(),
+                                                   dense_json(kPictureClasses, "softmax")}),
+                 .out = at("float.tflite"),
+                 .loss = "crossentropy"};
+  train_file(data, t);
+  quantize_file(&data,
+                {.model = at("float.tflite"), .technique = "static", .out = at("int8.tflite")});
+  for (const std::string metric : {"top1", "top5", "agreement", "kl", "cosine"}) {
+    EvalRequest r{.models = {at("float.tflite"), at("int8.tflite")},
+                  .metric = metric,
+                  .threads = 1,
+                  .latency = false};
+    const Json whole = without_cost(evaluate(data, r));
+    EXPECT_EQ(whole["samples"], 600u);
+    for (const int threads : {1, 3}) {
+      r.threads = threads;
+      for (const std::size_t bytes : {std::size_t{1}, std::size_t{1000}}) {
+        r.output_bytes = bytes;
+        EXPECT_EQ(json_text(without_cost(evaluate(data, r))), json_text(whole)) << metric;
+      }
+    }
+  }
+}
+
+TEST_F(Verbs, OutputsHeldAtOnceKeepWithinTheirMemory) {
+  const Dataset data = line_data(100, 1);
+  const Array wide = Array::zeros(DType::kFloat32, {100, 10000});
+  write_npz(at("a.npz"), {{"out_0", wide}});
+  const EvalRequest request{.models = {at("a.npz"), at("a.npz")}};
+  std::vector<Decision> decisions;
+  std::vector<Contestant> all = make_contestants(request, data, decisions);
+  const auto block = [&](std::size_t bytes) {
+    return Cover(all, data, find_metric("agreement").value(), {2, bytes, 0}).block();
+  };
+  const std::size_t row = 2 * 2 * 40000;  // of two models in two threads
+  EXPECT_EQ(block(32 << 20), 64u);
+  EXPECT_EQ(block(40 * row), 40u);
+  EXPECT_EQ(block(7 * row), 6u);  // pairs of samples stay together
+  EXPECT_EQ(block(row), 2u);
+}
+
+// y = x + the y before: with samples of 1 a count, if state is carried from row to row of the file.
+Model counting_model() {
+  Model m;
+  m.graphs.emplace_back();
+  Graph& g = m.main();
+  const auto add = [&](const std::string& name, Shape shape, std::optional<float> value = {}) {
+    Tensor t;
+    t.name = name;
+    t.shape = shape;
+    t.has_rank = true;
+    if (value) t.constant = Array::of<float>(shape, {*value});
+    g.tensors.push_back(std::move(t));
+  };
+  add("x", {1, 1});
+  add("weight", {1, 1}, 1.0f);
+  add("recurrent", {1, 1}, 1.0f);
+  add("bias", {1}, 0.0f);
+  add("state", {1, 1});
+  add("y", {1, 1});
+  g.tensors[4].is_variable = true;
+  Op op;
+  op.code = OpCode::kRnn;
+  op.inputs = {0, 1, 2, 3, 4};
+  op.outputs = {5};
+  op.attrs = RnnAttrs{};
+  g.ops.push_back(op);
+  g.inputs = {0};
+  g.outputs = {5};
+  return m;
+}
+
+TEST_F(Verbs, StateIsCarriedOverWhateverIsHeldAtOnce) {
+  write_model(counting_model(), at("count.tflite"));
+  const std::size_t n = 700;
+  const Array x = Array::of<float>({700, 1}, std::vector<float>(n, 1));
+  std::vector<float> count(n);
+  for (std::size_t i = 0; i < n; ++i) count[i] = static_cast<float>(i + 1);
+  const Dataset data = make_dataset({x}, Array::of<float>({700, 1}, count));
+  EvalRequest r{.models = {at("count.tflite"), at("count.tflite")},
+                .metric = "mae",
+                .threads = 3,
+                .latency = false};
+  for (const std::size_t bytes : {std::size_t{1}, std::size_t{32} << 20}) {
+    r.output_bytes = bytes;
+    const EvalResult e = evaluate(data, r);
+    EXPECT_EQ(e.samples, n);
+    EXPECT_EQ(e.models[0].measured.value, 0);
+    EXPECT_EQ(e.models[1].measured.value, 0);
+  }
+  r.reset_state = true;  // every sample says 1: off by 0, 1, 2 …
+  EXPECT_EQ(evaluate(data, r).models[1].measured.value, 699 / 2.0);
+}
+
+// What a chunk has covered when it is stopped does not count.
+TEST_F(Verbs, AnInterruptLeavesWholeChunks) {
+  const Dataset data = line_data(1000, 1);
+  train_file(data, line("float.tflite"));
+  EvalRequest r{.models = {at("float.tflite")}, .metric = "mse", .threads = 1, .latency = false};
+  r.progress = [](std::string_view, double done) {
+    if (done > 0.3) throw Stopped();
+  };
+  const EvalResult e = evaluate(data, r);
+  EXPECT_EQ(e.stopped_by, "interrupt");
+  EXPECT_EQ(e.samples, 256u);
+  r.progress = [](std::string_view, double) { throw Stopped(); };
+  EXPECT_THROW(evaluate(data, r), Stopped);
 }
 
 TEST(Shard, BlocksGoToShardsInTurn) {
