@@ -1,5 +1,6 @@
 // The inner loops for AVX2 with FMA.  All instructions are wrapping ones: vpmaddwd of values within
 // +-32768 x +-255 is exact, the saturating byte product (vpmaddubsw) is never used.
+#include "kernels/depthwise_float.h"
 #include "kernels/gemm.h"
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
@@ -222,99 +223,6 @@ LITEGAP_AVX2 void depthwise(const DepthwiseTask& task) {
   for (; p + 2 <= task.pixels; p += 2, in += 2 * task.pixel_step, out += 4)
     depthwise_pixels<2>(task, in, out);
   if (p < task.pixels) depthwise_pixels<1>(task, in, out);
-}
-
-// The first n of eight lanes.
-LITEGAP_AVX2_INLINE __m256i first_lanes(std::size_t n) {
-  alignas(32) static constexpr std::int32_t kOn[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kOn + 8 - (n < 8 ? n : 8)));
-}
-
-// P neighbouring pixels of one block of channels share each load of weights.  V: vectors of eight
-// channels; kWhole: all their lanes are real, else only those of the masks are touched.
-template <int P, bool kFma, bool kPlaces, int V, bool kWhole>
-LITEGAP_AVX2_INLINE void float_block(const DepthwiseFloatTask& task, std::size_t pixel,
-                                     std::size_t channel) {
-  __m256 sums[P][V];
-  __m256i mask[V];
-#pragma GCC unroll 8
-  for (int v = 0; v < V; ++v) {
-    const __m256 start = _mm256_loadu_ps(task.start + channel + 8 * v);
-#pragma GCC unroll 8
-    for (int p = 0; p < P; ++p) sums[p][v] = start;
-    if constexpr (!kWhole) {
-      const std::size_t left = task.channels - channel, skip = 8 * static_cast<std::size_t>(v);
-      mask[v] = first_lanes(left > skip ? left - skip : 0);
-    }
-  }
-  const float* w = task.weights + channel * task.tap_count;
-  const std::byte* in = nullptr;
-  const std::byte* const* places = nullptr;
-  if constexpr (kPlaces)
-    places = task.places + pixel * task.tap_count;
-  else
-    in = task.input + static_cast<std::ptrdiff_t>(pixel) * task.pixel_step + 4 * channel;
-  for (std::size_t t = 0; t < task.tap_count; ++t, w += kDepthwiseBlock) {
-    __m256 weights[V];
-#pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) weights[v] = _mm256_loadu_ps(w + 8 * v);
-#pragma GCC unroll 8
-    for (int p = 0; p < P; ++p) {
-      const std::byte* at =
-          kPlaces ? places[static_cast<std::size_t>(p) * task.tap_count + t] + 4 * channel
-                  : in + p * task.pixel_step + task.taps[t];
-      const auto* x = reinterpret_cast<const float*>(at);
-#pragma GCC unroll 8
-      for (int v = 0; v < V; ++v) {
-        const __m256 values =
-            kWhole ? _mm256_loadu_ps(x + 8 * v) : _mm256_maskload_ps(x + 8 * v, mask[v]);
-        sums[p][v] = multiply_add<kFma>(values, weights[v], sums[p][v]);
-      }
-    }
-  }
-  const __m256 low = _mm256_set1_ps(task.low), high = _mm256_set1_ps(task.high);
-  float* out = task.out + pixel * task.channels + channel;
-#pragma GCC unroll 8
-  for (int p = 0; p < P; ++p, out += task.channels) {
-#pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) {
-      __m256 sum = sums[p][v];
-      if (task.bias != nullptr)
-        sum = _mm256_add_ps(sum, _mm256_loadu_ps(task.bias + channel + 8 * v));
-      sum = clamped(sum, low, high);
-      if constexpr (kWhole)
-        _mm256_storeu_ps(out + 8 * v, sum);
-      else
-        _mm256_maskstore_ps(out + 8 * v, mask[v], sum);
-    }
-  }
-}
-
-template <int P, bool kFma, bool kPlaces>
-LITEGAP_AVX2_INLINE void float_pixels(const DepthwiseFloatTask& task, std::size_t pixel) {
-  std::size_t c = 0;
-  for (; c + 16 <= task.channels; c += 16) float_block<P, kFma, kPlaces, 2, true>(task, pixel, c);
-  if (c + 8 == task.channels)
-    float_block<P, kFma, kPlaces, 1, true>(task, pixel, c);
-  else if (c + 8 > task.channels && c < task.channels)
-    float_block<P, kFma, kPlaces, 1, false>(task, pixel, c);
-  else if (c < task.channels)
-    float_block<P, kFma, kPlaces, 2, false>(task, pixel, c);
-}
-
-template <bool kFma, bool kPlaces>
-LITEGAP_AVX2_INLINE void float_row_of_pixels(const DepthwiseFloatTask& task) {
-  std::size_t p = 0;
-  for (; p + 4 <= task.pixels; p += 4) float_pixels<4, kFma, kPlaces>(task, p);
-  for (; p < task.pixels; ++p) float_pixels<1, kFma, kPlaces>(task, p);
-}
-
-template <bool kFma>
-LITEGAP_AVX2 void depthwise_float(const DepthwiseFloatTask& task) {
-  if (task.places != nullptr)
-    float_row_of_pixels<kFma, true>(task);
-  else
-    float_row_of_pixels<kFma, false>(task);
 }
 
 LITEGAP_AVX2_INLINE __m256i load8(const std::int32_t* p) {
@@ -699,8 +607,7 @@ GemmKernels make_avx2() {
   k.fused_row = float_row<true>;
   k.plain_row = float_row<false>;
   k.depthwise = depthwise;
-  k.depthwise_fused = depthwise_float<true>;
-  k.depthwise_plain = depthwise_float<false>;
+  set_depthwise_avx2(k);
   k.finish = finish;
   k.finish_float = finish_float;
   k.range = range;
