@@ -106,6 +106,23 @@ LITEGAP_AVX2_INLINE __m256 clamped(__m256 v, __m256 low, __m256 high) {
   return _mm256_min_ps(high, _mm256_max_ps(low, v));
 }
 
+// The first n of eight lanes; all of them where n is more.
+LITEGAP_AVX2_INLINE void store_count(float* out, __m256 v, int n) {
+  if (n >= 8) return _mm256_storeu_ps(out, v);
+  __m128 half = _mm256_castps256_ps128(v);
+  if (n & 4) {
+    _mm_storeu_ps(out, half);
+    half = _mm256_extractf128_ps(v, 1);
+    out += 4;
+  }
+  if (n & 2) {
+    _mm_storel_pi(reinterpret_cast<__m64*>(out), half);
+    half = _mm_movehl_ps(half, half);
+    out += 2;
+  }
+  if (n & 1) _mm_store_ss(out, half);
+}
+
 // Sums in the order of the segments, one product after the other: each product rounded before it is
 // added (the reference and built-in kernels' way), or fused (XNNPACK's).
 template <int R, bool kFma, int C>
@@ -146,11 +163,14 @@ LITEGAP_AVX2 void floats(const GemmTask& task) {
       continue;
     }
     const __m256 low = _mm256_set1_ps(task.low), high = _mm256_set1_ps(task.high);
+    const int count = task.count;
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
       float* to = reinterpret_cast<float*>(out[r]) + task.channel;
-      _mm256_storeu_ps(to, clamped(sums[r][0], low, high));
-      if constexpr (C == 2) _mm256_storeu_ps(to + 8, clamped(sums[r][1], low, high));
+      store_count(to, clamped(sums[r][0], low, high), count);
+      if constexpr (C == 2) {
+        if (count > 8) store_count(to + 8, clamped(sums[r][1], low, high), count - 8);
+      }
     }
     out += R;
   }
@@ -406,22 +426,6 @@ LITEGAP_AVX2_INLINE __m256 scaled8(const void* tile, std::size_t at, __m256 s, _
   }
 }
 
-// The first n of eight lanes, n < 8.
-LITEGAP_AVX2_INLINE void store_first(float* out, __m256 v, int n) {
-  __m128 half = _mm256_castps256_ps128(v);
-  if (n & 4) {
-    _mm_storeu_ps(out, half);
-    half = _mm256_extractf128_ps(v, 1);
-    out += 4;
-  }
-  if (n & 2) {
-    _mm_storel_pi(reinterpret_cast<__m64*>(out), half);
-    half = _mm_movehl_ps(half, half);
-    out += 2;
-  }
-  if (n & 1) _mm_store_ss(out, half);
-}
-
 template <FloatScale kScale>
 LITEGAP_AVX2 void finish_float_as(const FloatFinish& f, const FinishTask& task) {
   constexpr bool kReal = kScale == FloatScale::kNone || kScale == FloatScale::kClamp;
@@ -430,7 +434,6 @@ LITEGAP_AVX2 void finish_float_as(const FloatFinish& f, const FinishTask& task) 
     const std::size_t c = task.channel + static_cast<std::size_t>(i);
     const __m256 bias = _mm256_loadu_ps(f.bias + c),
                  w = kReal ? bias : _mm256_loadu_ps(f.weight_scale + c);
-    const bool whole = task.count - i >= 8;
     std::size_t at = static_cast<std::size_t>(i);
     for (int r = 0; r < task.rows; ++r, at += task.tile_stride) {
       const __m256 s = kReal ? bias : _mm256_broadcast_ss(task.row_scale + r);
@@ -438,10 +441,7 @@ LITEGAP_AVX2 void finish_float_as(const FloatFinish& f, const FinishTask& task) 
       if (c < f.low_for_nan) v = _mm256_max_ps(v, low);
       v = clamped(v, low, high);
       auto* out = reinterpret_cast<float*>(task.out[r]) + c;
-      if (whole)
-        _mm256_storeu_ps(out, v);
-      else
-        store_first(out, v, task.count - i);
+      store_count(out, v, task.count - i);
     }
   }
 }
@@ -598,6 +598,7 @@ GemmKernels make_avx2() {
   k.pairs8 = pair_forms<std::int8_t>();
   k.pairs16 = pair_forms<std::int16_t>();
   k.mr_half = 10;
+  k.any_count = true;
   k.half_pairs8 = half_pair_forms<std::int8_t>();
   k.half_pairs16 = half_pair_forms<std::int16_t>();
   k.half_fused = half_float_forms<true>();
