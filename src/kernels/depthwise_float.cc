@@ -13,8 +13,8 @@
 //   image of 25 x 5, 3 x 3 taps           left border: 1, 23 and 1 pixels
 //
 // Where 3 x 3 taps move one cell to the right, a row of the output is one line, its borders
-// included: its nine weights stay in registers while the columns of the image pass, each loaded
-// once for three pixels (depthwise_loops.h).
+// included: the columns of the image pass, each loaded once for the three pixels that see it
+// (depthwise_loops.h).  Of taps that are d cells apart every d-th pixel is such a line.
 //
 // x [N, H, W, C], weights [1, kh, kw, C], y [N, OH, OW, C].  docs/numerics.md, section 5.
 #include "kernels/depthwise_float.h"
@@ -157,45 +157,50 @@ void DepthwiseFloatKernel::run(const Io& io) const noexcept {
   }
 }
 
-// Nine neighbours, column after column, at most one of which is outside to the left and right.
+// 3 x 3 taps, column after column, of which at most one is outside to the left and right.
 bool DepthwiseFloatKernel::is_3x3() const {
   const Window& v = s_.window;
   const std::vector<Tap>& taps = v.grids[0].taps;
   if (s_.kernels->depthwise_3x3 == nullptr || !s_.fused_multiply_add || !s_.bias_first)
     return false;
-  if (taps_ != 9 || v.step_x != 1 || v.pad_left > 1 || v.out_w - v.pad_left + 1 > v.in_w)
-    return false;
+  if (taps_ != 9 || v.step_x != 1) return false;
+  const std::int32_t down = taps[1].y, right = taps[3].x;
   for (std::int32_t t = 0; t < 9; ++t) {
     const Tap& tap = taps[static_cast<std::size_t>(t)];
-    if (tap.x != t / 3 || tap.y != taps[0].y + t % 3 * (taps[1].y - taps[0].y)) return false;
+    if (tap.x != t / 3 * right || tap.y != t % 3 * down) return false;
   }
-  return true;
+  return v.pad_left == 0 ? v.out_w + 2 * right <= v.in_w : v.pad_left == right && v.out_w == v.in_w;
 }
 
+// A row of the output is as many lines as the taps are apart.
 void DepthwiseFloatKernel::run_3x3(const DepthwiseFloatTask& task, const std::byte* image,
                                    float* out) const {
   const Window& v = s_.window;
-  const auto cell = static_cast<std::ptrdiff_t>(channels_ * sizeof(float));
+  const std::vector<Tap>& taps = v.grids[0].taps;
   const auto* zeros = reinterpret_cast<const std::byte*>(zeros_.data());
+  const auto cell = static_cast<std::ptrdiff_t>(channels_ * sizeof(float));
+  const std::int32_t apart = taps[3].x;
   Depthwise3x3Task line;
-  line.left = v.pad_left == 1;
-  line.right = v.out_w - v.pad_left + 1 == v.in_w;
+  line.left = line.right = v.pad_left > 0;
   line.weights = task.weights;
   line.start = task.start;
   line.low = task.low;
   line.high = task.high;
-  line.pixels = static_cast<std::size_t>(v.out_w);
-  line.channels = channels_;
+  line.channels = task.channels;
+  line.out_step = static_cast<std::size_t>(apart) * channels_;
   for (std::int32_t y = 0; y < v.out_h; ++y) {
-    for (std::int32_t r = 0; r < 3; ++r) {
-      const std::ptrdiff_t row =
-          std::ptrdiff_t{y} * v.step_y - v.pad_top + v.grids[0].taps[static_cast<std::size_t>(r)].y;
-      const bool inside = row >= 0 && row < v.in_h;
-      line.places[r] = inside ? image + row * v.in_w * cell : zeros;
-      line.steps[r] = inside ? cell : 0;
+    for (std::int32_t x = 0; x < std::min(apart, v.out_w); ++x) {
+      for (std::size_t r = 0; r < 3; ++r) {
+        const std::ptrdiff_t row = std::ptrdiff_t{y} * v.step_y - v.pad_top + taps[r].y;
+        const bool inside = row >= 0 && row < v.in_h;
+        line.places[r] = inside ? image + (row * v.in_w + x) * cell : zeros;
+        line.steps[r] = inside ? apart * cell : 0;
+      }
+      line.pixels = static_cast<std::size_t>((v.out_w - x + apart - 1) / apart);
+      line.out = out + static_cast<std::size_t>(x) * channels_;
+      s_.kernels->depthwise_3x3(line);
     }
-    line.out = out + static_cast<std::size_t>(y) * line.pixels * channels_;
-    s_.kernels->depthwise_3x3(line);
+    out += static_cast<std::size_t>(v.out_w) * channels_;
   }
 }
 

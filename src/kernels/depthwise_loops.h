@@ -170,7 +170,7 @@ LITEGAP_LOOP void depthwise_3x3_block(const Depthwise3x3Task& task, std::size_t 
   columns.pass();
   columns.template add<0, 1>(task);
   float* out = task.out + channel;
-  for (std::size_t p = task.right ? 1 : 0; p < task.pixels; ++p, out += task.channels) {
+  for (std::size_t p = task.right ? 1 : 0; p < task.pixels; ++p, out += task.out_step) {
     columns.pass();
     columns.template add<0, 2>(task);
     columns.store(out, low, high);

@@ -84,8 +84,9 @@ struct DepthwiseFloatTask {
 };
 using DepthwiseFloatFn = void (*)(const DepthwiseFloatTask&);
 
-// A line of `pixels` outputs of 3 x 3 taps that move one cell from pixel to pixel, summed column by
-// column: x(p, t) is at places[t % 3] + (p + t / 3) * steps[t % 3].
+// A line of `pixels` outputs of 3 x 3 taps, each column of which is the next one of the
+// neighbouring pixel, summed column by column: x(p, t) is at places[t % 3] + (p + t / 3) * steps[t
+// % 3].
 struct Depthwise3x3Task {
   const std::byte* places[3] = {};   // of the first cell inside of the image, at channel 0
   std::ptrdiff_t steps[3] = {};      // bytes from cell to cell; 0: a row of zeros
@@ -94,7 +95,8 @@ struct Depthwise3x3Task {
   const float* start = nullptr;      // padded to whole blocks
   float low = 0, high = 0;
   std::size_t pixels = 0, channels = 0;
-  float* out = nullptr;  // [pixels][channels]
+  float* out = nullptr;
+  std::size_t out_step = 0;  // floats from pixel to pixel
 };
 using Depthwise3x3Fn = void (*)(const Depthwise3x3Task&);
 

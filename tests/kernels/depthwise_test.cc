@@ -69,10 +69,11 @@ TEST(DepthwiseConv2d, NeighboursEqualTheJudge) {
     c.kh = c.kw = 3;
     c.stride_h = dice.one_in(3) ? 2 : 1;
     c.dilation_h = dice.one_in(3) ? 2 : 1;
-    c.stride_w = c.dilation_w = 1;
+    c.stride_w = 1;
+    c.dilation_w = dice.one_in(3) ? dice.range(2, 3) : 1;
     const bool same = c.padding == Padding::kSame;
     c.h = dice.range(same ? 1 : 5, 9);
-    c.w = dice.range(same ? 1 : 3, 12);
+    c.w = dice.range(same ? 1 : 2 * c.dilation_w + 1, 12);
     c.c = c.o = dice.range(2, 50);
     fill_real(c, dice, inputs_of(c), weights_of(c), true);
     ASSERT_NO_FATAL_FAILURE(
