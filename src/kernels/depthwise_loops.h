@@ -80,6 +80,8 @@ LITEGAP_LOOP void depthwise_pixels(const DepthwiseFloatTask& task, std::size_t p
   const std::size_t left = task.channels - c;
   if (left > L::kLanes)
     depthwise_block<L, P, kFma, kVectors, false>(task, pixel, c);
+  else if (left == L::kLanes)
+    depthwise_block<L, P, kFma, 1, true>(task, pixel, c);
   else if (left > 0)
     depthwise_block<L, P, kFma, 1, false>(task, pixel, c);
 }
