@@ -1,15 +1,20 @@
 // DEPTHWISE_CONV_2D of floats: nothing is copied.
 //
-// Most output pixels see nothing but the image, so that tap t of pixel x lies at a fixed distance
-// from the first tap of pixel 0 of the row:
+// The output is cut into zones, in which the same taps lie inside of the image, and a zone into
+// lines.  From pixel to pixel of a line a tap moves by a fixed distance if it is inside, and stays
+// on a row of zeros if it is not, so that one loop serves them all:
 //
-//   row of the image   . a b c d e .      3 taps, stride 1: pixels 1, 2 and 3 are such ("inner")
-//   pixel 2 reads        a b c            at 0, 1, 2 cells from its first tap
+//   row of the image   . a b c d e .      3 taps, stride 1: zones of 1, 3 and 1 pixels
+//   pixel 0 reads      0 a b              taps at zeros, a, b
+//   pixels 1 to 3        a b c            taps at a, b, c, one cell on from pixel to pixel
 //
-// The others, at the borders, get a list of addresses instead, one for each tap; taps outside the
-// image have the address of a row of zeros:
+// A border of one column is one line down the image:
 //
-//   pixel 0 reads      0 a b              addresses of zeros, a, b
+//   image of 25 x 5, 3 x 3 taps           left border: 1, 23 and 1 pixels
+//
+// Where 3 x 3 taps move one cell to the right, a row of the output is one line, its borders
+// included: the columns of the image pass, each loaded once for the three pixels that see it
+// (depthwise_loops.h).  Of taps that are d cells apart every d-th pixel is such a line.
 //
 // x [N, H, W, C], weights [1, kh, kw, C], y [N, OH, OW, C].  docs/numerics.md, section 5.
 #include "kernels/depthwise_float.h"
@@ -17,46 +22,64 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/packed_bytes.h"
+
 namespace litegap {
 namespace {
 
 constexpr std::size_t kBlock = kDepthwiseBlock;
+constexpr std::int32_t kShortLine = 8;
+constexpr std::size_t kNearBytes = 256 * 1024;
 
 std::size_t round64(std::size_t n) { return (n + 63) / 64 * 64; }
 
-// Pixels i with 0 <= i * step - pad + least and i * step - pad + most < size.
-struct Inner {
-  std::int32_t begin = 0, end = 0;
-};
-Inner inner_pixels(std::int32_t out, std::int64_t step, std::int64_t pad, std::int64_t least,
-                   std::int64_t most, std::int64_t size) {
-  const std::int64_t first = std::max<std::int64_t>(0, (pad - least + step - 1) / step);
-  const std::int64_t room = size - 1 + pad - most;
-  const std::int64_t end = room < 0 ? 0 : std::min<std::int64_t>(out, room / step + 1);
-  const std::int64_t begin = std::min<std::int64_t>(first, out);
-  return {static_cast<std::int32_t>(begin), static_cast<std::int32_t>(std::max(begin, end))};
+// Where the zones of an axis begin, and its end: a tap is inside of pixels i with
+// 0 <= i * step - pad + tap < size.
+std::vector<std::int32_t> zones(const std::vector<Tap>& taps, std::int32_t Tap::*place,
+                                std::int32_t out, std::int64_t step, std::int64_t pad,
+                                std::int64_t size) {
+  std::vector<std::int32_t> begins = {0, out};
+  for (const Tap& tap : taps) {
+    for (const std::int64_t cells : {pad - tap.*place, pad - tap.*place + size}) {
+      const std::int64_t first = (std::max<std::int64_t>(cells, 0) + step - 1) / step;
+      begins.push_back(static_cast<std::int32_t>(std::min<std::int64_t>(first, out)));
+    }
+  }
+  std::sort(begins.begin(), begins.end());
+  begins.erase(std::unique(begins.begin(), begins.end()), begins.end());
+  return begins;
 }
 
 class DepthwiseFloatKernel final : public Kernel {
  public:
   explicit DepthwiseFloatKernel(WindowSpec spec);
   void run(const Io& io) const noexcept override;
-  std::size_t scratch_bytes() const override { return place_bytes_ + weight_bytes_ + bias_bytes_; }
+  std::size_t scratch_bytes() const override { return tap_bytes_ + weight_bytes_ + bias_bytes_; }
 
  private:
+  // Neighbouring pixels of one zone, across or down.
+  struct Line {
+    std::int32_t y = 0, x = 0, pixels = 0;
+    bool down = false;
+  };
+
   void pack(const float* weights, float* out) const;
   DepthwiseFloatTask task_of(const Io& io) const;
-  void run_row(DepthwiseFloatTask task, const std::byte* image, std::int32_t y, float* out,
-               const std::byte** places) const;
-  void run_border(DepthwiseFloatTask task, const std::byte* image, std::int32_t y,
-                  std::int32_t begin, std::int32_t end, float* out, const std::byte** places) const;
+  bool goes_down(std::size_t row_zone, std::size_t column_zone) const;
+  void run_image(const DepthwiseFloatTask& task, const std::byte* image, float* out,
+                 std::byte* taps) const;
+  void run_line(DepthwiseFloatTask task, const std::byte* image, const Line& line, float* out,
+                std::byte* taps) const;
+  bool is_3x3() const;
+  void run_3x3(const DepthwiseFloatTask& task, const std::byte* image, float* out) const;
 
   WindowSpec s_;
-  std::size_t channels_ = 0, padded_ = 0, taps_ = 0;
-  std::vector<std::ptrdiff_t> offsets_;  // of the taps from a pixel's place, bytes
-  Inner rows_, columns_;
-  std::vector<float> packed_, bias_, zeros_;
-  std::size_t place_bytes_ = 0, weight_bytes_ = 0, bias_bytes_ = 0;
+  std::size_t channels_ = 0, padded_ = 0, taps_ = 0, image_bytes_ = 0;
+  bool by_columns_ = false;                   // run_3x3
+  std::vector<std::int32_t> rows_, columns_;  // where zones begin, and the end
+  PackedBytes packed_;
+  std::vector<float> bias_, zeros_;
+  std::size_t tap_bytes_ = 0, weight_bytes_ = 0, bias_bytes_ = 0;
 };
 
 DepthwiseFloatKernel::DepthwiseFloatKernel(WindowSpec spec) : s_(std::move(spec)) {
@@ -65,26 +88,21 @@ DepthwiseFloatKernel::DepthwiseFloatKernel(WindowSpec spec) : s_(std::move(spec)
   channels_ = static_cast<std::size_t>(v.out_c);
   padded_ = (channels_ + kBlock - 1) / kBlock * kBlock;
   taps_ = taps.size();
-  std::int32_t most_y = 0, most_x = 0, least_y = taps[0].y, least_x = taps[0].x;
-  for (const Tap& tap : taps) {
-    most_y = std::max(most_y, tap.y);
-    most_x = std::max(most_x, tap.x);
-    least_y = std::min(least_y, tap.y);
-    least_x = std::min(least_x, tap.x);
-    offsets_.push_back((std::ptrdiff_t{tap.y} * v.in_w + tap.x) *
-                       static_cast<std::ptrdiff_t>(channels_ * sizeof(float)));
-  }
-  rows_ = inner_pixels(v.out_h, v.step_y, v.pad_top, least_y, most_y, v.in_h);
-  columns_ = inner_pixels(v.out_w, v.step_x, v.pad_left, least_x, most_x, v.in_w);
+  image_bytes_ = static_cast<std::size_t>(v.in_h) * static_cast<std::size_t>(v.in_w) * channels_ *
+                 sizeof(float);
+  rows_ = zones(taps, &Tap::y, v.out_h, v.step_y, v.pad_top, v.in_h);
+  columns_ = zones(taps, &Tap::x, v.out_w, v.step_x, v.pad_left, v.in_w);
+  by_columns_ = is_3x3();
   zeros_.resize(padded_);
   bias_ = s_.float_bias;
   bias_.resize(padded_);
-  place_bytes_ = round64(static_cast<std::size_t>(v.out_w) * taps_ * sizeof(std::byte*));
+  tap_bytes_ = round64(taps_ * sizeof(std::byte*)) + round64(taps_ * sizeof(std::ptrdiff_t));
+  const std::size_t weight_bytes = round64(padded_ * taps_ * sizeof(float));
   if (!s_.weights) {
-    weight_bytes_ = round64(padded_ * taps_ * sizeof(float));
+    weight_bytes_ = weight_bytes;
   } else {
-    packed_.resize(padded_ * taps_);
-    pack(s_.weights->span<float>().data(), packed_.data());
+    packed_ = PackedBytes(weight_bytes);
+    pack(s_.weights->span<float>().data(), reinterpret_cast<float*>(packed_.data()));
     s_.weights.reset();
   }
   if (s_.bias_input >= 0) bias_bytes_ = round64(padded_ * sizeof(float));
@@ -103,24 +121,21 @@ void DepthwiseFloatKernel::pack(const float* weights, float* out) const {
 DepthwiseFloatTask DepthwiseFloatKernel::task_of(const Io& io) const {
   DepthwiseFloatTask task;
   const float* bias = bias_.data();
-  task.weights = packed_.data();
+  task.weights = reinterpret_cast<const float*>(packed_.data());
   if (weight_bytes_ > 0) {
-    auto* packed = reinterpret_cast<float*>(io.scratch + place_bytes_);
+    auto* packed = reinterpret_cast<float*>(io.scratch + tap_bytes_);
     pack(static_cast<const float*>(io.inputs[1]), packed);
     task.weights = packed;
   }
   if (bias_bytes_ > 0) {
-    auto* given = reinterpret_cast<float*>(io.scratch + place_bytes_ + weight_bytes_);
+    auto* given = reinterpret_cast<float*>(io.scratch + tap_bytes_ + weight_bytes_);
     std::fill(given, given + padded_, 0.0f);
     std::memcpy(given, io.inputs[s_.bias_input], channels_ * sizeof(float));
     bias = given;
   }
   task.start = s_.bias_first ? bias : zeros_.data();
   task.bias = s_.bias_first ? nullptr : bias;
-  task.taps = offsets_.data();
   task.tap_count = taps_;
-  task.pixel_step = static_cast<std::ptrdiff_t>(static_cast<std::size_t>(s_.window.step_x) *
-                                                channels_ * sizeof(float));
   task.low = s_.finish->low;
   task.high = s_.finish->high;
   task.channels = channels_;
@@ -130,55 +145,115 @@ DepthwiseFloatTask DepthwiseFloatKernel::task_of(const Io& io) const {
 void DepthwiseFloatKernel::run(const Io& io) const noexcept {
   const Window& v = s_.window;
   const DepthwiseFloatTask task = task_of(io);
-  auto** places = reinterpret_cast<const std::byte**>(io.scratch);
   const auto* image = static_cast<const std::byte*>(io.inputs[0]);
-  const std::size_t image_bytes = static_cast<std::size_t>(v.in_h) *
-                                  static_cast<std::size_t>(v.in_w) * channels_ * sizeof(float);
   auto* out = static_cast<float*>(io.outputs[0]);
-  for (std::int32_t n = 0; n < v.batch; ++n, image += image_bytes) {
-    for (std::int32_t y = 0; y < v.out_h; ++y) {
-      run_row(task, image, y, out, places);
-      out += static_cast<std::size_t>(v.out_w) * channels_;
-    }
+  for (std::int32_t n = 0; n < v.batch; ++n) {
+    if (by_columns_)
+      run_3x3(task, image, out);
+    else
+      run_image(task, image, out, io.scratch);
+    image += image_bytes_;
+    out += static_cast<std::size_t>(v.out_h) * static_cast<std::size_t>(v.out_w) * channels_;
   }
 }
 
-void DepthwiseFloatKernel::run_row(DepthwiseFloatTask task, const std::byte* image, std::int32_t y,
-                                   float* out, const std::byte** places) const {
+// 3 x 3 taps, column after column, of which at most one is outside to the left and right.
+bool DepthwiseFloatKernel::is_3x3() const {
   const Window& v = s_.window;
-  if (y < rows_.begin || y >= rows_.end) return run_border(task, image, y, 0, v.out_w, out, places);
-  run_border(task, image, y, 0, columns_.begin, out, places);
-  if (columns_.end > columns_.begin) {
-    const std::ptrdiff_t cell = (std::ptrdiff_t{y} * v.step_y - v.pad_top) * v.in_w +
-                                std::ptrdiff_t{columns_.begin} * v.step_x - v.pad_left;
-    task.input = image + cell * static_cast<std::ptrdiff_t>(channels_ * sizeof(float));
-    task.pixels = static_cast<std::size_t>(columns_.end - columns_.begin);
-    task.out = out + static_cast<std::size_t>(columns_.begin) * channels_;
-    (s_.fused_multiply_add ? s_.kernels->depthwise_fused : s_.kernels->depthwise_plain)(task);
+  const std::vector<Tap>& taps = v.grids[0].taps;
+  if (s_.kernels->depthwise_3x3 == nullptr || !s_.fused_multiply_add || !s_.bias_first)
+    return false;
+  if (taps_ != 9 || v.step_x != 1) return false;
+  const std::int32_t down = taps[1].y, right = taps[3].x;
+  for (std::int32_t t = 0; t < 9; ++t) {
+    const Tap& tap = taps[static_cast<std::size_t>(t)];
+    if (tap.x != t / 3 * right || tap.y != t % 3 * down) return false;
   }
-  run_border(task, image, y, columns_.end, v.out_w, out, places);
+  return v.pad_left == 0 ? v.out_w + 2 * right <= v.in_w : v.pad_left == right && v.out_w == v.in_w;
 }
 
-void DepthwiseFloatKernel::run_border(DepthwiseFloatTask task, const std::byte* image,
-                                      std::int32_t y, std::int32_t begin, std::int32_t end,
-                                      float* out, const std::byte** places) const {
-  if (begin >= end) return;
+// A row of the output is as many lines as the taps are apart.
+void DepthwiseFloatKernel::run_3x3(const DepthwiseFloatTask& task, const std::byte* image,
+                                   float* out) const {
   const Window& v = s_.window;
+  const std::vector<Tap>& taps = v.grids[0].taps;
   const auto* zeros = reinterpret_cast<const std::byte*>(zeros_.data());
-  std::size_t at = 0;
-  for (std::int32_t x = begin; x < end; ++x) {
-    for (const Tap& tap : v.grids[0].taps) {
-      const std::ptrdiff_t row = std::ptrdiff_t{y} * v.step_y - v.pad_top + tap.y;
-      const std::ptrdiff_t column = std::ptrdiff_t{x} * v.step_x - v.pad_left + tap.x;
-      const bool inside = row >= 0 && row < v.in_h && column >= 0 && column < v.in_w;
-      places[at++] = inside ? image + (row * v.in_w + column) *
-                                          static_cast<std::ptrdiff_t>(channels_ * sizeof(float))
-                            : zeros;
+  const auto cell = static_cast<std::ptrdiff_t>(channels_ * sizeof(float));
+  const std::int32_t apart = taps[3].x;
+  Depthwise3x3Task line;
+  line.left = line.right = v.pad_left > 0;
+  line.weights = task.weights;
+  line.start = task.start;
+  line.low = task.low;
+  line.high = task.high;
+  line.channels = task.channels;
+  line.out_step = static_cast<std::size_t>(apart) * channels_;
+  for (std::int32_t y = 0; y < v.out_h; ++y) {
+    for (std::int32_t x = 0; x < std::min(apart, v.out_w); ++x) {
+      for (std::size_t r = 0; r < 3; ++r) {
+        const std::ptrdiff_t row = std::ptrdiff_t{y} * v.step_y - v.pad_top + taps[r].y;
+        const bool inside = row >= 0 && row < v.in_h;
+        line.places[r] = inside ? image + (row * v.in_w + x) * cell : zeros;
+        line.steps[r] = inside ? apart * cell : 0;
+      }
+      line.pixels = static_cast<std::size_t>((v.out_w - x + apart - 1) / apart);
+      line.out = out + static_cast<std::size_t>(x) * channels_;
+      s_.kernels->depthwise_3x3(line);
     }
+    out += static_cast<std::size_t>(v.out_w) * channels_;
+  }
+}
+
+// A line that is too short to fill the registers is left for its neighbours above and below, where
+// the image is so small that it is still near when it is read again.
+bool DepthwiseFloatKernel::goes_down(std::size_t row_zone, std::size_t column_zone) const {
+  const std::int32_t height = rows_[row_zone + 1] - rows_[row_zone],
+                     width = columns_[column_zone + 1] - columns_[column_zone];
+  return width < kShortLine && width < height && image_bytes_ <= kNearBytes;
+}
+
+void DepthwiseFloatKernel::run_image(const DepthwiseFloatTask& task, const std::byte* image,
+                                     float* out, std::byte* taps) const {
+  for (std::size_t i = 0; i + 1 < rows_.size(); ++i) {
+    const std::int32_t top = rows_[i], bottom = rows_[i + 1];
+    for (std::int32_t y = top; y < bottom; ++y) {
+      for (std::size_t j = 0; j + 1 < columns_.size(); ++j) {
+        const Line line{y, columns_[j], columns_[j + 1] - columns_[j], false};
+        if (!goes_down(i, j)) run_line(task, image, line, out, taps);
+      }
+    }
+    for (std::size_t j = 0; j + 1 < columns_.size(); ++j) {
+      if (!goes_down(i, j)) continue;
+      for (std::int32_t x = columns_[j]; x < columns_[j + 1]; ++x)
+        run_line(task, image, {top, x, bottom - top, true}, out, taps);
+    }
+  }
+}
+
+void DepthwiseFloatKernel::run_line(DepthwiseFloatTask task, const std::byte* image,
+                                    const Line& line, float* out, std::byte* taps) const {
+  const Window& v = s_.window;
+  auto** places = reinterpret_cast<const std::byte**>(taps);
+  auto* steps = reinterpret_cast<std::ptrdiff_t*>(taps + round64(taps_ * sizeof(const std::byte*)));
+  const auto* zeros = reinterpret_cast<const std::byte*>(zeros_.data());
+  const auto cell = static_cast<std::ptrdiff_t>(channels_ * sizeof(float));
+  const std::ptrdiff_t step =
+      cell * (line.down ? std::ptrdiff_t{v.step_y} * v.in_w : std::ptrdiff_t{v.step_x});
+  const std::ptrdiff_t y = std::ptrdiff_t{line.y} * v.step_y - v.pad_top,
+                       x = std::ptrdiff_t{line.x} * v.step_x - v.pad_left;
+  for (std::size_t t = 0; t < taps_; ++t) {
+    const std::ptrdiff_t row = y + v.grids[0].taps[t].y, column = x + v.grids[0].taps[t].x;
+    const bool inside = row >= 0 && row < v.in_h && column >= 0 && column < v.in_w;
+    places[t] = inside ? image + (row * v.in_w + column) * cell : zeros;
+    steps[t] = inside ? step : 0;
   }
   task.places = places;
-  task.pixels = static_cast<std::size_t>(end - begin);
-  task.out = out + static_cast<std::size_t>(begin) * channels_;
+  task.steps = steps;
+  task.pixels = static_cast<std::size_t>(line.pixels);
+  task.out = out + (static_cast<std::size_t>(line.y) * static_cast<std::size_t>(v.out_w) +
+                    static_cast<std::size_t>(line.x)) *
+                       channels_;
+  task.out_step = line.down ? static_cast<std::size_t>(v.out_w) * channels_ : channels_;
   (s_.fused_multiply_add ? s_.kernels->depthwise_fused : s_.kernels->depthwise_plain)(task);
 }
 

@@ -8,4 +8,7 @@ namespace litegap {
 // and `bias_input` at run time.
 std::unique_ptr<Kernel> make_depthwise_float(WindowSpec spec);
 
+// The loops of an instruction set into its table; only where there is such a table.
+void set_depthwise_avx2(GemmKernels& kernels);
+
 }  // namespace litegap

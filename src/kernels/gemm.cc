@@ -108,23 +108,20 @@ void depthwise(const DepthwiseTask& task) {
 
 template <bool kFma>
 void depthwise_float(const DepthwiseFloatTask& task) {
-  float* out = task.out;
   for (std::size_t p = 0; p < task.pixels; ++p) {
+    float* out = task.out + p * task.out_step;
     for (std::size_t c = 0; c < task.channels; ++c) {
       const float* w = task.weights + c / kDepthwiseBlock * kDepthwiseBlock * task.tap_count +
                        c % kDepthwiseBlock;
       float sum = task.start[c];
       for (std::size_t t = 0; t < task.tap_count; ++t, w += kDepthwiseBlock) {
-        const std::byte* at =
-            task.places != nullptr
-                ? task.places[p * task.tap_count + t]
-                : task.input + static_cast<std::ptrdiff_t>(p) * task.pixel_step + task.taps[t];
+        const std::byte* at = task.places[t] + static_cast<std::ptrdiff_t>(p) * task.steps[t];
         float x;
         std::memcpy(&x, at + c * sizeof x, sizeof x);
         sum = multiply_add<kFma>(x, *w, sum);
       }
       if (task.bias != nullptr) sum += task.bias[c];
-      *out++ = clamped(sum, task.low, task.high);
+      out[c] = clamped(sum, task.low, task.high);
     }
   }
 }

@@ -67,24 +67,38 @@ struct DepthwiseTask {
 };
 using DepthwiseFn = void (*)(const DepthwiseTask&);
 
-// `pixels` neighbouring outputs of all channels, of floats:
+// `pixels` outputs in a line (of the image, or down a column of it), of floats:
 //   out[p][c] = clamp((start[c] + sum over taps t of x(p, t)[c] * weights(t, c)) + bias[c])
-// A tap is at places[p * tap_count + t], or, where places is null, at input + p * pixel_step +
-// taps[t]; both point at channel 0.  Nothing is read past the last channel.
+// x(p, t) is at places[t] + p * steps[t].  Nothing is read past the last channel.
 struct DepthwiseFloatTask {
-  const std::byte* input = nullptr;
-  const std::ptrdiff_t* taps = nullptr;  // byte offsets
-  const std::byte* const* places = nullptr;
+  const std::byte* const* places = nullptr;  // of the first pixel's taps, at the first channel
+  const std::ptrdiff_t* steps = nullptr;     // bytes from pixel to pixel
   std::size_t tap_count = 0;
-  std::ptrdiff_t pixel_step = 0;   // bytes
   const float* weights = nullptr;  // [block of 16 channels][tap][16], padded
   const float* start = nullptr;    // padded to whole blocks
   const float* bias = nullptr;     // the same; null: nothing is added
   float low = 0, high = 0;
   std::size_t pixels = 0, channels = 0;
-  float* out = nullptr;  // [pixels][channels]
+  float* out = nullptr;
+  std::size_t out_step = 0;  // floats from pixel to pixel
 };
 using DepthwiseFloatFn = void (*)(const DepthwiseFloatTask&);
+
+// A line of `pixels` outputs of 3 x 3 taps, each column of which is the next one of the
+// neighbouring pixel, summed column by column: x(p, t) is at places[t % 3] + (p + t / 3) * steps[t
+// % 3].
+struct Depthwise3x3Task {
+  const std::byte* places[3] = {};   // of the first cell inside of the image, at channel 0
+  std::ptrdiff_t steps[3] = {};      // bytes from cell to cell; 0: a row of zeros
+  bool left = false, right = false;  // the first, the last column of taps is outside: zeros
+  const float* weights = nullptr;    // [block of 16 channels][tap][16], padded
+  const float* start = nullptr;      // padded to whole blocks
+  float low = 0, high = 0;
+  std::size_t pixels = 0, channels = 0;
+  float* out = nullptr;
+  std::size_t out_step = 0;  // floats from pixel to pixel
+};
+using Depthwise3x3Fn = void (*)(const Depthwise3x3Task&);
 
 // The place of a channel in a packed pair of taps: the order in which 128-bit lanes interleave.
 inline int depthwise_slot(int c) { return (c & 3) | ((c >> 3 & 1) << 2) | ((c >> 2 & 1) << 3); }
@@ -151,7 +165,8 @@ struct GemmKernels {
   GemmFn fused_row = nullptr, plain_row = nullptr;
   DepthwiseFn depthwise = nullptr;
   DepthwiseFloatFn depthwise_fused = nullptr, depthwise_plain = nullptr;
-  FinishFn finish = nullptr;  // kFixed and kXnn; the others are finish_plain
+  Depthwise3x3Fn depthwise_3x3 = nullptr;  // fused; null where there is none
+  FinishFn finish = nullptr;               // kFixed and kXnn; the others are finish_plain
   FloatFinishFn finish_float = nullptr;
   // out[i] = in[i] - zero_point
   void (*widen_i8)(const std::int8_t* in, std::size_t n, std::int32_t zero_point,

@@ -1,5 +1,6 @@
 // The inner loops for AVX2 with FMA.  All instructions are wrapping ones: vpmaddwd of values within
 // +-32768 x +-255 is exact, the saturating byte product (vpmaddubsw) is never used.
+#include "kernels/depthwise_float.h"
 #include "kernels/gemm.h"
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
@@ -105,6 +106,23 @@ LITEGAP_AVX2_INLINE __m256 clamped(__m256 v, __m256 low, __m256 high) {
   return _mm256_min_ps(high, _mm256_max_ps(low, v));
 }
 
+// The first n of eight lanes; all of them where n is more.
+LITEGAP_AVX2_INLINE void store_count(float* out, __m256 v, int n) {
+  if (n >= 8) return _mm256_storeu_ps(out, v);
+  __m128 half = _mm256_castps256_ps128(v);
+  if (n & 4) {
+    _mm_storeu_ps(out, half);
+    half = _mm256_extractf128_ps(v, 1);
+    out += 4;
+  }
+  if (n & 2) {
+    _mm_storel_pi(reinterpret_cast<__m64*>(out), half);
+    half = _mm_movehl_ps(half, half);
+    out += 2;
+  }
+  if (n & 1) _mm_store_ss(out, half);
+}
+
 // Sums in the order of the segments, one product after the other: each product rounded before it is
 // added (the reference and built-in kernels' way), or fused (XNNPACK's).
 template <int R, bool kFma, int C>
@@ -145,11 +163,14 @@ LITEGAP_AVX2 void floats(const GemmTask& task) {
       continue;
     }
     const __m256 low = _mm256_set1_ps(task.low), high = _mm256_set1_ps(task.high);
+    const int count = task.count;
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
       float* to = reinterpret_cast<float*>(out[r]) + task.channel;
-      _mm256_storeu_ps(to, clamped(sums[r][0], low, high));
-      if constexpr (C == 2) _mm256_storeu_ps(to + 8, clamped(sums[r][1], low, high));
+      store_count(to, clamped(sums[r][0], low, high), count);
+      if constexpr (C == 2) {
+        if (count > 8) store_count(to + 8, clamped(sums[r][1], low, high), count - 8);
+      }
     }
     out += R;
   }
@@ -222,99 +243,6 @@ LITEGAP_AVX2 void depthwise(const DepthwiseTask& task) {
   for (; p + 2 <= task.pixels; p += 2, in += 2 * task.pixel_step, out += 4)
     depthwise_pixels<2>(task, in, out);
   if (p < task.pixels) depthwise_pixels<1>(task, in, out);
-}
-
-// The first n of eight lanes.
-LITEGAP_AVX2_INLINE __m256i first_lanes(std::size_t n) {
-  alignas(32) static constexpr std::int32_t kOn[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(kOn + 8 - (n < 8 ? n : 8)));
-}
-
-// P neighbouring pixels of one block of channels share each load of weights.  V: vectors of eight
-// channels; kWhole: all their lanes are real, else only those of the masks are touched.
-template <int P, bool kFma, bool kPlaces, int V, bool kWhole>
-LITEGAP_AVX2_INLINE void float_block(const DepthwiseFloatTask& task, std::size_t pixel,
-                                     std::size_t channel) {
-  __m256 sums[P][V];
-  __m256i mask[V];
-#pragma GCC unroll 8
-  for (int v = 0; v < V; ++v) {
-    const __m256 start = _mm256_loadu_ps(task.start + channel + 8 * v);
-#pragma GCC unroll 8
-    for (int p = 0; p < P; ++p) sums[p][v] = start;
-    if constexpr (!kWhole) {
-      const std::size_t left = task.channels - channel, skip = 8 * static_cast<std::size_t>(v);
-      mask[v] = first_lanes(left > skip ? left - skip : 0);
-    }
-  }
-  const float* w = task.weights + channel * task.tap_count;
-  const std::byte* in = nullptr;
-  const std::byte* const* places = nullptr;
-  if constexpr (kPlaces)
-    places = task.places + pixel * task.tap_count;
-  else
-    in = task.input + static_cast<std::ptrdiff_t>(pixel) * task.pixel_step + 4 * channel;
-  for (std::size_t t = 0; t < task.tap_count; ++t, w += kDepthwiseBlock) {
-    __m256 weights[V];
-#pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) weights[v] = _mm256_loadu_ps(w + 8 * v);
-#pragma GCC unroll 8
-    for (int p = 0; p < P; ++p) {
-      const std::byte* at =
-          kPlaces ? places[static_cast<std::size_t>(p) * task.tap_count + t] + 4 * channel
-                  : in + p * task.pixel_step + task.taps[t];
-      const auto* x = reinterpret_cast<const float*>(at);
-#pragma GCC unroll 8
-      for (int v = 0; v < V; ++v) {
-        const __m256 values =
-            kWhole ? _mm256_loadu_ps(x + 8 * v) : _mm256_maskload_ps(x + 8 * v, mask[v]);
-        sums[p][v] = multiply_add<kFma>(values, weights[v], sums[p][v]);
-      }
-    }
-  }
-  const __m256 low = _mm256_set1_ps(task.low), high = _mm256_set1_ps(task.high);
-  float* out = task.out + pixel * task.channels + channel;
-#pragma GCC unroll 8
-  for (int p = 0; p < P; ++p, out += task.channels) {
-#pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) {
-      __m256 sum = sums[p][v];
-      if (task.bias != nullptr)
-        sum = _mm256_add_ps(sum, _mm256_loadu_ps(task.bias + channel + 8 * v));
-      sum = clamped(sum, low, high);
-      if constexpr (kWhole)
-        _mm256_storeu_ps(out + 8 * v, sum);
-      else
-        _mm256_maskstore_ps(out + 8 * v, mask[v], sum);
-    }
-  }
-}
-
-template <int P, bool kFma, bool kPlaces>
-LITEGAP_AVX2_INLINE void float_pixels(const DepthwiseFloatTask& task, std::size_t pixel) {
-  std::size_t c = 0;
-  for (; c + 16 <= task.channels; c += 16) float_block<P, kFma, kPlaces, 2, true>(task, pixel, c);
-  if (c + 8 == task.channels)
-    float_block<P, kFma, kPlaces, 1, true>(task, pixel, c);
-  else if (c + 8 > task.channels && c < task.channels)
-    float_block<P, kFma, kPlaces, 1, false>(task, pixel, c);
-  else if (c < task.channels)
-    float_block<P, kFma, kPlaces, 2, false>(task, pixel, c);
-}
-
-template <bool kFma, bool kPlaces>
-LITEGAP_AVX2_INLINE void float_row_of_pixels(const DepthwiseFloatTask& task) {
-  std::size_t p = 0;
-  for (; p + 4 <= task.pixels; p += 4) float_pixels<4, kFma, kPlaces>(task, p);
-  for (; p < task.pixels; ++p) float_pixels<1, kFma, kPlaces>(task, p);
-}
-
-template <bool kFma>
-LITEGAP_AVX2 void depthwise_float(const DepthwiseFloatTask& task) {
-  if (task.places != nullptr)
-    float_row_of_pixels<kFma, true>(task);
-  else
-    float_row_of_pixels<kFma, false>(task);
 }
 
 LITEGAP_AVX2_INLINE __m256i load8(const std::int32_t* p) {
@@ -498,22 +426,6 @@ LITEGAP_AVX2_INLINE __m256 scaled8(const void* tile, std::size_t at, __m256 s, _
   }
 }
 
-// The first n of eight lanes, n < 8.
-LITEGAP_AVX2_INLINE void store_first(float* out, __m256 v, int n) {
-  __m128 half = _mm256_castps256_ps128(v);
-  if (n & 4) {
-    _mm_storeu_ps(out, half);
-    half = _mm256_extractf128_ps(v, 1);
-    out += 4;
-  }
-  if (n & 2) {
-    _mm_storel_pi(reinterpret_cast<__m64*>(out), half);
-    half = _mm_movehl_ps(half, half);
-    out += 2;
-  }
-  if (n & 1) _mm_store_ss(out, half);
-}
-
 template <FloatScale kScale>
 LITEGAP_AVX2 void finish_float_as(const FloatFinish& f, const FinishTask& task) {
   constexpr bool kReal = kScale == FloatScale::kNone || kScale == FloatScale::kClamp;
@@ -522,7 +434,6 @@ LITEGAP_AVX2 void finish_float_as(const FloatFinish& f, const FinishTask& task) 
     const std::size_t c = task.channel + static_cast<std::size_t>(i);
     const __m256 bias = _mm256_loadu_ps(f.bias + c),
                  w = kReal ? bias : _mm256_loadu_ps(f.weight_scale + c);
-    const bool whole = task.count - i >= 8;
     std::size_t at = static_cast<std::size_t>(i);
     for (int r = 0; r < task.rows; ++r, at += task.tile_stride) {
       const __m256 s = kReal ? bias : _mm256_broadcast_ss(task.row_scale + r);
@@ -530,10 +441,7 @@ LITEGAP_AVX2 void finish_float_as(const FloatFinish& f, const FinishTask& task) 
       if (c < f.low_for_nan) v = _mm256_max_ps(v, low);
       v = clamped(v, low, high);
       auto* out = reinterpret_cast<float*>(task.out[r]) + c;
-      if (whole)
-        _mm256_storeu_ps(out, v);
-      else
-        store_first(out, v, task.count - i);
+      store_count(out, v, task.count - i);
     }
   }
 }
@@ -690,6 +598,7 @@ GemmKernels make_avx2() {
   k.pairs8 = pair_forms<std::int8_t>();
   k.pairs16 = pair_forms<std::int16_t>();
   k.mr_half = 10;
+  k.any_count = true;
   k.half_pairs8 = half_pair_forms<std::int8_t>();
   k.half_pairs16 = half_pair_forms<std::int16_t>();
   k.half_fused = half_float_forms<true>();
@@ -699,8 +608,7 @@ GemmKernels make_avx2() {
   k.fused_row = float_row<true>;
   k.plain_row = float_row<false>;
   k.depthwise = depthwise;
-  k.depthwise_fused = depthwise_float<true>;
-  k.depthwise_plain = depthwise_float<false>;
+  set_depthwise_avx2(k);
   k.finish = finish;
   k.finish_float = finish_float;
   k.range = range;

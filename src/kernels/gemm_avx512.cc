@@ -17,6 +17,9 @@
 #define LITEGAP_AVX512_INLINE \
   __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"), always_inline)) inline
 #endif
+#define LITEGAP_LOOP LITEGAP_AVX512_INLINE
+
+#include "kernels/depthwise_loops.h"
 
 namespace litegap {
 namespace {
@@ -175,6 +178,35 @@ LITEGAP_AVX512 void float_row(const GemmTask& task) {
     _mm512_store_ps(static_cast<float*>(task.tile) + p * kNr, sums[p]);
 }
 
+struct Lanes16 {
+  using V = __m512;
+  using Mask = __mmask16;
+  static constexpr int kLanes = 16;
+  LITEGAP_LOOP static V all(float v) { return _mm512_set1_ps(v); }
+  LITEGAP_LOOP static V load(const float* p) { return _mm512_loadu_ps(p); }
+  LITEGAP_LOOP static V load_some(const float* p, Mask m) { return _mm512_maskz_loadu_ps(m, p); }
+  LITEGAP_LOOP static void store(float* p, V v) { _mm512_storeu_ps(p, v); }
+  LITEGAP_LOOP static void store_some(float* p, V v, Mask m) { _mm512_mask_storeu_ps(p, m, v); }
+  LITEGAP_LOOP static V add(V a, V b) { return _mm512_add_ps(a, b); }
+  LITEGAP_LOOP static V multiply(V a, V b) { return _mm512_mul_ps(a, b); }
+  LITEGAP_LOOP static V fused(V a, V b, V sum) { return _mm512_fmadd_ps(a, b, sum); }
+  // Of a NaN and a bound the second operand wins: the NaN.
+  LITEGAP_LOOP static V clamp(V v, V low, V high) {
+    return _mm512_min_ps(high, _mm512_max_ps(low, v));
+  }
+  LITEGAP_LOOP static Mask first(std::size_t n) {
+    return static_cast<Mask>((1U << (n < 16 ? n : 16)) - 1);
+  }
+};
+
+template <bool kFma>
+LITEGAP_AVX512 void depthwise_float(const DepthwiseFloatTask& task) {
+  depthwise_line<Lanes16, kFma>(task);
+}
+LITEGAP_AVX512 void depthwise_3x3(const Depthwise3x3Task& task) {
+  depthwise_3x3_line<Lanes16>(task);
+}
+
 template <class Form>
 constexpr std::array<GemmFn, kMaxTileRows> integer_forms() {
   return {integers<Form, 1, 4>,  integers<Form, 2, 4>,  integers<Form, 3, 2>,
@@ -189,7 +221,8 @@ constexpr std::array<GemmFn, kMaxTileRows> float_forms() {
           floats<9, kFma>, floats<10, kFma>, floats<11, kFma>, floats<12, kFma>};
 }
 
-// Depthwise loops, the ends of tiles and conversions are those of AVX2: they are bound by memory.
+// Depthwise loops of integers, the ends of tiles and conversions are those of AVX2: they are bound
+// by memory.
 GemmKernels make_avx512(const GemmKernels& avx2) {
   GemmKernels k = avx2;
   k.name = "avx512vnni";
@@ -204,6 +237,9 @@ GemmKernels make_avx512(const GemmKernels& avx2) {
   k.plain = float_forms<false>();
   k.fused_row = float_row<true>;
   k.plain_row = float_row<false>;
+  k.depthwise_fused = depthwise_float<true>;
+  k.depthwise_plain = depthwise_float<false>;
+  k.depthwise_3x3 = depthwise_3x3;
   return k;
 }
 

@@ -199,24 +199,19 @@ void depthwise(const DepthwiseTask& task) {
   }
 }
 
-LITEGAP_NEON_INLINE const std::byte* tap_place(const DepthwiseFloatTask& task, std::size_t pixel,
-                                               std::size_t tap) {
-  if (task.places != nullptr) return task.places[pixel * task.tap_count + tap];
-  return task.input + static_cast<std::ptrdiff_t>(pixel) * task.pixel_step + task.taps[tap];
-}
-
 template <bool kFma>
 void depthwise_float(const DepthwiseFloatTask& task) {
   const float32x4_t low = vdupq_n_f32(task.low), high = vdupq_n_f32(task.high);
-  float* out = task.out;
-  for (std::size_t p = 0; p < task.pixels; ++p, out += task.channels) {
+  for (std::size_t p = 0; p < task.pixels; ++p) {
+    float* out = task.out + p * task.out_step;
     for (std::size_t c = 0; c < task.channels; c += 4) {
       const std::size_t count = std::min<std::size_t>(4, task.channels - c);
       const float* w = task.weights + c / kDepthwiseBlock * kDepthwiseBlock * task.tap_count +
                        c % kDepthwiseBlock;
       float32x4_t sum = vld1q_f32(task.start + c);
       for (std::size_t t = 0; t < task.tap_count; ++t, w += kDepthwiseBlock) {
-        const auto* x = reinterpret_cast<const float*>(tap_place(task, p, t)) + c;
+        const std::byte* at = task.places[t] + static_cast<std::ptrdiff_t>(p) * task.steps[t];
+        const auto* x = reinterpret_cast<const float*>(at) + c;
         float some[4] = {};
         if (count < 4) x = static_cast<const float*>(std::memcpy(some, x, count * sizeof *x));
         sum = multiply_add<kFma>(vld1q_f32(x), vld1q_f32(w), sum);

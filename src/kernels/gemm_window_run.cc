@@ -185,28 +185,32 @@ void WindowKernel::run_whole_images(const Work& w) const {
 
 // Lists where the pixels of a strip begin and where their results go, behind the first `pixels`.
 std::size_t WindowKernel::list_pixels(const Work& w, const std::byte* strip, std::byte* out,
-                                      std::size_t g, Some rows, std::size_t pixels) const {
+                                      std::size_t g, Some some, std::size_t pixels) const {
   const Window& v = s_.window;
   const Grid& grid = v.grids[g];
   const std::size_t pixel = static_cast<std::size_t>(v.in_c) * feed_.out_bytes();
   const std::size_t out_pixel = static_cast<std::size_t>(v.out_c) * out_bytes_;
-  const std::size_t step = static_cast<std::size_t>(v.step_x) * pixel;
-  const std::size_t out_step = static_cast<std::size_t>(grid.out_step_x) * out_pixel;
-  for (std::int32_t i = rows.y; i < std::min(rows.y + rows.count, grid.height); ++i) {
-    const std::byte* row =
-        strip + static_cast<std::size_t>((i - rows.y) * v.step_y) * layout_.padded_w * pixel;
-    const std::size_t line = static_cast<std::size_t>(grid.out_y + i * grid.out_step_y) *
-                             static_cast<std::size_t>(v.out_w);
-    std::byte* to = out + (line + static_cast<std::size_t>(grid.out_x)) * out_pixel;
-    const std::byte** begins = w.rows + pixels;
+  const std::size_t out_line = static_cast<std::size_t>(v.out_w) * out_pixel;
+  out += static_cast<std::size_t>(grid.out_y + some.y * grid.out_step_y) * out_line +
+         static_cast<std::size_t>(grid.out_x) * out_pixel;
+  struct Axis {
+    std::size_t count, step, out_step;
+  };
+  Axis down{static_cast<std::size_t>(std::max(0, std::min(some.count, grid.height - some.y))),
+            static_cast<std::size_t>(v.step_y) * layout_.padded_w * pixel,
+            static_cast<std::size_t>(grid.out_step_y) * out_line};
+  Axis across{static_cast<std::size_t>(grid.width), static_cast<std::size_t>(v.step_x) * pixel,
+              static_cast<std::size_t>(grid.out_step_x) * out_pixel};
+  if (across.count == 1) std::swap(down, across);  // the long one in the inner loop
+  for (std::size_t i = 0; i < down.count; ++i, pixels += across.count) {
+    const std::byte* row = strip + i * down.step;
+    std::byte* to = out + i * down.out_step;
+    const std::byte** rows = w.rows + pixels;
     std::byte** outs = w.outs + pixels;
-    for (std::int32_t j = 0; j < grid.width; ++j) {
-      begins[j] = row;
-      outs[j] = to;
-      row += step;
-      to += out_step;
+    for (std::size_t j = 0; j < across.count; ++j) {
+      rows[j] = row + j * across.step;
+      outs[j] = to + j * across.out_step;
     }
-    pixels += static_cast<std::size_t>(grid.width);
   }
   return pixels;
 }

@@ -38,6 +38,13 @@ inline void store_some(float* to, unsigned mask, const Floats& v) {
     if ((mask >> i & 1U) != 0) to[i] = v.lane[i];
   }
 }
+inline Floats load_some(unsigned mask, const float* from) {
+  Floats v;
+  for (std::size_t i = 0; i < 16; ++i) {
+    if ((mask >> i & 1U) != 0) v.lane[i] = from[i];
+  }
+  return v;
+}
 template <class V, class F>
 V lanes(F f) {
   V v;
@@ -97,7 +104,9 @@ inline Floats least(Floats a, Floats b) {
 #define _mm512_loadu_ps emulated::load<emulated::Floats>
 #define _mm512_store_si512 emulated::store<emulated::Integers>
 #define _mm512_store_ps emulated::store<emulated::Floats>
+#define _mm512_storeu_ps emulated::store<emulated::Floats>
 #define _mm512_mask_storeu_ps emulated::store_some
+#define _mm512_maskz_loadu_ps emulated::load_some
 #define _mm512_setzero_si512() \
   emulated::Integers {}
 #define _mm512_set1_epi32(V) emulated::lanes<emulated::Integers>([&](auto) { return V; })

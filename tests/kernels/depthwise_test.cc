@@ -59,6 +59,29 @@ TEST(DepthwiseConv2d, FloatsEqualTheJudge) {
   }
 }
 
+// XNNPACK's 3 x 3 windows that move one cell to the right: narrow images, every rest of channels.
+TEST(DepthwiseConv2d, NeighboursEqualTheJudge) {
+  for (int seed = 0; seed < repetitions(400); ++seed) {
+    Dice dice(static_cast<unsigned>(seed));
+    ProductCase c = random_window(dice, false);
+    c.dialect = Dialect::kXnnpack;
+    c.constant = true;
+    c.kh = c.kw = 3;
+    c.stride_h = dice.one_in(3) ? 2 : 1;
+    c.dilation_h = dice.one_in(3) ? 2 : 1;
+    c.stride_w = 1;
+    c.dilation_w = dice.one_in(3) ? dice.range(2, 3) : 1;
+    const bool same = c.padding == Padding::kSame;
+    c.h = dice.range(same ? 1 : 5, 9);
+    c.w = dice.range(same ? 1 : 2 * c.dilation_w + 1, 12);
+    c.c = c.o = dice.range(2, 50);
+    fill_real(c, dice, inputs_of(c), weights_of(c), true);
+    ASSERT_NO_FATAL_FAILURE(
+        expect_floats(c, prepare_depthwise_conv_2d, depthwise_products_by_column))
+        << "seed " << seed;
+  }
+}
+
 TEST(DepthwiseConv2d, HybridEqualsTheJudge) {
   for (int seed = 0; seed < repetitions(400); ++seed) {
     Dice dice(static_cast<unsigned>(seed));
