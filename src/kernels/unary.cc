@@ -89,7 +89,10 @@ std::unique_ptr<Kernel> prepare_leaky_relu(OpSpec& spec) {
   const std::size_t n = shape_elements(spec.outputs[0].shape);
   const float alpha = attrs_of<LeakyReluAttrs>(spec).alpha;
   if (t == DType::kFloat32) {
-    return map_values<float>(n, [alpha](float x) { return x > 0 ? x : x * alpha; });
+    return map_values<float>(n, [alpha](float x) {
+      const float below = x * alpha;  // always: a choice of two values becomes vector code
+      return x > 0 ? x : below;
+    });
   }
   if (!is_code_type(t)) refuse_type(spec);
   if (!std::isfinite(alpha)) refuse(spec, "alpha is {}", alpha);
@@ -159,12 +162,9 @@ std::unique_ptr<Kernel> hard_swish_float(Dialect dialect, std::size_t n) {
     return map_values<float>(n, [ramp](float x) { return x * ramp(x) / 6.0f; });
   }
   if (dialect == Dialect::kXnnpack) {
-    // x / 6 + 0.5 with one rounding; clamping before it gives the same.
-    return map_values<float>(n, [](float x) {
-      constexpr double kSixth = 1.0f / 6.0f;
-      const double ramp = static_cast<double>(x) * kSixth + 0.5;
-      const double low = ramp < 0.0 ? 0.0 : ramp;
-      return x * static_cast<float>(low > 1.0 ? 1.0 : low);
+    return map_fused(n, [](float x) {
+      const float ramp = std::fma(x, 1.0f / 6.0f, 0.5f), low = ramp < 0.0f ? 0.0f : ramp;
+      return x * (low > 1.0f ? 1.0f : low);
     });
   }
   // Whole blocks of four multiply in another order than the rest.
