@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Speed of single operators against the stock runtime, at the sizes of real models: one thread each, in turns.
 
-    operators.py RUNTIME_BENCH MODELS_DIR [SECONDS] [WORD...]
+    operators.py [SECONDS] [WORD...]
 
-RUNTIME_BENCH is the program of runtime_bench.cc; MODELS_DIR is not used.  WORDs choose cases by parts of their
-names.  Each case is a file of one operator made here.  Prints microseconds of the best run of both and the speed
-of litegap relative to the runtime (above 1 litegap is faster), slowest last, and the geometric mean.  Needs numpy
-and ai-edge-litert.
+WORDs choose cases by parts of their names.  Each case is a file of one operator made here.  Prints microseconds of
+the best run of both and the speed of litegap relative to the runtime (above 1 litegap is faster), then the geometric
+mean and the slowest.  Inputs are in place before the clock starts.  The program is that of runtime_bench.cc, built if
+needed.  Needs numpy and ai-edge-litert.
 
 Two examples: `mean.int8.hw` is MEAN over height and width of an int8 image of 56x56x64; `add.float32.channel`
 adds a value for every channel to such an image."""
+import os
 import pathlib
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from ai_edge_litert import schema_py_generated as schema
 import log
 from runtime import stock
 
+ROOT = pathlib.Path(os.environ.get("LITEGAP_ROOT", pathlib.Path(__file__).resolve().parents[1]))
+PROGRAM = str(ROOT / "build/release/bench/runtime_bench")
 IMAGE = (1, 56, 56, 64)
 TYPES = {"float32": 0, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "int8": 9}
 RANDOM = np.random.default_rng(1)
@@ -363,16 +366,18 @@ def select(f, shape):
     f.op("SELECT_V2", [c, a, b], [f.value(shape, "float32")], "SelectV2Options")
 
 
-def ours(program, path, seconds):
-    done = subprocess.run([program, path, str(seconds), "xnnpack", "filled"], capture_output=True, text=True)
+def ours(path, seconds):
+    done = subprocess.run([PROGRAM, path, str(seconds), "xnnpack", "filled"], capture_output=True, text=True)
     if done.returncode != 0:
         return None, done.stderr.strip()
     return float(done.stdout.split()[1]), ""
 
 
 def main():
-    program, rest = sys.argv[1], sys.argv[3:]
+    rest = sys.argv[1:]
     seconds = float(rest.pop(0)) if rest and rest[0][0].isdigit() else 0.1
+    subprocess.run(["cmake", "--build", str(ROOT / "build/release"), "--target", "runtime_bench"], check=True,
+                   stdout=sys.stderr)
     add_cases()
     lines = []
     with tempfile.TemporaryDirectory() as folder:
@@ -383,7 +388,7 @@ def main():
             pathlib.Path(path).write_bytes(build())
             a, b, why = [], [], ""
             for _ in range(2):
-                value, why = ours(program, path, seconds)
+                value, why = ours(path, seconds)
                 if value is None:
                     break
                 a.append(value)
@@ -397,7 +402,11 @@ def main():
                 continue
             lines.append((min(b) / min(a), name, min(a), min(b)))
             print(f"{name:36s} {lines[-1][2]:10.1f} {lines[-1][3]:10.1f}   {lines[-1][0]:5.2f}", flush=True)
-    print(f"geometric mean of {len(lines)}: {log.geometric_mean([line[0] for line in lines]):.2f}; slowest:")
+    if not lines:
+        return
+    mean, mine, theirs = (log.geometric_mean([line[k] for line in lines]) for k in (0, 2, 3))
+    log.append("operators", f"{len(lines)} cases", "us a run, geometric mean: litegap, runtime", mine, theirs, mine / theirs)
+    print(f"geometric mean of {len(lines)}: {mean:.2f}; slowest:")
     for ratio, name, mine, theirs in sorted(lines)[:20]:
         print(f"{name:36s} {mine:10.1f} {theirs:10.1f}   {ratio:5.2f}")
 

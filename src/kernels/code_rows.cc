@@ -93,6 +93,32 @@ __attribute__((target("avx2"))) std::size_t blocks(const Row& f, std::size_t n, 
   }
   return i;
 }
+
+// (v m + 2^7) >> 8 is (2^7 v m + 2^14) >> 15, the rounded high product of words.
+template <class T>
+__attribute__((target("avx2"))) std::size_t scale_blocks(const ScaleRow& f, std::size_t n,
+                                                         const T* x, T* out) noexcept {
+  constexpr bool kSigned = T(-1) < T(0);
+  const auto words = [](std::int32_t v) { return static_cast<std::int16_t>(v); };
+  const __m256i zero_x = _mm256_set1_epi16(words(f.zero_x)),
+                zero = _mm256_set1_epi16(words(f.zero));
+  const __m256i positive = _mm256_set1_epi16(words(f.positive)),
+                negative = _mm256_set1_epi16(words(f.negative));
+  std::size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x + i));
+    const __m256i wide = kSigned ? _mm256_cvtepi8_epi16(bytes) : _mm256_cvtepu8_epi16(bytes);
+    const __m256i v = _mm256_sub_epi16(wide, zero_x);
+    const __m256i m =
+        _mm256_blendv_epi8(negative, positive, _mm256_cmpgt_epi16(v, _mm256_setzero_si256()));
+    const __m256i scaled = _mm256_mulhrs_epi16(_mm256_slli_epi16(v, 7), m);
+    const __m256i codes = _mm256_adds_epi16(scaled, zero);
+    const __m128i a = _mm256_castsi256_si128(codes), b = _mm256_extracti128_si256(codes, 1);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i),
+                     kSigned ? _mm_packs_epi16(a, b) : _mm_packus_epi16(a, b));
+  }
+  return i;
+}
 #undef LITEGAP_AVX2
 #endif
 
@@ -117,11 +143,28 @@ void multiply_codes(const MultiplyRow& f, std::size_t n, const T* x, const T* y,
   all(f, n, x, y, out);
 }
 
+template <class T>
+void scale_codes(const ScaleRow& f, const Table8& table, std::size_t n, const T* x,
+                 T* out) noexcept {
+  std::size_t done = 0;
+#if defined(__x86_64__)
+  const auto word = [](std::int32_t v) { return v > -32768 && v < 32768; };
+  const bool near = f.zero_x >= (T(-1) < T(0) ? -128 : 0) && f.zero_x <= (T(-1) < T(0) ? 127 : 255);
+  if (near && word(f.positive) && word(f.negative) && word(f.zero) &&
+      __builtin_cpu_supports("avx2"))
+    done = scale_blocks(f, n, x, out);
+#endif
+  map_bytes(table, reinterpret_cast<const std::uint8_t*>(x) + done,
+            reinterpret_cast<std::uint8_t*>(out) + done, n - done);
+}
+
 using i8 = std::int8_t;
 using u8 = std::uint8_t;
 template void add_codes(const AddRow&, std::size_t, const i8*, const i8*, i8*) noexcept;
 template void add_codes(const AddRow&, std::size_t, const u8*, const u8*, u8*) noexcept;
 template void multiply_codes(const MultiplyRow&, std::size_t, const i8*, const i8*, i8*) noexcept;
 template void multiply_codes(const MultiplyRow&, std::size_t, const u8*, const u8*, u8*) noexcept;
+template void scale_codes(const ScaleRow&, const Table8&, std::size_t, const i8*, i8*) noexcept;
+template void scale_codes(const ScaleRow&, const Table8&, std::size_t, const u8*, u8*) noexcept;
 
 }  // namespace litegap

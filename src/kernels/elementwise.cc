@@ -350,7 +350,8 @@ std::unique_ptr<Kernel> prepare_mul(OpSpec& spec) {
       return broadcast_kernel<Complex, Complex, Complex>(
           std::move(b), [](const Complex& x, const Complex& y) { return x * y; });
     }
-    if (t == DType::kFloat32 && xnn_takes(spec))
+    const bool bare = fused_activation(spec.op->attrs) == Activation::kNone;  // plain() flushes
+    if (t == DType::kFloat32 && xnn_takes(spec) && !bare)
       return plain_by_type(spec, std::move(b), FlushingMul{});
     return plain_by_type(spec, std::move(b), WrappingMul{});
   }

@@ -65,14 +65,19 @@ struct Turn {
                   std::byte* to) noexcept {
     const std::int64_t whole_down = down.count / kSide * kSide,
                        whole_across = across.count / kSide * kSide;
-    for (std::int64_t j = 0; j < whole_across; j += kSide) {
-      for (std::int64_t i = 0; i < whole_down; i += kSide) {
-        const std::byte* a = from + i * down.from + j * across.from;
-        std::byte* b = to + i * down.to + j * across.to;
-        Row rows[kSide];
-        for (int k = 0; k < kSide; ++k) std::memcpy(&rows[k], a + k * down.from, sizeof(Row));
-        block(rows);
-        for (int k = 0; k < kSide; ++k) std::memcpy(b + k * across.to, &rows[k], sizeof(Row));
+    constexpr std::int64_t kTile = 64 / sizeof(T);  // of cache lines on both sides
+    for (std::int64_t i0 = 0; i0 < whole_down; i0 += kTile) {
+      for (std::int64_t j0 = 0; j0 < whole_across; j0 += kTile) {
+        for (std::int64_t j = j0; j < std::min(j0 + kTile, whole_across); j += kSide) {
+          for (std::int64_t i = i0; i < std::min(i0 + kTile, whole_down); i += kSide) {
+            const std::byte* a = from + i * down.from + j * across.from;
+            std::byte* b = to + i * down.to + j * across.to;
+            Row rows[kSide];
+            for (int k = 0; k < kSide; ++k) std::memcpy(&rows[k], a + k * down.from, sizeof(Row));
+            block(rows);
+            for (int k = 0; k < kSide; ++k) std::memcpy(b + k * across.to, &rows[k], sizeof(Row));
+          }
+        }
       }
     }
     const auto one = [&](std::int64_t i, std::int64_t j) {

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "kernels/arithmetic_ops.h"
+#include "kernels/code_rows.h"
 #include "kernels/value_quant.h"
 
 namespace litegap {
@@ -82,8 +83,11 @@ std::unique_ptr<Kernel> between_xnn(const OpSpec& spec, ScaleZero x, ScaleZero y
   const float ratio = x.scale / y.scale;
   if (spec.dialect != Dialect::kXnnpack || ratio < 0x1p-8f || ratio > 128.0f) return nullptr;
   const auto m = static_cast<std::int32_t>(std::nearbyint(256.0f * ratio));
-  return map_codes(dtype_of<T>, n, [=](std::int32_t q) {
+  const Table8 table = tabulate(dtype_of<T>, [=](std::int32_t q) {
     return narrow<T>(std::clamp(((q - x.zero) * m + 128) >> 8, -32768, 32767), y.zero);
+  });
+  return make_kernel([n, table, f = ScaleRow{x.zero, m, m, y.zero}](const Io& io) {
+    scale_codes(f, table, n, static_cast<const T*>(io.inputs[0]), static_cast<T*>(io.outputs[0]));
   });
 }
 

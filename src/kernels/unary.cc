@@ -6,6 +6,7 @@
 
 #include "kernels/arithmetic_ops.h"
 #include "kernels/broadcast.h"
+#include "kernels/code_rows.h"
 #include "kernels/fixed_point.h"
 #include "kernels/half.h"
 #include "kernels/value_quant.h"
@@ -77,11 +78,20 @@ std::unique_ptr<Kernel> leaky_xnn(const OpSpec& spec, ScaleZero x, ScaleZero y, 
   const auto code = [](float r) { return static_cast<std::int32_t>(std::nearbyint(256.0f * r)); };
   const std::int32_t p = code(ratio), q = code(negative);
   const Range32 range = code_range(t);
-  return map_codes(t, shape_elements(spec.inputs[0].shape), [=](std::int32_t c) {
+  const Table8 table = tabulate(t, [=](std::int32_t c) {
     const std::int32_t v = c - x.zero;
     const std::int32_t sum = std::clamp((v * (v > 0 ? p : q) + 128) >> 8, -32768, 32767);
     return std::clamp(sum + y.zero, range.low, range.high);
   });
+  const std::size_t n = shape_elements(spec.inputs[0].shape);
+  const auto with = [&](auto zero) {
+    using T = decltype(zero);
+    return make_kernel([n, table, f = ScaleRow{x.zero, p, q, y.zero}](const Io& io) {
+      scale_codes(f, table, n, static_cast<const T*>(io.inputs[0]), static_cast<T*>(io.outputs[0]));
+    });
+  };
+  if (t == DType::kInt8) return with(std::int8_t{});
+  return with(std::uint8_t{});
 }
 
 std::unique_ptr<Kernel> prepare_leaky_relu(OpSpec& spec) {

@@ -8,6 +8,7 @@
 #include <random>
 
 #include "kernels/byte_table.h"
+#include "kernels/code_rows.h"
 #include "kernels/fixed_point.h"
 #include "kernels/float_curves.h"
 #include "kernels/lanes.h"
@@ -32,6 +33,72 @@ TEST(FastForms, TablesOfBytes) {
     EXPECT_EQ(y[n], 77);
     map_bytes(table, x.data(), x.data(), n);  // in place
     EXPECT_TRUE(std::equal(x.begin(), x.end(), y.begin()));
+  }
+}
+
+template <class T>
+void check_scaled(std::mt19937& random) {
+  constexpr std::int32_t low = std::numeric_limits<T>::min(), high = std::numeric_limits<T>::max();
+  const auto draw = [&](std::int32_t from, std::int32_t to) {
+    return from + static_cast<std::int32_t>(random() % static_cast<unsigned>(to - from + 1));
+  };
+  const ScaleRow f{draw(low, high), draw(1, 32768), draw(-32767, 32768), draw(low, high)};
+  Table8 table{};
+  std::vector<T> x(256 + 5), y(x.size());
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<T>(i);
+  for (std::int32_t q = low; q <= high; ++q) {
+    const std::int32_t v = q - f.zero_x;
+    const double real = std::floor(v * (v > 0 ? f.positive : f.negative) / 256.0 + 0.5);
+    table[static_cast<std::uint8_t>(q)] = static_cast<std::uint8_t>(static_cast<std::int32_t>(
+        std::clamp(real + f.zero, static_cast<double>(low), static_cast<double>(high))));
+  }
+  scale_codes(f, table, x.size(), x.data(), y.data());
+  for (std::size_t i = 0; i < x.size(); ++i)
+    ASSERT_EQ(static_cast<std::uint8_t>(y[i]), table[static_cast<std::uint8_t>(x[i])])
+        << int{x[i]} << " less " << f.zero_x << " by " << f.positive << " or " << f.negative;
+}
+TEST(FastForms, ScaledCodes) {
+  std::mt19937 random(4);
+  for (int i = 0; i < 300; ++i) {
+    check_scaled<std::int8_t>(random);
+    check_scaled<std::uint8_t>(random);
+  }
+}
+
+// One formula for each code, in double.
+template <class T>
+void check_pairs(std::mt19937& random) {
+  constexpr std::int32_t low = std::numeric_limits<T>::min(), high = std::numeric_limits<T>::max();
+  const auto real = [](auto v) { return static_cast<double>(v); };
+  std::vector<T> x(999), y(x.size()), sum(x.size()), product(x.size());
+  for (auto& v : x) v = static_cast<T>(random());
+  for (auto& v : y) v = static_cast<T>(random());
+  const AddRow f{1 << 19,
+                 static_cast<std::int32_t>(random() % (1u << 21)),
+                 -static_cast<std::int32_t>(random() % (1u << 21)),
+                 20,
+                 low + 100,
+                 low,
+                 high - 9};
+  add_codes(f, x.size(), x.data(), y.data(), sum.data());
+  const MultiplyRow g{
+      low + 7, high - 70, 5, low + 2, high, 1.0f / 128, static_cast<float>(high - 5)};
+  multiply_codes(g, x.size(), x.data(), y.data(), product.data());
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double raw =
+        std::floor((real(f.start) + real(x[i]) * f.a + real(y[i]) * f.b) / (1 << f.shift));
+    ASSERT_EQ(int{sum[i]}, static_cast<int>(std::clamp(raw + f.zero, real(low), real(high - 9))));
+    const double limited =
+        std::min((real(x[i]) - g.zero_x) * (real(y[i]) - g.zero_y) / 128, real(high - 5));
+    ASSERT_EQ(int{product[i]},
+              static_cast<int>(std::clamp(std::nearbyint(limited) + 5, real(low + 2), real(high))));
+  }
+}
+TEST(FastForms, PairsOfCodes) {
+  std::mt19937 random(5);
+  for (int i = 0; i < 50; ++i) {
+    check_pairs<std::int8_t>(random);
+    check_pairs<std::uint8_t>(random);
   }
 }
 
