@@ -7,7 +7,7 @@
 
 namespace litegap {
 
-// One array for every input of the plan: floats in [-1, 1], any code of 8 bits, else zeros.
+// One array for every input of the plan: floats in [-1, 1], any code of 8 or 16 bits, else zeros.
 inline std::vector<Array> random_inputs(const Plan& plan) {
   std::mt19937 random(1);
   std::vector<Array> inputs;
@@ -16,7 +16,7 @@ inline std::vector<Array> random_inputs(const Plan& plan) {
     if (a.dtype() == DType::kFloat32) {
       for (float& v : a.mutable_span<float>())
         v = static_cast<float>(random() % 2001) / 1000.0f - 1.0f;
-    } else if (dtype_bits(a.dtype()) == 8) {
+    } else if (dtype_bits(a.dtype()) == 8 || a.dtype() == DType::kInt16) {
       for (std::size_t k = 0; k < a.byte_size(); ++k)
         a.mutable_data()[k] = static_cast<std::byte>(random());
     }

@@ -9,12 +9,40 @@ struct Line {  // the axis searched, between the axes before and behind it
   std::size_t outer = 1, size = 1, inner = 1;
 };
 
+// Short lines of neighbours, eight at a time: each is a chain of choices that wait for each other.
+template <class T, class I, class Better>
+std::size_t search_lines(const T* in, std::size_t lines, std::size_t size, Better better, I* out) {
+  constexpr std::size_t kLines = 8;
+  std::size_t o = 0;
+  for (; o + kLines <= lines; o += kLines, in += kLines * size) {
+    T value[kLines];
+    std::int32_t best[kLines] = {};
+    for (std::size_t j = 0; j < kLines; ++j) value[j] = in[j * size];
+    for (std::size_t k = 1; k < size; ++k) {
+      for (std::size_t j = 0; j < kLines; ++j) {
+        const T v = in[j * size + k];
+        const bool take = better(v, value[j]);
+        value[j] = take ? v : value[j];
+        best[j] = take ? static_cast<std::int32_t>(k) : best[j];
+      }
+    }
+    for (std::size_t j = 0; j < kLines; ++j) out[o + j] = static_cast<I>(best[j]);
+  }
+  return o;
+}
+
 template <class T, class I, class Better>
 std::unique_ptr<Kernel> arg_kernel(Line line, Better better) {
   return make_kernel([=](const Io& io) {
     const T* in = static_cast<const T*>(io.inputs[0]);
     I* out = static_cast<I*>(io.outputs[0]);
-    for (std::size_t o = 0; o < line.outer; ++o, in += line.size * line.inner) {
+    std::size_t o = 0;
+    if (line.inner == 1) {
+      with_vectors([&] { o = search_lines(in, line.outer, line.size, better, out); });
+      in += o * line.size;
+      out += o;
+    }
+    for (; o < line.outer; ++o, in += line.size * line.inner) {
       for (std::size_t i = 0; i < line.inner; ++i) {
         std::size_t best = 0;
         T value = in[i];

@@ -10,7 +10,9 @@
 #include "kernels/arithmetic_ops.h"
 #include "kernels/gemm_spec.h"
 #include "kernels/hybrid.h"
+#include "kernels/lanes.h"
 #include "kernels/value_quant.h"
+#include "kernels/vectors.h"
 
 namespace litegap {
 namespace {
@@ -190,25 +192,116 @@ Acc dot(const std::int16_t* a, const std::int16_t* b, std::size_t n) noexcept {
   return sum;
 }
 
-template <class T, class Acc, class Out, class Finish>
-std::unique_ptr<Kernel> code_product(Product product, std::int32_t za, std::int32_t zb,
-                                     Finish finish) {
+// Sums of 32 bits by the inner loops of gemm.h: panels of columns of b, packed in pairs of the
+// depth, by rows of a.
+template <class Out, class Finish>
+class PanelProduct final : public Kernel {
+ public:
+  PanelProduct(Product p, std::int32_t za, std::int32_t zb, Finish finish)
+      : p_(std::move(p)), k_(gemm_best()), za_(za), zb_(zb), finish_(finish) {
+    nr_ = static_cast<std::size_t>(k_.nr);
+    pairs_ = (p_.depth + 1) / 2;
+    panels_ = (p_.columns + nr_ - 1) / nr_;
+    bytes_a_ = align64(p_.rows * 2 * pairs_ * sizeof(std::int16_t));
+    bytes_b_ = align64(panels_ * nr_ * 2 * pairs_ * sizeof(std::int16_t));
+  }
+  std::size_t scratch_bytes() const override { return bytes_a_ + bytes_b_; }
+  void run(const Io& io) const noexcept override {
+    auto* x = reinterpret_cast<std::int16_t*>(io.scratch);
+    auto* y = reinterpret_cast<std::int16_t*>(io.scratch + bytes_a_);
+    auto* out = static_cast<Out*>(io.outputs[0]);
+    for (const auto& batch : p_.batches) {
+      with_vectors([&] {
+        widen_rows(static_cast<const std::int8_t*>(io.inputs[0]) + batch.a * p_.a.elements, x);
+        pack(static_cast<const std::int8_t*>(io.inputs[1]) + batch.b * p_.b.elements, y);
+      });
+      for (std::size_t panel = 0; panel < panels_; ++panel)
+        run_panel(x, y + panel * nr_ * 2 * pairs_, panel * nr_, out);
+      out += p_.rows * p_.columns;
+    }
+  }
+
+ private:
+  void widen_rows(const std::int8_t* in, std::int16_t* out) const noexcept {
+    const std::int32_t zero = za_;
+    const std::size_t step = p_.a.column_step;
+    for (std::size_t i = 0; i < p_.rows; ++i, out += 2 * pairs_) {
+      const std::int8_t* from = in + i * p_.a.row_step;
+      for (std::size_t k = 0; k < p_.depth; ++k)
+        out[k] = static_cast<std::int16_t>(from[k * step] - zero);
+      if (p_.depth % 2 != 0) out[p_.depth] = 0;
+    }
+  }
+  // [panel][pair][nr][2]
+  void pack(const std::int8_t* in, std::int16_t* out) const noexcept {
+    const auto zero = static_cast<std::int16_t>(zb_);
+    for (std::size_t first = 0; first < p_.columns; first += nr_) {
+      const std::size_t count = std::min(nr_, p_.columns - first);
+      for (std::size_t pair = 0; pair < pairs_; ++pair, out += 2 * nr_) {
+        const std::size_t k = 2 * pair;
+        const std::int8_t* from = in + k * p_.b.row_step + first * p_.b.column_step;
+        if (count < nr_ || k + 1 == p_.depth) std::fill_n(out, 2 * nr_, std::int16_t{0});
+        for (std::size_t j = 0; j < count; ++j)
+          out[2 * j] = static_cast<std::int16_t>(from[j * p_.b.column_step] - zero);
+        if (k + 1 == p_.depth) continue;
+        from += p_.b.row_step;
+        for (std::size_t j = 0; j < count; ++j)
+          out[2 * j + 1] = static_cast<std::int16_t>(from[j * p_.b.column_step] - zero);
+      }
+    }
+  }
+  void run_panel(const std::int16_t* x, const std::int16_t* packed, std::size_t column,
+                 Out* out) const noexcept {
+    alignas(64) static constexpr std::int32_t kStart[kMaxTileColumns] = {};
+    alignas(64) std::int32_t tile[kMaxTileRows * kMaxTileColumns];
+    const Segment all{0, static_cast<std::ptrdiff_t>(pairs_)};
+    const std::size_t count = std::min(nr_, p_.columns - column);
+    const auto most = static_cast<std::size_t>(k_.mr);
+    for (std::size_t i = 0; i < p_.rows; i += most) {
+      const std::size_t rows = std::min(most, p_.rows - i);
+      std::array<const std::byte*, kMaxTileRows> from{};
+      for (std::size_t r = 0; r < rows; ++r)
+        from[r] = reinterpret_cast<const std::byte*>(x + (i + r) * 2 * pairs_);
+      k_.pairs16[rows - 1]({from.data(), &all, 1, packed, kStart, tile});
+      with_vectors([&] { finish_rows(tile, rows, count, out + i * p_.columns + column); });
+    }
+  }
+  void finish_rows(const std::int32_t* tile, std::size_t rows, std::size_t count,
+                   Out* out) const noexcept {
+    const Finish f = finish_;
+    for (std::size_t r = 0; r < rows; ++r, tile += nr_, out += p_.columns) {
+      Out codes[kMaxTileColumns];
+      for (std::size_t j = 0; j < kMaxTileColumns; ++j) codes[j] = static_cast<Out>(f(tile[j]));
+      std::copy_n(codes, count, out);
+    }
+  }
+
+  Product p_;
+  const GemmKernels& k_;
+  std::int32_t za_, zb_;
+  Finish finish_;
+  std::size_t nr_ = 0, pairs_ = 0, panels_ = 0, bytes_a_ = 0, bytes_b_ = 0;
+};
+
+// Sums of 64 bits.
+template <class Finish>
+std::unique_ptr<Kernel> word_product(Product product, Finish finish) {
   const std::size_t bytes_a = align64(product.a.elements * sizeof(std::int16_t));
   const std::size_t scratch = bytes_a + product.b.elements * sizeof(std::int16_t);
   return make_kernel(
-      [p = std::move(product), za, zb, finish, bytes_a](const Io& io) noexcept {
+      [p = std::move(product), finish, bytes_a](const Io& io) noexcept {
         auto* x = reinterpret_cast<std::int16_t*>(io.scratch);
         auto* y = reinterpret_cast<std::int16_t*>(io.scratch + bytes_a);
-        auto* out = static_cast<Out*>(io.outputs[0]);
+        auto* out = static_cast<std::int16_t*>(io.outputs[0]);
         for (const auto& batch : p.batches) {
-          widen(static_cast<const T*>(io.inputs[0]) + batch.a * p.a.elements, p.rows, p.depth,
-                p.a.row_step, p.a.column_step, za, x);
-          widen(static_cast<const T*>(io.inputs[1]) + batch.b * p.b.elements, p.columns, p.depth,
-                p.b.column_step, p.b.row_step, zb, y);
+          widen(static_cast<const std::int16_t*>(io.inputs[0]) + batch.a * p.a.elements, p.rows,
+                p.depth, p.a.row_step, p.a.column_step, 0, x);
+          widen(static_cast<const std::int16_t*>(io.inputs[1]) + batch.b * p.b.elements, p.columns,
+                p.depth, p.b.column_step, p.b.row_step, 0, y);
           for (std::size_t i = 0; i < p.rows; ++i) {
             for (std::size_t j = 0; j < p.columns; ++j) {
-              *out++ =
-                  static_cast<Out>(finish(dot<Acc>(x + i * p.depth, y + j * p.depth, p.depth)));
+              *out++ = static_cast<std::int16_t>(
+                  finish(dot<std::int64_t>(x + i * p.depth, y + j * p.depth, p.depth)));
             }
           }
         }
@@ -216,11 +309,16 @@ std::unique_ptr<Kernel> code_product(Product product, std::int32_t za, std::int3
       scratch);
 }
 
+template <class Out, class Finish>
+std::unique_ptr<Kernel> byte_product(Product p, std::int32_t za, std::int32_t zb, Finish finish) {
+  return std::make_unique<PanelProduct<Out, Finish>>(std::move(p), za, zb, finish);
+}
+
 std::unique_ptr<Kernel> int8_product(const OpSpec& spec, Product p) {
   if (spec.outputs[0].dtype == DType::kInt32) {
     const ScaleZero a = scale_zero(spec, spec.inputs[0]), b = scale_zero(spec, spec.inputs[1]);
-    return code_product<std::int8_t, std::int32_t, std::int32_t>(
-        std::move(p), a.zero, b.zero, [](std::int32_t sum) { return sum; });
+    return byte_product<std::int32_t>(std::move(p), a.zero, b.zero,
+                                      [](std::int32_t sum) { return sum; });
   }
   // The kernel reads one scale of its second operand, which is 0 where there are several.
   const bool per_channel = spec.inputs[1].quant->per_channel();
@@ -231,15 +329,18 @@ std::unique_ptr<Kernel> int8_product(const OpSpec& spec, Product p) {
   if (spec.dialect == Dialect::kXnnpack && !per_channel && b.zero == 0 &&
       product / y.scale < 256.0f) {
     const float scale = product / y.scale;
-    return code_product<std::int8_t, std::int32_t, std::int8_t>(
-        std::move(p), a.zero, b.zero,
-        [=](std::int32_t sum) { return requantize_xnn(sum, scale, y.zero, -128, 127); });
+    // requantize_xnn(), whose limits allow the rounding that becomes vector code.
+    const auto high = static_cast<float>(127 - y.zero);
+    return byte_product<std::int8_t>(std::move(p), a.zero, b.zero, [=](std::int32_t sum) {
+      const float v = std::min(static_cast<float>(sum) * scale, high);
+      const std::int32_t code = small_round_even(std::max(v, -65536.0f)) + y.zero;
+      return std::max(std::min(code, 127), -128);
+    });
   }
   const Multiplier m = make_multiplier(static_cast<double>(product) / static_cast<double>(y.scale));
-  return code_product<std::int8_t, std::int32_t, std::int8_t>(
-      std::move(p), a.zero, b.zero, [=](std::int32_t sum) {
-        return std::min(std::max(scale_double(sum, m) + y.zero, -128), 127);
-      });
+  return byte_product<std::int8_t>(std::move(p), a.zero, b.zero, [=](std::int32_t sum) {
+    return std::min(std::max(scale_lane(sum, m) + y.zero, -128), 127);
+  });
 }
 
 std::unique_ptr<Kernel> int16_product(const OpSpec& spec, Product p) {
@@ -250,9 +351,9 @@ std::unique_ptr<Kernel> int16_product(const OpSpec& spec, Product p) {
   }
   const Multiplier m =
       make_multiplier(static_cast<double>(a.scale * b.scale) / static_cast<double>(y.scale));
-  return code_product<std::int16_t, std::int64_t, std::int16_t>(
-      std::move(p), 0, 0,
-      [=](std::int64_t sum) { return std::min(std::max(scale_16x8(sum, m), -32768), 32767); });
+  return word_product(std::move(p), [=](std::int64_t sum) {
+    return std::min(std::max(scale_16x8(sum, m), -32768), 32767);
+  });
 }
 
 // ---- hybrid: float by int8

@@ -82,6 +82,50 @@ class WrittenOut {
   std::size_t length_;
 };
 
+// n times the element at `from`.
+template <class T>
+void repeat(const std::byte* from, std::size_t n, std::byte* to) {
+  T value;
+  std::memcpy(&value, from, sizeof value);
+  for (std::size_t i = 0; i < n; ++i) std::memcpy(to + i * sizeof value, &value, sizeof value);
+}
+void repeat(const std::byte* from, std::size_t bytes, std::size_t n, std::byte* to) {
+  if (bytes == 1) return repeat<std::uint8_t>(from, n, to);
+  if (bytes == 2) return repeat<std::uint16_t>(from, n, to);
+  if (bytes == 4) return repeat<std::uint32_t>(from, n, to);
+  return repeat<std::uint64_t>(from, n, to);
+}
+
+// One value for each short row of the other operand (a value per pixel against its channels): the
+// values of some rows are written out at once.  False where the operands are not like that.
+bool run_short_rows(const Broadcast& s, const RowLoop& loop, const void* f, const Io& io) {
+  const bool first = s.inner.a == 0;  // the operand that repeats
+  const std::size_t bytes = first ? loop.a_bytes : loop.b_bytes, width = s.inner.size;
+  if (s.outer_rank == 0 || bytes > 8 || width * bytes > kWrittenOut / 4) return false;
+  Broadcast rows = s;
+  const Broadcast::Axis next = rows.outer[--rows.outer_rank];
+  const std::size_t dense = first ? next.b : next.a, step = (first ? next.a : next.b) * bytes;
+  if (dense != width) return false;
+  rows.inner.size = width * next.size;
+  const auto* x = static_cast<const std::byte*>(io.inputs[0]);
+  const auto* y = static_cast<const std::byte*>(io.inputs[1]);
+  auto* out = static_cast<std::byte*>(io.outputs[0]);
+  const std::size_t most = kWrittenOut / (width * bytes);
+  rows.rows([&](std::size_t o, std::size_t i, std::size_t j) {
+    const std::byte *a = x + i * loop.a_bytes, *b = y + j * loop.b_bytes;
+    alignas(64) std::byte room[kWrittenOut];
+    for (std::size_t r = 0; r < next.size; r += most) {
+      const std::size_t count = std::min(most, next.size - r), at = r * width;
+      const std::byte* from = (first ? a : b) + r * step;
+      for (std::size_t k = 0; k < count; ++k)
+        repeat(from + k * step, bytes, width, room + k * width * bytes);
+      loop.run(f, count * width, first ? room : a + at * loop.a_bytes,
+               first ? b + at * loop.b_bytes : room, out + (o + at) * loop.to_bytes);
+    }
+  });
+  return true;
+}
+
 }  // namespace
 
 void run_broadcast(const Broadcast& s, const RowLoop& loop, const void* f, const Io& io) {
@@ -93,6 +137,7 @@ void run_broadcast(const Broadcast& s, const RowLoop& loop, const void* f, const
   bool first = rows.inner.a == 0, second = rows.inner.b == 0;
   if (first != second) {
     period = 1;
+    if (run_short_rows(s, loop, f, io)) return;
   } else if (rows.outer_rank > 0 &&
              period * std::max(loop.a_bytes, loop.b_bytes) <= kWrittenOut / 4) {
     const Broadcast::Axis next = rows.outer[rows.outer_rank - 1];

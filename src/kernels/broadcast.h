@@ -78,12 +78,12 @@ void broadcast_row(const void* body, std::size_t n, const void* a, const void* b
   for (std::size_t k = 0; k < n; ++k) to[k] = static_cast<Y>(f(p[k], q[k]));
 }
 
-// Floats and 8-bit codes, which networks are made of, get vector code; other types would only make
-// the program larger.
+// Floats and codes, which networks are made of, get vector code; other types would only make the
+// program larger.
 template <class A, class B, class Y, class F>
 std::unique_ptr<Kernel> broadcast_kernel(const Broadcast& s, F f) {
   constexpr bool kHot = std::is_same_v<A, B> && std::is_same_v<A, Y> &&
-                        (std::is_same_v<A, float> || sizeof(A) == 1) && !std::is_same_v<A, bool>;
+                        (std::is_same_v<A, float> || sizeof(A) <= 2) && !std::is_same_v<A, bool>;
   RowLoop loop{broadcast_row<A, B, Y, F>, sizeof(A), sizeof(B), sizeof(Y)};
   if constexpr (kHot) {
     loop.run = [](const void* body, std::size_t n, const void* a, const void* b, void* to) {

@@ -12,6 +12,7 @@
 #include "kernels/half.h"
 #include "kernels/move.h"
 #include "kernels/value_quant.h"
+#include "kernels/vectors.h"
 
 namespace litegap {
 namespace {
@@ -148,22 +149,41 @@ class ChooseKernel final : public Kernel {
 
   void run(const Io& io) const noexcept override {
     if (empty_) return;
-    const auto* condition = static_cast<const bool*>(io.inputs[0]);
+    const auto* condition = static_cast<const std::uint8_t*>(io.inputs[0]);
     const auto *x = static_cast<const T*>(io.inputs[1]), *y = static_cast<const T*>(io.inputs[2]);
     auto* out = static_cast<T*>(io.outputs[0]);
     const std::size_t n = counts_.back();
     const Steps row = steps_.back();
     std::array<std::size_t, kMaxAxes> index{};
     Steps at{};
-    for (;;) {
-      for (std::size_t i = 0; i < n; ++i) {
-        *out++ = condition[at[0] + i * row[0]] ? x[at[1] + i * row[1]] : y[at[2] + i * row[2]];
-      }
-      if (!next(index, at)) return;
-    }
+    do {
+      if (row == Steps{1, 1, 1})
+        dense(condition + at[0], x + at[1], y + at[2], n, out);
+      else
+        strided(condition + at[0], x + at[1], y + at[2], n, row, out);
+      out += n;
+    } while (next(index, at));
   }
 
  private:
+  static void dense(const std::uint8_t* condition, const T* x, const T* y, std::size_t n,
+                    T* out) noexcept {
+    with_vectors([&] {
+      const std::uint8_t* c = condition;
+      const T *p = x, *q = y;
+      T* to = out;
+      for (std::size_t i = 0, count = n; i < count; ++i) {
+        const T first = p[i], second = q[i];  // always both: a choice becomes vector code
+        to[i] = c[i] != 0 ? first : second;
+      }
+    });
+  }
+  static void strided(const std::uint8_t* condition, const T* x, const T* y, std::size_t n,
+                      const Steps& row, T* out) noexcept {
+    for (std::size_t i = 0; i < n; ++i)
+      out[i] = condition[i * row[0]] != 0 ? x[i * row[1]] : y[i * row[2]];
+  }
+
   bool next(std::array<std::size_t, kMaxAxes>& index, Steps& at) const noexcept {
     for (std::size_t d = counts_.size() - 1; d-- > 0;) {
       ++index[d];

@@ -10,8 +10,10 @@
 
 #include "kernels/arithmetic_ops.h"
 #include "kernels/fixed_point.h"
+#include "kernels/float_curves.h"
 #include "kernels/half.h"
 #include "kernels/lookup.h"
+#include "kernels/smooth.h"
 
 namespace litegap {
 namespace {
@@ -43,13 +45,31 @@ float gelu_approximate(float v) {
   return 0.5f * v * (1.0f + std::tanh(kRoot * (v + 0.044715f * v * v * v)));
 }
 
-// XNNPACK's clamps let a number win over NaN.
-float exponential_xnn(float v) { return std::isnan(v) ? 0.0f : std::exp(v); }
-// Its logarithm multiplies by the root of 2 first.
-float logarithm_xnn(float v) {
-  constexpr float kMost = std::numeric_limits<float>::max() / 1.41421356237f;
-  return v > kMost ? std::numeric_limits<float>::infinity() : std::log(flush_subnormal(v));
-}
+// ---- float32 under XNNPACK
+struct LogisticXnn {
+  float operator()(float v) const { return curves::sigmoid_curve(v); }
+};
+struct TanhXnn {
+  float operator()(float v) const { return curves::tanh_curve(v); }
+};
+struct EluXnn {
+  float operator()(float v) const { return curves::elu_curve(v); }
+};
+struct GeluXnn {
+  float operator()(float v) const { return curves::gelu_curve(v); }
+};
+struct GeluTanhXnn {
+  float operator()(float v) const { return curves::gelu_tanh_curve(v); }
+};
+struct LogXnn {
+  float operator()(float v) const { return curves::log_curve(v); }
+};
+struct ExpXnn {  // its clamps let a number win over NaN
+  float operator()(float v) const {
+    const auto e = static_cast<float>(smooth_exp(static_cast<double>(v)));
+    return v != v ? 0.0f : e;
+  }
+};
 
 // ---- LOGISTIC and TANH of int16
 // ------------------------------------------------------------------ 65536 * sigmoid(k / 24),
@@ -153,6 +173,13 @@ std::unique_ptr<Kernel> sigmoid16(OpSpec& spec, std::size_t n, bool tanh) {
   return map_values<std::int16_t>(n, [a](std::int16_t v) { return tanh_table16(a, v); });
 }
 
+// `plain` in the other dialects.
+template <class F, class X>
+std::unique_ptr<Kernel> float_map(const OpSpec& spec, std::size_t n, F plain, X xnn) {
+  if (spec.dialect == Dialect::kXnnpack) return map_fused(n, xnn);
+  return map_values<float>(n, plain);
+}
+
 // ---- 8-bit and interpolated tables
 // ---------------------------------------------------------------
 template <class F>
@@ -171,7 +198,7 @@ std::unique_ptr<Kernel> table16(OpSpec& spec, std::size_t n, F f) {
 std::unique_ptr<Kernel> prepare_logistic(OpSpec& spec) {
   const DType t = prepare_same(spec);
   const std::size_t n = shape_elements(spec.outputs[0].shape);
-  if (t == DType::kFloat32) return map_values<float>(n, logistic_float);
+  if (t == DType::kFloat32) return float_map(spec, n, logistic_float, LogisticXnn{});
   if (t == DType::kInt16) return sigmoid16(spec, n, false);
   if (!is_8bit(t)) refuse_type(spec);
   const ScaleZero y = scale_zero(spec, spec.outputs[0]);
@@ -186,7 +213,7 @@ std::unique_ptr<Kernel> prepare_logistic(OpSpec& spec) {
 std::unique_ptr<Kernel> prepare_tanh(OpSpec& spec) {
   const DType t = prepare_same(spec);
   const std::size_t n = shape_elements(spec.outputs[0].shape);
-  if (t == DType::kFloat32) return map_values<float>(n, hyperbolic_tangent);
+  if (t == DType::kFloat32) return float_map(spec, n, hyperbolic_tangent, TanhXnn{});
   if (t == DType::kInt16) return sigmoid16(spec, n, true);
   if (!is_8bit(t)) refuse_type(spec);
   return table8(spec, n, spec.dialect == Dialect::kXnnpack, hyperbolic_tangent);
@@ -196,7 +223,7 @@ std::unique_ptr<Kernel> prepare_elu(OpSpec& spec) {
   const DType t = prepare_same(spec);
   const std::size_t n = shape_elements(spec.outputs[0].shape);
   if (spec.dialect == Dialect::kReference) refuse(spec, "the reference kernels have no ELU");
-  if (t == DType::kFloat32) return map_values<float>(n, elu);
+  if (t == DType::kFloat32) return float_map(spec, n, elu, EluXnn{});
   if (t != DType::kInt8) refuse_type(spec);
   return table8(spec, n, spec.dialect == Dialect::kXnnpack, elu);
 }
@@ -206,21 +233,19 @@ std::unique_ptr<Kernel> prepare_gelu(OpSpec& spec) {
   const std::size_t n = shape_elements(spec.outputs[0].shape);
   const auto* attrs = std::get_if<GeluAttrs>(&spec.op->attrs);
   const bool approximate = attrs != nullptr && attrs->approximate;
-  const auto with = [&](auto f) -> std::unique_ptr<Kernel> {
-    if (t == DType::kFloat32) return map_values<float>(n, f);
+  const auto with = [&](auto f, auto xnn) -> std::unique_ptr<Kernel> {
+    if (t == DType::kFloat32) return float_map(spec, n, f, xnn);
     if (t == DType::kInt16) return table16(spec, n, f);
     if (!is_8bit(t)) refuse_type(spec);
     return table8(spec, n, false, f);
   };
-  return approximate ? with(gelu_approximate) : with(gelu_exact);
+  return approximate ? with(gelu_approximate, GeluTanhXnn{}) : with(gelu_exact, GeluXnn{});
 }
 
 std::unique_ptr<Kernel> prepare_exp(OpSpec& spec) {
   const DType t = prepare_same(spec);
   const std::size_t n = shape_elements(spec.outputs[0].shape);
-  if (t == DType::kFloat32) {
-    return map_values<float>(n, spec.dialect == Dialect::kXnnpack ? exponential_xnn : exponential);
-  }
+  if (t == DType::kFloat32) return float_map(spec, n, exponential, ExpXnn{});
   if (t == DType::kInt16) return table16(spec, n, exponential);
   if (t != DType::kInt8) refuse_type(spec);
   return table8(spec, n, false, exponential);
@@ -229,9 +254,7 @@ std::unique_ptr<Kernel> prepare_exp(OpSpec& spec) {
 std::unique_ptr<Kernel> prepare_log(OpSpec& spec) {
   const DType t = prepare_same(spec);
   const std::size_t n = shape_elements(spec.outputs[0].shape);
-  if (t == DType::kFloat32) {
-    return map_values<float>(n, spec.dialect == Dialect::kXnnpack ? logarithm_xnn : logarithm);
-  }
+  if (t == DType::kFloat32) return float_map(spec, n, logarithm, LogXnn{});
   if (t != DType::kInt8 && t != DType::kInt16) refuse_type(spec);
   // Where there is no logarithm the result is the least value the output can express.
   const ScaleZero y = scale_zero(spec, spec.outputs[0]);

@@ -9,11 +9,12 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <vector>
+#include <type_traits>
 
 #include "kernels/arithmetic_ops.h"
 #include "kernels/move.h"
 #include "kernels/value_quant.h"
+#include "kernels/vectors.h"
 
 namespace litegap {
 namespace {
@@ -132,6 +133,32 @@ std::unique_ptr<Kernel> prepare_suppression(OpSpec& spec) {
 // ---- TFLite_Detection_PostProcess
 // Boxes come as offsets from anchors (center and size), scores one a class; with one class more
 // than the options say, the first is the background.
+//
+// Boxes are taken from a heap, best first, and compared with the few that stayed before them: where
+// ten are wanted of thousands, neither their order nor their places are computed.
+
+// Eight floats at any address.
+typedef float Lanes __attribute__((vector_size(32), aligned(4), may_alias));
+
+// What std::max_element finds: a NaN counts only where it is the first.
+float largest(const float* v, std::int32_t n) {
+  Lanes most = Lanes{} + v[0];
+  std::int32_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const Lanes next = *reinterpret_cast<const Lanes*>(v + i);
+    most = most < next ? next : most;
+  }
+  float best = most[0];
+  for (int k = 1; k < 8; ++k) best = best < most[k] ? most[k] : best;
+  for (; i < n; ++i) best = best < v[i] ? v[i] : best;
+  return best;
+}
+
+struct Found {
+  std::int32_t box = 0, label = 0, serial = 0;
+  float score = 0;
+};
+
 struct Detection {
   std::int32_t boxes = 0, columns = 0, classes = 0;  // columns: classes and perhaps background
   std::int32_t most = 0, per_box = 1, per_class = 100;
@@ -142,119 +169,146 @@ struct Detection {
   bool codes = false;  // uint8 operands
   ScaleZero box_scale, score_scale, anchor_scale;
 
-  std::vector<float> real(const void* data, std::size_t n, ScaleZero s) const {
-    if (!codes) {
-      const auto* v = static_cast<const float*>(data);
-      return {v, v + n};
-    }
-    const auto* q = static_cast<const std::uint8_t*>(data);
-    std::vector<float> out(n);
-    for (std::size_t i = 0; i < n; ++i)
-      out[i] = static_cast<float>(s.scale * static_cast<float>(q[i] - s.zero));
-    return out;
-  }
+  std::int32_t background() const { return columns - classes; }
+  std::int32_t best() const { return std::min(per_box, classes); }  // classes of a box
+  std::int32_t limit() const { return std::min(most, boxes); }      // boxes that can stay at once
+  std::int32_t class_limit() const { return std::min(per_class, limit()); }
 
-  std::vector<Box> decode(const Io& io) const {
-    const std::size_t n = static_cast<std::size_t>(boxes);
-    const auto offsets = real(io.inputs[0], 4 * n, box_scale);
-    const auto anchors = real(io.inputs[2], 4 * n, anchor_scale);
-    std::vector<Box> out(n);
-    for (std::size_t i = 0; i < n; ++i) {
-      const float *b = &offsets[4 * i], *a = &anchors[4 * i];
-      const double ay = a[0], ax = a[1], ah = a[2], aw = a[3];
-      const auto y = static_cast<float>(b[0] / y_scale * ah + ay);
-      const auto x = static_cast<float>(b[1] / x_scale * aw + ax);
-      const auto h = static_cast<float>(0.5 * std::exp(b[2] / h_scale) * ah);
-      const auto w = static_cast<float>(0.5 * std::exp(b[3] / w_scale) * aw);
-      out[i] = {y - h, x - w, y + h, x + w};
-    }
-    return out;
-  }
-
-  // Boxes that stay, best first.
-  std::vector<std::int32_t> suppress(const std::vector<Box>& box, const std::vector<float>& score,
-                                     std::int32_t limit) const {
-    std::vector<std::int32_t> order, kept;
-    for (std::int32_t i = 0; i < boxes; ++i) {
-      if (score[static_cast<std::size_t>(i)] >= least) order.push_back(i);
-    }
-    std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
-      return score[static_cast<std::size_t>(a)] > score[static_cast<std::size_t>(b)];
-    });
-    std::vector<bool> dropped(order.size(), false);
-    for (std::size_t i = 0; i < order.size(); ++i) {
-      if (static_cast<std::int32_t>(kept.size()) >= limit) break;
-      if (dropped[i]) continue;
-      kept.push_back(order[i]);
-      for (std::size_t j = i + 1; j < order.size(); ++j) {
-        if (overlap(box[static_cast<std::size_t>(order[i])],
-                    box[static_cast<std::size_t>(order[j])]) > iou)
-          dropped[j] = true;
-      }
-    }
-    return kept;
-  }
-
-  struct Found {
-    std::int32_t box, label;
-    float score;
+  // Room for one run.
+  struct Work {
+    float *score, *row;           // of each box; of one box's classes
+    std::int32_t *heap, *labels;  // boxes; classes
+    Box* kept;                    // places of the boxes that stayed
+    std::int32_t* stayed;         // and which they are
+    Found* found;
   };
+  // Sizes of the parts, and the parts themselves where there is memory.
+  std::size_t lay_out(std::byte* memory, Work* work) const {
+    std::size_t at = 0;
+    const auto part = [&](auto** where, std::size_t count) {
+      if (work != nullptr)
+        *where = reinterpret_cast<std::remove_reference_t<decltype(*where)>>(memory + at);
+      at += (count * sizeof(**where) + 63) / 64 * 64;
+    };
+    Work none{};
+    Work& w = work == nullptr ? none : *work;
+    const auto n = static_cast<std::size_t>(boxes), wide = static_cast<std::size_t>(columns),
+               few = static_cast<std::size_t>(limit());
+    part(&w.score, n);
+    part(&w.row, wide);
+    part(&w.heap, n);
+    part(&w.labels, wide);
+    part(&w.kept, few);
+    part(&w.stayed, few);
+    part(&w.found, regular
+                       ? static_cast<std::size_t>(most) + static_cast<std::size_t>(class_limit())
+                       : few * static_cast<std::size_t>(best()));
+    return at;
+  }
+
+  static float real(const void* data, std::size_t i, bool code, ScaleZero s) {
+    if (!code) return static_cast<const float*>(data)[i];
+    const std::int32_t q = static_cast<const std::uint8_t*>(data)[i];
+    return static_cast<float>(s.scale * static_cast<float>(q - s.zero));
+  }
+
+  // The scores of a box, without the background.
+  const float* scores_of(const Io& io, std::int32_t box, float* row) const {
+    const std::size_t first = static_cast<std::size_t>(box) * static_cast<std::size_t>(columns) +
+                              static_cast<std::size_t>(background());
+    if (!codes) return static_cast<const float*>(io.inputs[1]) + first;
+    for (std::size_t k = 0; k < static_cast<std::size_t>(classes); ++k)
+      row[k] = real(io.inputs[1], first + k, true, score_scale);
+    return row;
+  }
+
+  Box decode(const Io& io, std::int32_t box) const {
+    float b[4], a[4];
+    for (std::size_t k = 0; k < 4; ++k) {
+      const std::size_t at = 4 * static_cast<std::size_t>(box) + k;
+      b[k] = real(io.inputs[0], at, codes, box_scale);
+      a[k] = real(io.inputs[2], at, codes, anchor_scale);
+    }
+    const double ay = a[0], ax = a[1], ah = a[2], aw = a[3];
+    const auto y = static_cast<float>(b[0] / y_scale * ah + ay);
+    const auto x = static_cast<float>(b[1] / x_scale * aw + ax);
+    const auto h = static_cast<float>(0.5 * std::exp(b[2] / h_scale) * ah);
+    const auto w = static_cast<float>(0.5 * std::exp(b[3] / w_scale) * aw);
+    return {y - h, x - w, y + h, x + w};
+  }
+
+  // The boxes that stay go to w.stayed and w.kept, best first; how many they are.
+  std::int32_t suppress(const Io& io, const Work& w, std::int32_t most_kept) const {
+    const float* score = w.score;
+    const auto after = [score](std::int32_t a, std::int32_t b) {
+      return score[a] < score[b] || (score[a] == score[b] && a > b);
+    };
+    std::int32_t waiting = 0, count = 0;
+    for (std::int32_t i = 0; i < boxes; ++i) {
+      if (score[i] >= least) w.heap[waiting++] = i;
+    }
+    std::make_heap(w.heap, w.heap + waiting, after);
+    while (waiting > 0 && count < most_kept) {
+      std::pop_heap(w.heap, w.heap + waiting, after);
+      const std::int32_t next = w.heap[--waiting];
+      const Box place = decode(io, next);
+      const bool dropped = std::any_of(w.kept, w.kept + count,
+                                       [&](const Box& k) { return overlap(k, place) > iou; });
+      if (dropped) continue;
+      w.kept[count] = place;
+      w.stayed[count++] = next;
+    }
+    return count;
+  }
 
   // Each box once, with its best classes.
-  std::vector<Found> fast(const std::vector<Box>& box, const std::vector<float>& scores) const {
-    const std::int32_t shift = columns - classes, best = std::min(per_box, classes);
-    std::vector<std::int32_t> ranks, order(static_cast<std::size_t>(classes));  // ranks: best a box
-    ranks.reserve(static_cast<std::size_t>(boxes) * static_cast<std::size_t>(best));
-    std::vector<float> top;
-    top.reserve(static_cast<std::size_t>(boxes));
-    for (std::int32_t i = 0; i < boxes; ++i) {
-      const float* s = &scores[static_cast<std::size_t>(i * columns + shift)];
-      if (best == 1) {  // the first of the largest
-        ranks.push_back(static_cast<std::int32_t>(std::max_element(s, s + classes) - s));
+  std::int32_t fast(const Io& io, const Work& w) const {
+    with_vectors([&] {
+      for (std::int32_t i = 0; i < boxes; ++i)
+        w.score[i] = largest(scores_of(io, i, w.row), classes);
+    });
+    std::int32_t count = 0;
+    const std::int32_t stayed = suppress(io, w, limit());
+    for (std::int32_t i = 0; i < stayed; ++i) {
+      const float* s = scores_of(io, w.stayed[i], w.row);
+      if (best() == 1) {
+        w.labels[0] = static_cast<std::int32_t>(std::max_element(s, s + classes) - s);
       } else {
-        std::iota(order.begin(), order.end(), 0);
+        std::iota(w.labels, w.labels + classes, 0);
         std::partial_sort(
-            order.begin(), order.begin() + best, order.end(),
+            w.labels, w.labels + best(), w.labels + classes,
             [s](std::int32_t a, std::int32_t b) { return s[a] > s[b] || (s[a] == s[b] && a < b); });
-        ranks.insert(ranks.end(), order.begin(), order.begin() + best);
       }
-      top.push_back(s[*(ranks.end() - best)]);
+      for (std::int32_t k = 0; k < best(); ++k, ++count)
+        w.found[count] = {w.stayed[i], w.labels[k], count, s[w.labels[k]]};
     }
-    std::vector<Found> found;
-    for (const std::int32_t i : suppress(box, top, most)) {
-      for (std::int32_t k = 0; k < best; ++k) {
-        const std::int32_t label = ranks[static_cast<std::size_t>(i * best + k)];
-        found.push_back({i, label, scores[static_cast<std::size_t>(i * columns + shift + label)]});
-      }
-    }
-    return found;
+    return count;
   }
 
   // Class by class, the best of all classes.
-  std::vector<Found> by_class(const std::vector<Box>& box, const std::vector<float>& scores) const {
-    const std::int32_t shift = columns - classes;
-    std::vector<Found> found;
-    std::vector<float> score(static_cast<std::size_t>(boxes));
+  std::int32_t by_class(const Io& io, const Work& w) const {
+    std::int32_t count = 0, serial = 0;
     for (std::int32_t label = 0; label < classes; ++label) {
-      for (std::int32_t i = 0; i < boxes; ++i)
-        score[static_cast<std::size_t>(i)] =
-            scores[static_cast<std::size_t>(i * columns + shift + label)];
-      for (const std::int32_t i : suppress(box, score, std::min(per_class, most)))
-        found.push_back({i, label, score[static_cast<std::size_t>(i)]});
-      std::stable_sort(found.begin(), found.end(),
-                       [](const Found& a, const Found& b) { return a.score > b.score; });
-      if (found.size() > static_cast<std::size_t>(most))
-        found.resize(static_cast<std::size_t>(most));
+      for (std::int32_t i = 0; i < boxes; ++i) {
+        const std::size_t at = static_cast<std::size_t>(i) * static_cast<std::size_t>(columns) +
+                               static_cast<std::size_t>(background() + label);
+        w.score[i] = real(io.inputs[1], at, codes, score_scale);
+      }
+      const std::int32_t stayed = suppress(io, w, class_limit());
+      for (std::int32_t i = 0; i < stayed; ++i)
+        w.found[count++] = {w.stayed[i], label, serial++, w.score[w.stayed[i]]};
+      std::sort(w.found, w.found + count, [](const Found& a, const Found& b) {
+        return a.score > b.score || (a.score == b.score && a.serial < b.serial);
+      });
+      count = std::min(count, most);
     }
-    return found;
+    return count;
   }
 
   void operator()(const Io& io) const noexcept {
-    const std::vector<Box> box = decode(io);
-    const auto scores =
-        real(io.inputs[1], static_cast<std::size_t>(boxes) * static_cast<std::size_t>(columns),
-             score_scale);
-    const std::vector<Found> found = regular ? by_class(box, scores) : fast(box, scores);
+    Work w{};
+    lay_out(io.scratch, &w);
+    const std::int32_t count = regular ? by_class(io, w) : fast(io, w);
     auto* out_box = static_cast<float*>(io.outputs[0]);
     auto* out_class = static_cast<float*>(io.outputs[1]);
     auto* out_score = static_cast<float*>(io.outputs[2]);
@@ -262,21 +316,17 @@ struct Detection {
     std::fill_n(out_class, rows_out, 0.0f);
     std::fill_n(out_score, rows_out, 0.0f);
     // A box with fewer classes than places leaves the rest of its places empty.
-    const std::int32_t best = regular ? 1 : std::min(per_box, classes),
-                       places = regular ? 1 : per_box;
-    for (std::size_t k = 0; k < found.size(); ++k) {
-      const auto i = static_cast<std::int32_t>(k);
-      const std::int32_t at = i / best * places + i % best;
+    const std::int32_t classes_each = regular ? 1 : best(), places = regular ? 1 : per_box;
+    for (std::int32_t i = 0; i < count; ++i) {
+      const std::int32_t at = i / classes_each * places + i % classes_each;
       if (at >= rows_out) break;
-      const Box& b = box[static_cast<std::size_t>(found[k].box)];
+      const Box b = decode(io, w.found[i].box);
       const float values[] = {b.y0, b.x0, b.y1, b.x1};
       std::copy_n(values, 4, out_box + 4 * at);
-      out_class[at] = static_cast<float>(found[k].label);
-      out_score[at] = found[k].score;
+      out_class[at] = static_cast<float>(w.found[i].label);
+      out_score[at] = w.found[i].score;
     }
-    const std::size_t count =
-        regular ? found.size() : found.size() / static_cast<std::size_t>(best);
-    *static_cast<float*>(io.outputs[3]) = static_cast<float>(count);
+    *static_cast<float*>(io.outputs[3]) = static_cast<float>(count / classes_each);
   }
 };
 
@@ -351,7 +401,7 @@ std::unique_ptr<Kernel> prepare_detection(OpSpec& spec) {
   spec.outputs[0].shape = {1, d.rows_out, 4};
   spec.outputs[1].shape = spec.outputs[2].shape = {1, d.rows_out};
   spec.outputs[3].shape = {1};
-  return make_kernel(d);
+  return make_kernel(d, d.lay_out(nullptr, nullptr));
 }
 
 constexpr KernelRow kRows[] = {

@@ -8,8 +8,10 @@
 
 #include "kernels/arithmetic_ops.h"
 #include "kernels/broadcast.h"
+#include "kernels/code_rows.h"
 #include "kernels/fused_bounds.h"
 #include "kernels/half.h"
+#include "kernels/lanes.h"
 
 namespace litegap {
 namespace {
@@ -160,6 +162,26 @@ std::unique_ptr<Kernel> coded(const OpSpec& spec, Broadcast b, F f) {
   }
 }
 
+// XNNPACK's, of 8 bits.
+template <class T, class Row>
+std::unique_ptr<Kernel> code_rows_of(const Broadcast& b, const Row& f) {
+  const RowLoop loop{[](const void* body, std::size_t n, const void* x, const void* y, void* to) {
+                       const Row& row = *static_cast<const Row*>(body);
+                       const T *p = static_cast<const T*>(x), *q = static_cast<const T*>(y);
+                       if constexpr (std::is_same_v<Row, AddRow>)
+                         add_codes(row, n, p, q, static_cast<T*>(to));
+                       else
+                         multiply_codes(row, n, p, q, static_cast<T*>(to));
+                     },
+                     1, 1, 1};
+  return make_kernel([b, loop, f](const Io& io) { run_broadcast(b, loop, &f, io); });
+}
+template <class Row>
+std::unique_ptr<Kernel> code_rows(const OpSpec& spec, const Broadcast& b, const Row& f) {
+  if (spec.inputs[0].dtype == DType::kInt8) return code_rows_of<std::int8_t>(b, f);
+  return code_rows_of<std::uint8_t>(b, f);
+}
+
 // The built-in vector code of ADD and MUL adds the zero point in 16-bit words that wrap, in whole
 // blocks of operands of one shape.  Before that ADD cuts the value off to 16 bits, MUL saturates
 // it. `most` is the largest magnitude of a value.
@@ -193,14 +215,9 @@ std::unique_ptr<Kernel> add_xnn(const OpSpec& spec, Broadcast b, const Scales& s
   const std::int64_t bias =
       (std::int64_t{1} << (shift - 1)) - std::int64_t{ma} * s.a.zero - std::int64_t{mb} * s.b.zero;
   const Range32 r = xnn_code_bounds(spec, s.y);
-  const auto start = static_cast<std::uint32_t>(bias);
-  return coded(spec, std::move(b), [=, zero = s.y.zero](std::int32_t x, std::int32_t y) {
-    // Sums wrap modulo 2^32.
-    const auto sum = static_cast<std::int32_t>(start + static_cast<std::uint32_t>(x * ma) +
-                                               static_cast<std::uint32_t>(y * mb));
-    const std::int32_t v = std::min(std::max(sum >> shift, -32768), 32767) + zero;
-    return std::min(std::max(v, r.low), r.high);
-  });
+  // Sums wrap modulo 2^32.
+  const auto start = static_cast<std::int32_t>(static_cast<std::uint32_t>(bias));
+  return code_rows(spec, std::move(b), AddRow{start, ma, mb, shift, s.y.zero, r.low, r.high});
 }
 
 // ADD and SUB of codes: each operand is scaled to a common scale of its own table (8-bit types),
@@ -213,17 +230,17 @@ struct AddCodes {
   Range32 range;
 
   std::int32_t scaled_a(std::int32_t x) const {
-    return scale_double(wrap_shift_left(x - sa.zero, left), a);
+    return scale_lane(wrap_shift_left(x - sa.zero, left), a);
   }
   std::int32_t scaled_b(std::int32_t y) const {
-    const std::int32_t v = scale_double(wrap_shift_left(y - sb.zero, left), b);
+    const std::int32_t v = scale_lane(wrap_shift_left(y - sb.zero, left), b);
     return subtract ? -v : v;
   }
   std::int32_t finish(std::int32_t sum) const {
-    return std::min(std::max(scale_double(sum, out) + sy.zero, range.low), range.high);
+    return std::min(std::max(scale_lane(sum, out) + sy.zero, range.low), range.high);
   }
   std::int32_t finish_narrow(std::int32_t sum) const {
-    return narrow_finish(static_cast<std::int16_t>(scale_double(sum, out)), sy.zero, range);
+    return narrow_finish(static_cast<std::int16_t>(scale_lane(sum, out)), sy.zero, range);
   }
 };
 
@@ -286,7 +303,7 @@ std::unique_ptr<Kernel> add_shifted(const OpSpec& spec, Broadcast b, const Scale
                                     int shift_b, bool subtract) {
   const Range32 r = code_bounds(spec, s.y);
   return coded(spec, std::move(b), [=](std::int32_t x, std::int32_t y) {
-    const std::int32_t va = shift_right_away(x, -shift_a), vb = shift_right_away(y, -shift_b);
+    const std::int32_t va = shift_away(x, -shift_a), vb = shift_away(y, -shift_b);
     const std::int32_t sum = std::min(std::max(subtract ? va - vb : va + vb, -32768), 32767);
     return std::min(std::max(sum, r.low), r.high);
   });
@@ -333,7 +350,8 @@ std::unique_ptr<Kernel> prepare_mul(OpSpec& spec) {
       return broadcast_kernel<Complex, Complex, Complex>(
           std::move(b), [](const Complex& x, const Complex& y) { return x * y; });
     }
-    if (t == DType::kFloat32 && xnn_takes(spec))
+    const bool bare = fused_activation(spec.op->attrs) == Activation::kNone;  // plain() flushes
+    if (t == DType::kFloat32 && xnn_takes(spec) && !bare)
       return plain_by_type(spec, std::move(b), FlushingMul{});
     return plain_by_type(spec, std::move(b), WrappingMul{});
   }
@@ -343,21 +361,16 @@ std::unique_ptr<Kernel> prepare_mul(OpSpec& spec) {
   const std::int32_t za = s.a.zero, zb = s.b.zero, zy = s.y.zero;
   if (xnn_takes(spec) && scale >= 0x1p-16f && scale < 256.0f) {
     const Range32 r = xnn_code_bounds(spec, s.y), all = code_range(t);
-    // No product of codes reaches 2^24 and the scale is below 2^8: the conversion cannot overflow.
-    const float high = static_cast<float>(all.high - zy);
-    return coded(spec, std::move(b), [=](std::int32_t x, std::int32_t y) {
-      const float v = std::min(static_cast<float>((x - za) * (y - zb)) * scale, high);
-      const std::int32_t code = small_round_even(std::max(v, -65536.0f)) + zy;
-      return std::min(std::max(code, r.low), r.high);
-    });
+    const auto most = static_cast<float>(all.high - zy);
+    return code_rows(spec, std::move(b), MultiplyRow{za, zb, zy, r.low, r.high, scale, most});
   }
   const Multiplier m = make_multiplier(scale);
   const Range32 r = code_bounds(spec, s.y);
   const auto wide = [=](std::int32_t x, std::int32_t y) {
-    return std::min(std::max(wrap_add(scale_double((x - za) * (y - zb), m), zy), r.low), r.high);
+    return std::min(std::max(wrap_add(scale_lane((x - za) * (y - zb), m), zy), r.low), r.high);
   };
   const auto narrow = [=](std::int32_t x, std::int32_t y) {
-    const std::int32_t v = scale_double((x - za) * (y - zb), m);
+    const std::int32_t v = scale_lane((x - za) * (y - zb), m);
     return narrow_finish(static_cast<std::int16_t>(std::clamp(v, -32768, 32767)), zy, r);
   };
   if (is_8bit(t) && wraps_in_blocks(spec, b, 65536.0 * static_cast<double>(scale))) {
@@ -414,8 +427,8 @@ std::unique_ptr<Kernel> prepare_squared_difference(OpSpec& spec) {
       make_multiplier(twice * twice / static_cast<double>(static_cast<float>(1 << 14) * s.y.scale));
   return coded(spec, std::move(b), [=](std::int32_t x, std::int32_t y) {
     const std::int32_t d =
-        scale_double((x - s.a.zero) * 128, ma) - scale_double((y - s.b.zero) * 128, mb);
-    return std::min(std::max(scale_double(d * d, mo) + s.y.zero, -128), 127);
+        scale_lane((x - s.a.zero) * 128, ma) - scale_lane((y - s.b.zero) * 128, mb);
+    return std::min(std::max(scale_lane(d * d, mo) + s.y.zero, -128), 127);
   });
 }
 

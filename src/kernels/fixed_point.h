@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <limits>
 
-#include "kernels/arith.h"
+#include "kernels/lanes.h"
 
 namespace litegap::fixed {
 
@@ -122,15 +122,15 @@ inline InverseRoot inverse_root(std::int32_t v) {
   return shift < 0 ? InverseRoot{wrap_shift_left(x, -shift), 0} : InverseRoot{x, shift};
 }
 
-// ---- 16-bit words (section 3.7)
-// ------------------------------------------------------------------
-inline std::int32_t clamp16(std::int64_t x) {
-  return static_cast<std::int32_t>(std::clamp<std::int64_t>(x, -32768, 32767));
-}
+// ---- 16-bit words (section 3.7), in 32-bit arithmetic without branches, so that loops over these
+// become vector code
+inline std::int32_t clamp16(std::int32_t x) { return std::min(std::max(x, -32768), 32767); }
 inline std::int32_t high_multiply16(std::int32_t a, std::int32_t b) {
-  return a == -32768 && b == -32768 ? 32767 : (a * b + (1 << 14)) >> 15;
+  const std::int32_t p = (a * b + (1 << 14)) >> 15;
+  return p > 32767 ? 32767 : p;  // of -32768 and -32768
 }
-inline std::int32_t shift_left16(std::int32_t x, int n) { return clamp16(std::int64_t{x} << n); }
+// n up to 16.
+inline std::int32_t shift_left16(std::int32_t x, int n) { return clamp16(x * (1 << n)); }
 // A Q0.31 constant as Q0.15, nearest with ties away.
 constexpr std::int32_t word16(std::int32_t c) {
   return c >= 0 ? static_cast<std::int32_t>((std::int64_t{c} + 32768) >> 16)
@@ -138,30 +138,33 @@ constexpr std::int32_t word16(std::int32_t c) {
 }
 
 inline std::int32_t exp16(std::int32_t a, int integer_bits) {  // a <= 0, result in Q0.15
-  if (a == 0) return 32767;
   const int fraction = 15 - integer_bits;
   const std::int32_t quarter = fraction >= 2 ? 1 << (fraction - 2) : 1;
   const std::int32_t reduced = (a & (quarter - 1)) - quarter;
   const std::int32_t x = clamp16(reduced * (1 << integer_bits) + (1 << 12));
   const std::int32_t x2 = high_multiply16(x, x), x3 = high_multiply16(x2, x);
   const std::int32_t x4 = high_multiply16(x2, x2);
-  const std::int32_t third = high_multiply16(clamp16(shift_right_away(x4, 2) + x3), word16(kThird));
-  const std::int32_t tail = shift_right_away(clamp16(third + x2), 1);
+  const std::int32_t third = high_multiply16(clamp16(shift_away(x4, 2) + x3), word16(kThird));
+  const std::int32_t tail = shift_away(clamp16(third + x2), 1);
   constexpr std::int32_t eighth = word16(kExpEighth);
   std::int32_t r = clamp16(eighth + high_multiply16(eighth, clamp16(x + tail)));
   const std::int32_t rest = reduced - a;
+#pragma GCC unroll 7
   for (int j = -2; j <= 4; ++j) {
-    if (integer_bits > j && ((rest >> (fraction + j)) & 1) != 0) {
-      r = high_multiply16(r, word16(kExpFactors[j + 2]));
-    }
+    const std::int32_t less = high_multiply16(r, word16(kExpFactors[j + 2]));
+    // Bits from the integer bits on are none of `rest`, which is below 2^15.
+    r = ((rest >> (fraction + j)) & 1) != 0 ? less : r;
   }
-  return r;
+  // The factors reach to e^-31; what is less is nothing.  Words of fewer integer bits are not less.
+  r = a < -(1 << (fraction + 5)) ? 0 : r;
+  return a == 0 ? 32767 : r;
 }
 
-// Newton's iteration for 2/(1+x) in Q2.13, x in Q0.15.
+// Newton's iteration for 2/(1+x) in Q2.13, x in Q0.15 and not negative.
 inline std::int32_t newton16(std::int32_t x) {
-  const std::int32_t half = rounding_half_sum(x, 32767);
+  const std::int32_t half = (x + 32768) >> 1;
   std::int32_t y = clamp16(word16(kGuess) + high_multiply16(half, word16(kGuessSlope)));
+#pragma GCC unroll 3
   for (int i = 0; i < 3; ++i) {
     const std::int32_t error = clamp16((1 << 13) - high_multiply16(half, y));
     y = clamp16(y + shift_left16(high_multiply16(y, error), 2));
@@ -170,16 +173,16 @@ inline std::int32_t newton16(std::int32_t x) {
 }
 
 inline std::int32_t logistic16(std::int32_t x) {
-  if (x == 0) return 1 << 14;
   const std::int32_t r = shift_left16(newton16(exp16(x > 0 ? -x : x, 3)), 1);
-  return x > 0 ? r : clamp16(32767 - r);
+  const std::int32_t v = x > 0 ? r : clamp16(32767 - r);
+  return x == 0 ? 1 << 14 : v;
 }
 
 inline std::int32_t tanh16(std::int32_t x, int integer_bits) {
-  if (x == 0) return 0;
   const std::int32_t e = exp16(x > 0 ? -x : x, integer_bits + 1);
   const std::int32_t t = shift_left16(clamp16(newton16(e) - (1 << 13)), 2);
-  return x < 0 ? clamp16(-std::int64_t{t}) : t;
+  const std::int32_t v = clamp16(x < 0 ? -t : t);
+  return x == 0 ? 0 : v;
 }
 
 }  // namespace litegap::fixed

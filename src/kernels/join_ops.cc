@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "kernels/arith.h"
+#include "kernels/byte_table.h"
 #include "kernels/move.h"
 
 namespace litegap {
@@ -191,28 +192,25 @@ std::unique_ptr<Kernel> prepare_split_v(OpSpec& spec) {
 // Joins uint8 inputs of different scales: float32 rescaling of every code (section 2.22).
 class RescaleJoinKernel final : public Kernel {
  public:
-  RescaleJoinKernel(std::vector<Blocks> parts, std::vector<std::array<std::uint8_t, 256>> tables)
+  RescaleJoinKernel(std::vector<Blocks> parts, std::vector<Table8> tables)
       : parts_(std::move(parts)), tables_(std::move(tables)) {}
   void run(const Io& io) const noexcept override {
     auto* out = static_cast<std::uint8_t*>(io.outputs[0]);
     for (std::size_t i = 0; i < parts_.size(); ++i) {
       const Blocks p = parts_[i];  // by value: what is written could else be its fields
-      const std::uint8_t* table = tables_[i].data();
       const auto* in = static_cast<const std::uint8_t*>(io.inputs[i]);
-      for (std::int64_t b = 0; b < p.count; ++b, in += p.bytes) {
-        std::uint8_t* to = out + b * p.step + p.offset;
-        for (std::int64_t k = 0; k < p.bytes; ++k) to[k] = table[in[k]];
-      }
+      for (std::int64_t b = 0; b < p.count; ++b, in += p.bytes)
+        map_bytes(tables_[i], in, out + b * p.step + p.offset, static_cast<std::size_t>(p.bytes));
     }
   }
 
  private:
   std::vector<Blocks> parts_;
-  std::vector<std::array<std::uint8_t, 256>> tables_;
+  std::vector<Table8> tables_;
 };
 
-std::array<std::uint8_t, 256> rescale_table(const Quant& from, const Quant& to) {
-  std::array<std::uint8_t, 256> table{};
+Table8 rescale_table(const Quant& from, const Quant& to) {
+  Table8 table{};
   const bool same = from.scale[0] == to.scale[0] && from.zero_point[0] == to.zero_point[0];
   const float inverse = 1.0f / to.scale[0];
   const float k = from.scale[0] * inverse;
@@ -280,7 +278,7 @@ std::unique_ptr<Kernel> prepare_concatenation(OpSpec& spec) {
   bool rescale = false;
   check_join_scales(spec, &rescale);
   if (!rescale) return std::make_unique<JoinKernel>(std::move(parts));
-  std::vector<std::array<std::uint8_t, 256>> tables;
+  std::vector<Table8> tables;
   for (const Operand& in : spec.inputs)
     tables.push_back(rescale_table(in.quant->empty() ? *spec.outputs[0].quant : *in.quant,
                                    *spec.outputs[0].quant));

@@ -48,7 +48,8 @@ class FloatLstm final : public Kernel {
   std::size_t scratch_bytes() const override {
     const auto rows = static_cast<std::size_t>(s.rows());
     const std::size_t used = rows * (static_cast<std::size_t>(s.cell) * 16 + 12) +
-                             3 * rows * static_cast<std::size_t>(longest()) * sizeof(std::int16_t);
+                             3 * rows * static_cast<std::size_t>(longest()) * sizeof(std::int16_t) +
+                             sizeof(std::int16_t);  // one may be read behind the last
     return (used + 63) / 64 * 64 + s.state_bytes();
   }
 

@@ -4,117 +4,35 @@
 #include <cmath>
 #include <cstring>
 
-#include "kernels/arith.h"
+#include "kernels/fixed_point.h"
+#include "kernels/lanes.h"
 #include "kernels/lstm.h"
 #include "kernels/needs_values.h"
+#include "kernels/packed_rows.h"
+#include "kernels/vectors.h"
 
 namespace litegap {
 namespace {
 
-// ---- int16 fixed point (section 3.7)
-// -------------------------------------------------------------
-std::int32_t clamp16(std::int64_t x) {
-  return static_cast<std::int32_t>(std::clamp<std::int64_t>(x, -32768, 32767));
-}
-std::int32_t high16(std::int32_t a, std::int32_t b) {
-  return a == -32768 && b == -32768 ? 32767 : (a * b + (1 << 14)) >> 15;
-}
-std::int32_t shift_left16(std::int32_t x, int n) { return clamp16(std::int64_t{x} * (1 << n)); }
-// A 32-bit constant on 16-bit words.
-constexpr std::int32_t word(std::int32_t c) {
-  return c >= 0 ? (c + 32768) >> 16 : -((-static_cast<std::int64_t>(c) + 32768) >> 16);
-}
-
-std::int32_t exp16(std::int32_t a, int integer_bits) {  // a <= 0
-  if (a == 0) return 32767;
-  const int fraction = 15 - integer_bits;
-  const std::int32_t quarter = fraction >= 2 ? 1 << (fraction - 2) : 1;
-  const std::int32_t reduced = (a & (quarter - 1)) - quarter;
-  const std::int32_t x = clamp16(reduced * (1 << integer_bits) + (1 << 12));
-  const std::int32_t x2 = high16(x, x), x3 = high16(x2, x), x4 = high16(x2, x2);
-  const std::int32_t inner =
-      clamp16(high16(clamp16(shift_right_away(x4, 2) + x3), word(715827883)) + x2);
-  const std::int32_t tail = shift_right_away(inner, 1);
-  std::int32_t r = clamp16(word(1895147668) + high16(word(1895147668), clamp16(x + tail)));
-  const std::int32_t rest = reduced - a;
-  constexpr std::int32_t kFactors[] = {1672461947, 1302514674, 790015084, 290630308,
-                                       39332535,   720401,     242};
-  for (int e = -2; e <= 4; ++e) {
-    if (integer_bits > e && ((rest >> (fraction + e)) & 1) != 0)
-      r = high16(r, word(kFactors[e + 2]));
-  }
-  return r;
-}
-
-// Newton's iteration for 2 / (1 + x) in Q2.13, x in Q0.15.
-std::int32_t reciprocal16(std::int32_t x) {
-  const std::int32_t sum = x + 32767, half = (sum + (sum >= 0 ? 1 : -1)) / 2;
-  std::int32_t y = clamp16(word(1515870810) + high16(half, word(-1010580540)));
-  for (int i = 0; i < 3; ++i) {
-    const std::int32_t error = clamp16((1 << 13) - high16(half, y));
-    y = clamp16(y + shift_left16(high16(y, error), 2));
-  }
-  return y;
-}
-
-std::int32_t logistic16(std::int32_t x) {
-  if (x == 0) return 1 << 14;
-  const std::int32_t r = shift_left16(reciprocal16(exp16(x > 0 ? -x : x, 3)), 1);
-  return x > 0 ? r : clamp16(32767 - r);
-}
-
-std::int32_t tanh16(std::int32_t x, int integer_bits) {
-  if (x == 0) return 0;
-  const std::int32_t t =
-      shift_left16(clamp16(reciprocal16(exp16(x > 0 ? -x : x, integer_bits + 1)) - (1 << 13)), 2);
-  return x < 0 ? clamp16(-t) : t;
-}
-
-// ---- 1/sqrt (section 3.8)
-// ------------------------------------------------------------------------
-std::int32_t shift_left32(std::int64_t x, int n) {
-  return static_cast<std::int32_t>(
-      std::clamp<std::int64_t>(x * (std::int64_t{1} << n), INT32_MIN, INT32_MAX));
-}
-
-struct InverseRoot {
-  std::int32_t mantissa = 0;
-  int shift = 0;  // to the right
-};
-InverseRoot inverse_root(std::int32_t v) {
-  if (v <= 1) return {INT32_MAX, 0};
-  int shift = 11;
-  while (v >= 1 << 29) {
-    v /= 4;
-    ++shift;
-  }
-  const int pairs = (__builtin_clz(static_cast<unsigned>(v)) - 1) / 2 - 1;
-  shift -= pairs;
-  const std::int32_t f = (v << (2 * pairs)) >> 1, half = shift_right_away(f, 1);
-  std::int32_t x = 1 << 28;
-  for (int i = 0; i < 5; ++i) {
-    const std::int32_t x3 = shift_left32(high_multiply(high_multiply(x, x), x), 6);
-    x = shift_left32(std::int64_t{high_multiply(402653184, x)} - high_multiply(half, x3), 3);
-  }
-  x = high_multiply(x, 1518500250);
-  if (shift < 0) {
-    x = wrap_shift_left(x, -shift);
-    shift = 0;
-  }
-  return {x, shift};
-}
-
 // ---- the kernel
 // ----------------------------------------------------------------------------------
-struct Product {  // a matrix of int8 weights, its multiplier and folded bias
+using fixed::clamp16;
+
+// A matrix of weights of the file: its multiplier and folded bias.
+struct Product {
   const std::int8_t* weights = nullptr;
+  std::int32_t rows = 0, columns = 0;
   std::vector<std::int32_t> start;  // bias - zero point * row sum
   Multiplier scale;
 };
 
+std::int32_t saturated(std::int64_t v) {
+  return static_cast<std::int32_t>(std::clamp<std::int64_t>(v, -32768, 32767));
+}
+
 struct Gate {
-  bool present = false;
-  Product input, recurrent;
+  std::size_t first = 0;  // row of its sums
+  Multiplier input_scale, recurrent_scale;
   const std::int16_t* peephole = nullptr;
   Multiplier peephole_scale;
   const std::int16_t* norm = nullptr;  // layer normalization: weights and bias
@@ -133,7 +51,7 @@ void normalize(const Gate& g, std::int16_t* row, std::int32_t n) noexcept {
   const std::int64_t wide = squares * ((1 << 20) / n) - std::int64_t{mean} * mean;
   auto variance = static_cast<std::int32_t>(wide / (1 << 20));
   if (variance < 1) variance = g.least_variance;
-  const InverseRoot root = inverse_root(variance);
+  const fixed::InverseRoot root = fixed::inverse_root(variance);
   for (std::int32_t i = 0; i < n; ++i) {
     const std::int32_t centred = 1024 * row[i] - mean;
     const std::int32_t u = scale_double(centred, {root.mantissa, -root.shift});
@@ -146,30 +64,24 @@ void normalize(const Gate& g, std::int16_t* row, std::int32_t n) noexcept {
   }
 }
 
-std::int32_t dot(const std::int8_t* a, const std::int8_t* b, std::int32_t n) noexcept {
-  std::int32_t sum = 0;
-  for (std::int32_t i = 0; i < n; ++i) sum += std::int32_t{a[i]} * b[i];
-  return sum;
-}
-
 class IntegerLstm final : public Kernel {
  public:
   LstmShape s;
   std::array<Gate, 4> gates;
-  Product projection;
+  PackedRows input, recurrent, projection;
+  Multiplier projection_scale;
   int cell_log2 = 0;  // the cell's scale is 2^cell_log2
   std::int32_t cell_clip = 0, output_clip = 0;
   std::int32_t hidden_zero = 0, output_zero = 0;
   Multiplier hidden_scale;
-  std::vector<Array> kept;  // the constants that the products point into
+  std::vector<Array> kept;  // the constants that gates point into
 
   // The runtime has no hyperbolic tangent for words of less than 0 or more than 6 integer bits:
   // there it multiplies by what its buffer holds, the input gate.
   bool has_tanh() const { return cell_log2 >= -15 && cell_log2 <= -9; }
   std::size_t scratch_bytes() const override {
-    const std::size_t used =
-        static_cast<std::size_t>(s.rows()) * static_cast<std::size_t>(s.cell) * 9;
-    return (used + 63) / 64 * 64 + s.state_bytes();
+    const auto all = static_cast<std::size_t>(s.rows()) * static_cast<std::size_t>(s.cell);
+    return room(sum_bytes()) + room(word_bytes()) + room(9 * all) + s.state_bytes();
   }
 
   void run(const Io& io) const noexcept override {
@@ -180,67 +92,97 @@ class IntegerLstm final : public Kernel {
     auto* out = static_cast<std::int8_t*>(io.outputs[0]);
     lstm_steps(s, false, [&](std::int32_t row, std::int64_t at) {
       std::int8_t* state = h + static_cast<std::int64_t>(row) * s.output;
-      step(x + at * s.input, state, c + static_cast<std::int64_t>(row) * s.cell,
-           reinterpret_cast<std::int16_t*>(io.scratch));
+      step(x + at * s.input, state, c + static_cast<std::int64_t>(row) * s.cell, io.scratch);
       std::memcpy(out + at * s.output, state,
                   static_cast<std::size_t>(s.rows()) * static_cast<std::size_t>(s.output));
     });
   }
 
  private:
+  static std::size_t room(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+  std::size_t sum_bytes() const {
+    const std::size_t sums = std::max(input.sums() + recurrent.sums(), projection.sums());
+    return 4 * sums * static_cast<std::size_t>(s.rows());
+  }
+  std::size_t word_bytes() const {
+    return 2 * std::max({input.words(), recurrent.words(), projection.words()});
+  }
+
+  // The words of a row and its sums.
+  static void multiply(const PackedRows& p, const std::int8_t* x, std::int32_t n,
+                       std::int16_t* words, std::int32_t* sums) noexcept {
+    gemm_best().widen_i8(x, static_cast<std::size_t>(n), 0, words);
+    p.run(words, sums);
+  }
+
   void step(const std::int8_t* x, std::int8_t* h, std::int16_t* c,
-            std::int16_t* scratch) const noexcept {
+            std::byte* scratch) const noexcept {
     const std::int32_t n = s.rows() * s.cell;
-    std::int16_t *in = scratch, *forget = in + n, *cell = forget + n, *out = cell + n;
-    gate(gates[kForgetGate], x, h, c, forget);
-    logistic(forget, n);
+    auto* sums = reinterpret_cast<std::int32_t*>(scratch);
+    auto* words = reinterpret_cast<std::int16_t*>(scratch + room(sum_bytes()));
+    auto* in = reinterpret_cast<std::int16_t*>(scratch + room(sum_bytes()) + room(word_bytes()));
+    std::int16_t *forget = in + n, *out = forget + n, *cell = out + n;
+    for (std::int32_t b = 0; b < s.rows(); ++b) {
+      std::int32_t* at = row_sums(sums, b);
+      multiply(input, x + std::int64_t{b} * s.input, s.input, words, at);
+      multiply(recurrent, h + std::int64_t{b} * s.output, s.output, words, at + input.sums());
+    }
+    gate(gates[kForgetGate], sums, c, forget);
+    if (!s.cifg) gate(gates[kInputGate], sums, c, in);
+    gate(gates[kCellGate], sums, c, cell);
+    // The output gate sees the new cell only through its peephole.
+    if (!s.peephole) gate(gates[kOutputGate], sums, c, out);
+    logistic(s.cifg ? forget : in, (s.cifg ? 1 : 2) * n + (s.peephole ? 0 : n));
     if (s.cifg) {
       for (std::int32_t i = 0; i < n; ++i) in[i] = static_cast<std::int16_t>(32767 - forget[i]);
-    } else {
-      gate(gates[kInputGate], x, h, c, in);
-      logistic(in, n);
     }
-    gate(gates[kCellGate], x, h, c, cell);
-    for (std::int32_t i = 0; i < n; ++i) {
-      const std::int32_t z = tanh16(cell[i], 3);
-      const auto kept =
-          static_cast<std::int16_t>(shift_right_away(std::int32_t{forget[i]} * c[i], 15));
-      const auto added =
-          static_cast<std::int16_t>(shift_right_away(std::int32_t{in[i]} * z, 30 + cell_log2));
-      std::int32_t v = clamp16(std::int32_t{kept} + added);
-      if (cell_clip > 0) v = std::clamp(v, -cell_clip, cell_clip);
-      c[i] = static_cast<std::int16_t>(v);
+    with_vectors([&] { renew(in, forget, cell, n, c); });
+    if (s.peephole) {
+      gate(gates[kOutputGate], sums, c, out);
+      logistic(out, n);
     }
-    gate(gates[kOutputGate], x, h, c, out);
-    logistic(out, n);
-    emit(out, c, in, h, reinterpret_cast<std::int8_t*>(out + n));
+    emit(out, c, in, h, reinterpret_cast<std::int8_t*>(cell + n), words, sums);
+  }
+  std::int32_t* row_sums(std::int32_t* sums, std::int32_t row) const noexcept {
+    return sums + static_cast<std::size_t>(row) * (input.sums() + recurrent.sums());
   }
 
   static void logistic(std::int16_t* g, std::int32_t n) noexcept {
-    for (std::int32_t i = 0; i < n; ++i) g[i] = static_cast<std::int16_t>(logistic16(g[i]));
+    with_vectors([&] {
+      std::int16_t* v = g;
+      for (std::int32_t i = 0; i < n; ++i)
+        v[i] = static_cast<std::int16_t>(fixed::logistic16(v[i]));
+    });
   }
 
-  void gate(const Gate& g, const std::int8_t* x, const std::int8_t* h, const std::int16_t* c,
+  // The cell: forget * c + in * tanh(cell).
+  void renew(const std::int16_t* in, const std::int16_t* forget, const std::int16_t* cell,
+             std::int32_t n, std::int16_t* c) const noexcept {
+    const int shift = 30 + cell_log2;
+    const std::int32_t limit = cell_clip > 0 ? cell_clip : 32768;
+    for (std::int32_t i = 0; i < n; ++i) {
+      const std::int32_t z = fixed::tanh16(cell[i], 3);
+      const auto kept_part =
+          static_cast<std::int16_t>(shift_away(std::int32_t{forget[i]} * c[i], 15));
+      const auto added = static_cast<std::int16_t>(shift_away(std::int32_t{in[i]} * z, shift));
+      const std::int32_t v = clamp16(std::int32_t{kept_part} + added);
+      c[i] = static_cast<std::int16_t>(std::min(std::max(v, -limit), limit));
+    }
+  }
+
+  void gate(const Gate& g, const std::int32_t* sums, const std::int16_t* c,
             std::int16_t* out) const noexcept {
     for (std::int32_t b = 0; b < s.rows(); ++b) {
-      for (std::int32_t i = 0; i < s.cell; ++i) {
-        const auto k = static_cast<std::size_t>(i);
-        const std::int32_t a = g.input.start[k] + dot(g.input.weights + std::int64_t{i} * s.input,
-                                                      x + std::int64_t{b} * s.input, s.input);
-        const std::int32_t r =
-            g.recurrent.start[k] + dot(g.recurrent.weights + std::int64_t{i} * s.output,
-                                       h + std::int64_t{b} * s.output, s.output);
-        const std::int32_t first = clamp16(scale_double(a, g.input.scale));
-        out[b * s.cell + i] = static_cast<std::int16_t>(
-            clamp16(std::int64_t{scale_double(r, g.recurrent.scale)} + first));
-      }
+      const std::int32_t* at =
+          sums + static_cast<std::size_t>(b) * (input.sums() + recurrent.sums());
+      join(g, at + g.first, at + input.sums() + g.first, s.cell, out + b * s.cell);
     }
     if (g.peephole != nullptr) {
       // As the runtime does: rows of the output's width, not the cell's.
       for (std::int32_t b = 0, k = 0; b < s.rows(); ++b) {
         for (std::int32_t i = 0; i < s.output; ++i, ++k) {
           const std::int32_t p = scale_double(std::int32_t{g.peephole[i]} * c[k], g.peephole_scale);
-          out[k] = static_cast<std::int16_t>(clamp16(std::int64_t{p} + out[k]));
+          out[k] = static_cast<std::int16_t>(saturated(std::int64_t{p} + out[k]));
         }
       }
     }
@@ -248,31 +190,56 @@ class IntegerLstm final : public Kernel {
     for (std::int32_t b = 0; b < s.rows(); ++b) normalize(g, out + b * s.cell, s.cell);
   }
 
+  // Both products at the gate's scale; the sum saturates.
+  static void join(const Gate& g, const std::int32_t* a, const std::int32_t* r, std::int32_t n,
+                   std::int16_t* out) noexcept {
+    with_vectors([&] {
+      const Multiplier from_x = g.input_scale, from_h = g.recurrent_scale;
+      const std::int32_t *x = a, *h = r;
+      std::int16_t* to = out;
+      for (std::int32_t i = 0; i < n; ++i) {
+        // Below 2^17 the sum is what it is; from there on it saturates either way.
+        const std::int32_t first = clamp16(scale_lane(x[i], from_x));
+        const std::int32_t second = scale_lane(h[i], from_h);
+        to[i] =
+            static_cast<std::int16_t>(clamp16(std::min(std::max(second, -131072), 131072) + first));
+      }
+    });
+  }
+
   // The output state from the output gate and the cell.
   void emit(const std::int16_t* gate, const std::int16_t* c, const std::int16_t* input_gate,
-            std::int8_t* h, std::int8_t* hidden) const noexcept {
+            std::int8_t* h, std::int8_t* hidden, std::int16_t* words,
+            std::int32_t* sums) const noexcept {
     const std::int32_t n = s.rows() * s.cell;
     std::int8_t* target = s.projection ? hidden : h;
-    const std::int32_t zero = s.projection ? -hidden_zero : hidden_zero;
-    for (std::int32_t i = 0; i < n; ++i) {
-      const std::int32_t squashed =
-          has_tanh() ? tanh16(c[i], 15 + cell_log2) : std::int32_t{input_gate[i]};
-      const std::int32_t v = scale_double(gate[i] * squashed, hidden_scale);
-      target[i] =
-          static_cast<std::int8_t>(std::clamp<std::int64_t>(std::int64_t{v} + zero, -128, 127));
-    }
+    with_vectors([&] { squash(gate, c, input_gate, n, target); });
     if (!s.projection) return;
     for (std::int32_t b = 0; b < s.rows(); ++b) {
+      multiply(projection, hidden + std::int64_t{b} * s.cell, s.cell, words, sums);
       for (std::int32_t i = 0; i < s.output; ++i) {
-        const std::int32_t a = projection.start[static_cast<std::size_t>(i)] +
-                               dot(projection.weights + std::int64_t{i} * s.cell,
-                                   hidden + std::int64_t{b} * s.cell, s.cell);
         std::int64_t v = std::clamp<std::int64_t>(
-            std::int64_t{scale_double(a, projection.scale)} + output_zero, -128, 127);
+            std::int64_t{scale_double(sums[i], projection_scale)} + output_zero, -128, 127);
         if (output_clip > 0) v = std::clamp<std::int64_t>(v, -output_clip, output_clip);
         h[b * s.output + i] = static_cast<std::int8_t>(v);
       }
     }
+  }
+  void squash(const std::int16_t* gate, const std::int16_t* c, const std::int16_t* input_gate,
+              std::int32_t n, std::int8_t* target) const noexcept {
+    const Multiplier scale = hidden_scale;
+    static constexpr std::int32_t kFar = 1 << 25;
+    const std::int32_t zero = s.projection ? -hidden_zero : hidden_zero;
+    const auto code = [scale, zero](std::int32_t product) {
+      const std::int32_t v = std::min(std::max(scale_lane(product, scale), -kFar), kFar) + zero;
+      return static_cast<std::int8_t>(std::min(std::max(v, -128), 127));
+    };
+    if (!has_tanh()) {
+      for (std::int32_t i = 0; i < n; ++i) target[i] = code(gate[i] * input_gate[i]);
+      return;
+    }
+    const int bits = 15 + cell_log2;
+    for (std::int32_t i = 0; i < n; ++i) target[i] = code(gate[i] * fixed::tanh16(c[i], bits));
   }
 };
 
@@ -301,6 +268,8 @@ Product make_product(const OpSpec& spec, std::size_t weights, std::size_t bias, 
   Product p;
   p.weights = constant_data<std::int8_t>(spec, weights);
   const Shape& shape = spec.inputs[weights].shape;
+  p.rows = shape[0];
+  p.columns = shape[1];
   const std::int32_t* b =
       bias != 0 && spec.has(bias) ? constant_data<std::int32_t>(spec, bias) : nullptr;
   for (std::int32_t r = 0; r < shape[0]; ++r) {
@@ -314,11 +283,12 @@ Product make_product(const OpSpec& spec, std::size_t weights, std::size_t bias, 
   return p;
 }
 
-Gate make_gate(const OpSpec& spec, const LstmShape& s, int index, int cell_log2) {
+Gate make_gate(const OpSpec& spec, const LstmShape& s, int index, int cell_log2, PackedRows* input,
+               PackedRows* recurrent) {
   using I = LstmInputs;
   const auto g = static_cast<std::size_t>(index);
   Gate gate;
-  gate.present = true;
+  gate.first = input->rows();
   const Operand &x = spec.inputs[I::kInput], &h = spec.inputs[I::kOutputState];
   float unit = std::ldexp(1.0f, -12);
   if (s.layer_norm) {
@@ -328,9 +298,15 @@ Gate make_gate(const OpSpec& spec, const LstmShape& s, int index, int cell_log2)
   }
   const float from_x = one_scale(spec, spec.inputs[I::kWeights + g]) * one_scale(spec, x) / unit;
   const float from_h = one_scale(spec, spec.inputs[I::kRecurrent + g]) * one_scale(spec, h) / unit;
-  gate.input =
-      make_product(spec, I::kWeights + g, s.layer_norm ? 0 : I::kBias + g, zero_of(x), from_x);
-  gate.recurrent = make_product(spec, I::kRecurrent + g, 0, zero_of(h), from_h);
+  const auto append = [](PackedRows* to, const Product& p) {
+    to->add(p.weights, p.rows, p.columns, p.start);
+    return p.scale;
+  };
+  gate.input_scale = append(
+      input,
+      make_product(spec, I::kWeights + g, s.layer_norm ? 0 : I::kBias + g, zero_of(x), from_x));
+  gate.recurrent_scale =
+      append(recurrent, make_product(spec, I::kRecurrent + g, 0, zero_of(h), from_h));
   if (s.peephole && index != kCellGate) {
     const std::size_t p = I::peephole(index);
     gate.peephole = constant_data<std::int16_t>(spec, p);
@@ -385,11 +361,12 @@ std::unique_ptr<Kernel> prepare_integer_lstm(OpSpec& spec, const LstmShape& s) {
            kernel->cell_log2);
   for (const int g : {kInputGate, kForgetGate, kCellGate, kOutputGate}) {
     if (g == kInputGate && s.cifg) continue;
-    kernel->gates[static_cast<std::size_t>(g)] = make_gate(spec, s, g, kernel->cell_log2);
+    kernel->gates[static_cast<std::size_t>(g)] =
+        make_gate(spec, s, g, kernel->cell_log2, &kernel->input, &kernel->recurrent);
   }
   const Operand& hidden = spec.intermediates[4];
   const float hidden_scale = one_scale(spec, hidden), unit = std::ldexp(1.0f, -15);
-  kernel->hidden_zero = zero_of(hidden);
+  kernel->hidden_zero = std::clamp(zero_of(hidden), -(1 << 24), 1 << 24);  // far from any code
   kernel->output_zero = zero_of(h);
   const auto to_hidden = static_cast<float>(
       static_cast<double>(unit) / static_cast<double>(hidden_scale) * static_cast<double>(unit));
@@ -400,8 +377,10 @@ std::unique_ptr<Kernel> prepare_integer_lstm(OpSpec& spec, const LstmShape& s) {
   if (s.projection) {
     const float scale =
         one_scale(spec, spec.inputs[I::kProjection]) * hidden_scale / h.quant->scale[0];
-    kernel->projection =
+    const Product p =
         make_product(spec, I::kProjection, I::kProjectionBias, -zero_of(hidden), scale);
+    kernel->projection.add(p.weights, p.rows, p.columns, p.start);
+    kernel->projection_scale = p.scale;
     if (attrs.proj_clip > 0)
       kernel->output_clip =
           static_cast<std::int32_t>(std::min(attrs.proj_clip / h.quant->scale[0], 127.0f));

@@ -1,11 +1,10 @@
 // ABS, NEG, SQRT, RSQRT, SQUARE, FLOOR, CEIL, ROUND, SIN, COS (docs/numerics.md, section 2.20).
 #include <cmath>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
+#include "base/intrinsics.h"
 #include "kernels/arithmetic_ops.h"
 #include "kernels/fixed_point.h"
+#include "kernels/float_curves.h"
 #include "kernels/half.h"
 #include "kernels/lookup.h"
 
@@ -86,27 +85,32 @@ float inverse_root_estimate(float v) {
 #else
 float inverse_root_estimate(float v) { return 1.0f / std::sqrt(v); }
 #endif
+constexpr float kLargeRoot = 0x1p126f;
 float root_xnn(float v) {
-  if (v >= 0x1p126f && v <= std::numeric_limits<float>::max()) {
+  if (v >= kLargeRoot && v <= std::numeric_limits<float>::max()) {
     const float e = inverse_root_estimate(v);
     if (e * e < std::numeric_limits<float>::min()) return 1.5f * e * v;
   }
   return std::sqrt(flush_subnormal(v));
 }
-
-// XNNPACK's sine takes whole turns away, then mirrors at a quarter turn with pi rounded to float32.
-// So far out that the turns overflow there is no result.
-constexpr float kNoTurns = 0x1p100f;
-float sine_xnn(float v) {
-  constexpr float kPi = 3.14159274101257324219f, kHalf = kPi / 2;
-  if (!(std::fabs(v) < kNoTurns)) return std::numeric_limits<float>::quiet_NaN();
-  constexpr double kTurn = 6.283185307179586476925;
-  const auto r = static_cast<float>(std::remainder(static_cast<double>(v), kTurn));
-  if (std::fabs(r) <= kHalf) return std::sin(r);
-  return std::sin(std::copysign(kPi, r) - r);
-}
-float cosine_xnn(float v) {
-  return std::fabs(v) < kNoTurns ? std::cos(v) : std::numeric_limits<float>::quiet_NaN();
+// In blocks, so that those without a large value become vector code.
+std::unique_ptr<Kernel> roots_xnn(std::size_t n) {
+  constexpr std::size_t kBlock = 256;
+  return make_kernel([n](const Io& io) {
+    const float* x = static_cast<const float*>(io.inputs[0]);
+    float* y = static_cast<float*>(io.outputs[0]);
+    for (std::size_t i = 0; i < n; i += kBlock) {
+      const std::size_t end = std::min(i + kBlock, n);
+      int large = 0;
+      with_vectors([&] {
+        for (std::size_t k = i; k < end; ++k) large |= x[k] >= kLargeRoot;
+        if (large != 0) return;
+        for (std::size_t k = i; k < end; ++k) y[k] = std::sqrt(flush_subnormal(x[k]));
+      });
+      if (large == 0) continue;
+      for (std::size_t k = i; k < end; ++k) y[k] = root_xnn(x[k]);
+    }
+  });
 }
 
 bool is_xnn(const OpSpec& spec) { return spec.dialect == Dialect::kXnnpack; }
@@ -115,7 +119,7 @@ bool is_xnn(const OpSpec& spec) { return spec.dialect == Dialect::kXnnpack; }
 std::unique_ptr<Kernel> prepare_sqrt(OpSpec& spec) {
   const DType t = prepare_same(spec);
   const std::size_t n = shape_elements(spec.outputs[0].shape);
-  if (t == DType::kFloat32 && is_xnn(spec)) return map_values<float>(n, root_xnn);
+  if (t == DType::kFloat32 && is_xnn(spec)) return roots_xnn(n);
   if (t == DType::kFloat32) return map_values<float>(n, [](float x) { return std::sqrt(x); });
   if (t != DType::kInt8) refuse_type(spec);
   const ScaleZero x = scale_zero(spec, spec.inputs[0]), y = scale_zero(spec, spec.outputs[0]);
@@ -131,7 +135,8 @@ std::unique_ptr<Kernel> prepare_sqrt(OpSpec& spec) {
 std::unique_ptr<Kernel> prepare_rsqrt(OpSpec& spec) {
   const DType t = prepare_same(spec);
   const std::size_t n = shape_elements(spec.outputs[0].shape);
-  if (t == DType::kFloat32 && is_xnn(spec)) return map_values<float>(n, inverse_root_xnn);
+  if (t == DType::kFloat32 && is_xnn(spec))
+    return map_values<float>(n, [](float x) { return inverse_root_xnn(x); });
   if (t == DType::kFloat32)
     return map_values<float>(n, [](float x) { return 1.0f / std::sqrt(x); });
   if (t != DType::kInt8 && t != DType::kInt16) refuse_type(spec);
@@ -172,12 +177,12 @@ std::unique_ptr<Kernel> prepare_round(OpSpec& spec) {  // ties to even
 }
 std::unique_ptr<Kernel> prepare_sin(OpSpec& spec) {
   const std::size_t n = prepare_float(spec);
-  if (is_xnn(spec)) return map_values<float>(n, sine_xnn);
+  if (is_xnn(spec)) return map_fused(n, [](float x) { return curves::sin_curve(x); });
   return map_values<float>(n, [](float x) { return std::sin(x); });
 }
 std::unique_ptr<Kernel> prepare_cos(OpSpec& spec) {
   const std::size_t n = prepare_float(spec);
-  if (is_xnn(spec)) return map_values<float>(n, cosine_xnn);
+  if (is_xnn(spec)) return map_fused(n, [](float x) { return curves::cos_curve(x); });
   return map_values<float>(n, [](float x) { return std::cos(x); });
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "kernels/needs_values.h"
 
@@ -26,6 +27,84 @@ void strided_row(MoveLoop loop, const std::byte* from, std::byte* to) noexcept {
     from += loop.from;
     to += loop.to;
   }
+}
+
+// ---- turning a matrix: one loop is dense where the data comes from, the other where it goes
+// Blocks of 16 bytes a row are turned in registers, by pairing rows of both halves again and again:
+//
+//   a b    a c
+//   c d -> b d
+template <class T>
+struct Turn {
+  static constexpr int kSide = 16 / sizeof(T);
+  typedef T Row __attribute__((vector_size(16)));
+
+  // The first or the second halves of two rows, element by element.
+  template <int kFrom, int... k>
+  static Row paired(const Row& a, const Row& b, std::integer_sequence<int, k...>) noexcept {
+    return __builtin_shufflevector(a, b, (kFrom + k / 2 + k % 2 * kSide)...);
+  }
+  // rows[i][j] to rows[j][i].
+  static void block(Row (&rows)[kSide]) noexcept {
+    constexpr std::make_integer_sequence<int, kSide> all;
+#pragma GCC unroll 4
+    for (int step = 1; step < kSide; step *= 2) {
+      Row next[kSide];
+#pragma GCC unroll 8
+      for (int i = 0; i < kSide / 2; ++i) {
+        next[2 * i] = paired<0>(rows[i], rows[i + kSide / 2], all);
+        next[2 * i + 1] = paired<kSide / 2>(rows[i], rows[i + kSide / 2], all);
+      }
+#pragma GCC unroll 16
+      for (int i = 0; i < kSide; ++i) rows[i] = next[i];
+    }
+  }
+
+  // `down` steps along the dense loop of the target, `across` along that of the source.
+  static void run(const MoveLoop& down, const MoveLoop& across, const std::byte* from,
+                  std::byte* to) noexcept {
+    const std::int64_t whole_down = down.count / kSide * kSide,
+                       whole_across = across.count / kSide * kSide;
+    constexpr std::int64_t kTile = 64 / sizeof(T);  // of cache lines on both sides
+    for (std::int64_t i0 = 0; i0 < whole_down; i0 += kTile) {
+      for (std::int64_t j0 = 0; j0 < whole_across; j0 += kTile) {
+        for (std::int64_t j = j0; j < std::min(j0 + kTile, whole_across); j += kSide) {
+          for (std::int64_t i = i0; i < std::min(i0 + kTile, whole_down); i += kSide) {
+            const std::byte* a = from + i * down.from + j * across.from;
+            std::byte* b = to + i * down.to + j * across.to;
+            Row rows[kSide];
+            for (int k = 0; k < kSide; ++k) std::memcpy(&rows[k], a + k * down.from, sizeof(Row));
+            block(rows);
+            for (int k = 0; k < kSide; ++k) std::memcpy(b + k * across.to, &rows[k], sizeof(Row));
+          }
+        }
+      }
+    }
+    const auto one = [&](std::int64_t i, std::int64_t j) {
+      std::memcpy(to + i * down.to + j * across.to, from + i * down.from + j * across.from,
+                  sizeof(T));
+    };
+    for (std::int64_t j = 0; j < across.count; ++j) {
+      for (std::int64_t i = j < whole_across ? whole_down : 0; i < down.count; ++i) one(i, j);
+    }
+  }
+};
+
+// Whether the last two loops turn a matrix worth it.
+bool turns(const MoveLoop& outer, const MoveLoop& inner, std::size_t bytes) noexcept {
+  const auto unit = static_cast<std::int64_t>(bytes);
+  const bool dense =
+      (inner.to == unit && outer.from == unit) || (inner.from == unit && outer.to == unit);
+  return dense && (bytes == 1 || bytes == 2 || bytes == 4) &&
+         std::min(outer.count, inner.count) >= 4;
+}
+void turn(const MoveLoop& outer, const MoveLoop& inner, std::size_t bytes, const std::byte* from,
+          std::byte* to) noexcept {
+  const bool ahead = inner.to == static_cast<std::int64_t>(bytes);
+  const MoveLoop &down = ahead ? inner : outer, &across = ahead ? outer : inner;
+  if (bytes == 1) return Turn<std::uint8_t>::run(down, across, from, to);
+  if (bytes == 2) return Turn<std::uint16_t>::run(down, across, from, to);
+  Turn<std::uint32_t>::run(down, across, from, to);
 }
 
 }  // namespace
@@ -84,9 +163,14 @@ void Move::run(const void* from, void* to) const noexcept {
   const auto* source = static_cast<const std::byte*>(from) + at_from_;
   auto* target = static_cast<std::byte*>(to) + at_to_;
   std::array<std::int64_t, kMaxLoops> index{};
+  const bool turned = !outer_.empty() && turns(outer_.back(), inner_, bytes_);
+  const std::size_t loops = outer_.size() - (turned ? 1 : 0);
   for (;;) {
-    row(source, target);
-    std::size_t d = outer_.size();
+    if (turned)
+      turn(outer_.back(), inner_, bytes_, source, target);
+    else
+      row(source, target);
+    std::size_t d = loops;
     while (d > 0) {
       --d;
       source += outer_[d].from;
@@ -97,7 +181,7 @@ void Move::run(const void* from, void* to) const noexcept {
       index[d] = 0;
       if (d == 0) return;
     }
-    if (outer_.empty()) return;
+    if (loops == 0) return;
   }
 }
 

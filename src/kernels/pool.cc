@@ -69,8 +69,11 @@ struct Cells {
   std::int64_t rows, columns, row_step, channels;
 };
 
-// Four neighbouring channels of floats; other types are taken one by one.
-typedef float Float4 __attribute__((vector_size(16)));
+// Neighbouring channels: four floats, sixteen codes of 8 bits or eight of 16.
+template <class T>
+struct Neighbours {
+  typedef T Type __attribute__((vector_size(16)));
+};
 
 // step(accumulator, value) over the cells of a window, then finish(accumulator, cells), for kBlock
 // neighbouring channels (in values of type V, which lie where T's do), whose accumulators stay in
@@ -96,7 +99,25 @@ inline void pool_channels(const Cells<T>& cells, std::int64_t n, Acc start, Step
       out[i] = static_cast<T>(finish(acc[i], n));
     } else {
       const V v = finish(acc[i], n);
-      std::memcpy(out + 4 * i, &v, sizeof v);
+      std::memcpy(out + i * static_cast<int>(sizeof(V) / sizeof(T)), &v, sizeof v);
+    }
+  }
+}
+
+// one(cells, output) for every window.
+template <class T, class One>
+inline void for_windows(const Window& w, const T* in, T* out, One one) {
+  const std::int64_t c = w.channels;
+  for (std::int64_t b = 0; b < w.batch; ++b, in += w.in_h * w.in_w * c) {
+    for (std::int64_t y = 0; y < w.out_h; ++y) {
+      const Span rows = inside(y, w.stride_h, w.pad_h, w.height, w.in_h);
+      for (std::int64_t x = 0; x < w.out_w; ++x, out += c) {
+        const Span columns = inside(x, w.stride_w, w.pad_w, w.width, w.in_w);
+        one(Cells<T>{in + (rows.begin * w.in_w + columns.begin) * c,
+                     std::max<std::int64_t>(0, rows.end - rows.begin),
+                     std::max<std::int64_t>(0, columns.end - columns.begin), w.in_w * c, c},
+            out);
+      }
     }
   }
 }
@@ -104,31 +125,23 @@ inline void pool_channels(const Cells<T>& cells, std::int64_t n, Acc start, Step
 template <class T, class Acc, class Step, class Finish>
 void pool(const Window& w, const T* in, T* out, Acc start, Step step, Finish finish) {
   const std::int64_t c = w.channels;
-  for (std::int64_t b = 0; b < w.batch; ++b, in += w.in_h * w.in_w * c) {
-    for (std::int64_t y = 0; y < w.out_h; ++y) {
-      const Span rows = inside(y, w.stride_h, w.pad_h, w.height, w.in_h);
-      for (std::int64_t x = 0; x < w.out_w; ++x, out += c) {
-        const Span columns = inside(x, w.stride_w, w.pad_w, w.width, w.in_w);
-        Cells<T> cells{in + (rows.begin * w.in_w + columns.begin) * c,
-                       std::max<std::int64_t>(0, rows.end - rows.begin),
-                       std::max<std::int64_t>(0, columns.end - columns.begin), w.in_w * c, c};
-        const std::int64_t n = std::max<std::int64_t>(1, cells.rows * cells.columns);
-        std::int64_t i = 0;
-        if constexpr (std::is_invocable_v<Finish, Float4, std::int64_t>) {
-          const Float4 starts = Float4{} + start;
-          for (; i + 16 <= c; i += 16, cells.first += 16)
-            pool_channels<4, Float4>(cells, n, starts, step, finish, out + i);
-          for (; i + 4 <= c; i += 4, cells.first += 4)
-            pool_channels<1, Float4>(cells, n, starts, step, finish, out + i);
-        } else {
-          for (; i + 16 <= c; i += 16, cells.first += 16)
-            pool_channels<16, T>(cells, n, start, step, finish, out + i);
-        }
-        for (; i < c; ++i, ++cells.first)
-          pool_channels<1, T>(cells, n, start, step, finish, out + i);
-      }
+  for_windows(w, in, out, [&](Cells<T> cells, T* to) {
+    const std::int64_t n = std::max<std::int64_t>(1, cells.rows * cells.columns);
+    std::int64_t i = 0;
+    using V = typename Neighbours<T>::Type;
+    if constexpr (std::is_invocable_v<Finish, V, std::int64_t>) {
+      constexpr std::int64_t kOne = sizeof(V) / sizeof(T);
+      const V starts = V{} + start;
+      for (; i + 4 * kOne <= c; i += 4 * kOne, cells.first += 4 * kOne)
+        pool_channels<4, V>(cells, n, starts, step, finish, to + i);
+      for (; i + kOne <= c; i += kOne, cells.first += kOne)
+        pool_channels<1, V>(cells, n, starts, step, finish, to + i);
+    } else {
+      for (; i + 16 <= c; i += 16, cells.first += 16)
+        pool_channels<16, T>(cells, n, start, step, finish, to + i);
     }
-  }
+    for (; i < c; ++i, ++cells.first) pool_channels<1, T>(cells, n, start, step, finish, to + i);
+  });
 }
 
 template <class T, class Acc, class Step, class Finish>
@@ -166,14 +179,57 @@ V bounded(V v, RealBounds<float> r) {
   return v > high ? high : v;
 }
 
+// Means of codes, ties away from zero, `count` channels of one window.  A quotient of numbers below
+// 2^23 by one below 2^17 is never rounded up to a whole number in float32.
+template <class T>
+inline void average_channels(const Cells<T>& cells, std::int64_t count, bool by_float, Range32 r,
+                             T* out) {
+  constexpr std::int64_t kMost = 64;
+  std::int32_t sums[kMost] = {};
+  const T* row = cells.first;
+  for (std::int64_t y = 0; y < cells.rows; ++y, row += cells.row_step) {
+    const T* p = row;
+    for (std::int64_t x = 0; x < cells.columns; ++x, p += cells.channels) {
+      if (count == kMost) {
+        for (std::int64_t i = 0; i < kMost; ++i) sums[i] += p[i];
+      } else {
+        for (std::int64_t i = 0; i < count; ++i) sums[i] += p[i];
+      }
+    }
+  }
+  const auto n = static_cast<std::int32_t>(std::max<std::int64_t>(1, cells.rows * cells.columns));
+  const std::int32_t half = n / 2;
+  const auto divisor = static_cast<float>(n);
+  if (by_float) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int32_t s = sums[i] > 0 ? sums[i] + half : sums[i] - half;
+      const auto q = static_cast<std::int32_t>(static_cast<float>(s) / divisor);
+      out[i] = static_cast<T>(std::min(std::max(q, r.low), r.high));
+    }
+    return;
+  }
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int32_t s = sums[i] > 0 ? sums[i] + half : sums[i] - half;
+    out[i] = static_cast<T>(std::clamp(s / n, r.low, r.high));
+  }
+}
+
 template <class T>
 std::unique_ptr<Kernel> average_codes(const Window& w, Range32 r) {
-  return pool_kernel<T>(
-      w, std::int32_t{0}, [](std::int32_t a, T v) { return a + v; },
-      [r](std::int32_t s, std::int64_t cells) {
-        const auto n = static_cast<std::int32_t>(cells);
-        return std::clamp((s > 0 ? s + n / 2 : s - n / 2) / n, r.low, r.high);
-      });
+  constexpr std::int64_t kLargest = std::max<std::int64_t>(
+      std::numeric_limits<T>::max(), -std::int64_t{std::numeric_limits<T>::min()});
+  const bool by_float = (kLargest + 1) * w.height * w.width < 1 << 23;
+  return make_kernel([=](const Io& io) {
+    with_vectors([&] {
+      const Range32 range = r;
+      for_windows(w, static_cast<const T*>(io.inputs[0]), static_cast<T*>(io.outputs[0]),
+                  [&](Cells<T> cells, T* out) {
+                    for (std::int64_t i = 0; i < w.channels; i += 64, cells.first += 64)
+                      average_channels(cells, std::min<std::int64_t>(64, w.channels - i), by_float,
+                                       range, out + i);
+                  });
+    });
+  });
 }
 
 std::unique_ptr<Kernel> prepare_average_pool(OpSpec& spec) {
@@ -198,9 +254,14 @@ std::unique_ptr<Kernel> prepare_average_pool(OpSpec& spec) {
 
 template <class T>
 std::unique_ptr<Kernel> max_codes(const Window& w, Range32 r) {
+  const T low = static_cast<T>(r.low), high = static_cast<T>(r.high);
   return pool_kernel<T>(
-      w, std::numeric_limits<T>::lowest(), [](T a, T v) { return a < v ? v : a; },
-      [r](T m, std::int64_t) { return std::clamp<std::int32_t>(m, r.low, r.high); });
+      w, std::numeric_limits<T>::lowest(), [](auto a, auto v) { return a < v ? v : a; },
+      [low, high](auto m, std::int64_t) -> decltype(m) {
+        const auto ends_low = decltype(m){} + low, ends_high = decltype(m){} + high;
+        m = m < static_cast<decltype(m)>(ends_low) ? static_cast<decltype(m)>(ends_low) : m;
+        return m > static_cast<decltype(m)>(ends_high) ? static_cast<decltype(m)>(ends_high) : m;
+      });
 }
 
 std::unique_ptr<Kernel> prepare_max_pool(OpSpec& spec) {

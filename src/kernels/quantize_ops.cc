@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "kernels/arithmetic_ops.h"
+#include "kernels/code_rows.h"
 #include "kernels/value_quant.h"
 
 namespace litegap {
@@ -12,8 +13,8 @@ namespace {
 // Ties to even; outside of int32 the x86 conversion's -2^31.
 std::int32_t even(float v) {
   constexpr float kEnd = 2147483648.0f;
-  return v >= -kEnd && v < kEnd ? static_cast<std::int32_t>(std::lrint(v))
-                                : std::numeric_limits<std::int32_t>::min();
+  const float whole = std::nearbyint(v);
+  return static_cast<std::int32_t>(v >= -kEnd && v < kEnd ? whole : -kEnd);
 }
 
 template <class T>
@@ -29,15 +30,9 @@ std::unique_ptr<Kernel> from_float_xnn(ScaleZero y, std::size_t n) {
   const float inverse = 1.0f / y.scale;
   const auto low = static_cast<float>(std::numeric_limits<T>::min() - y.zero);
   const auto high = static_cast<float>(std::numeric_limits<T>::max() - y.zero);
-  return make_kernel([=](const Io& io) {
-    const float* x = static_cast<const float*>(io.inputs[0]);
-    T* out = static_cast<T*>(io.outputs[0]);
-    with_vectors([&] {
-      for (std::size_t i = 0; i < n; ++i) {
-        const float v = x[i] * inverse, bounded = std::min(v > low ? v : low, high);
-        out[i] = static_cast<T>(small_round_even(bounded) + y.zero);
-      }
-    });
+  return map_into<float, T>(n, [=, zero = y.zero](float x) {
+    const float v = x * inverse, above = v > low ? v : low;
+    return small_round_even(high < above ? high : above) + zero;
   });
 }
 
@@ -45,11 +40,8 @@ template <class T>
 std::unique_ptr<Kernel> from_float(Dialect dialect, ScaleZero y, std::size_t n) {
   if (dialect == Dialect::kXnnpack && sizeof(T) == 1) return from_float_xnn<T>(y, n);
   if (dialect == Dialect::kReference) {
-    return make_kernel([=](const Io& io) {
-      const float* x = static_cast<const float*>(io.inputs[0]);
-      T* out = static_cast<T*>(io.outputs[0]);
-      for (std::size_t i = 0; i < n; ++i) out[i] = narrow<T>(round_away(x[i] / y.scale), y.zero);
-    });
+    return map_into<float, T>(n,
+                              [y](float x) { return narrow<T>(round_away(x / y.scale), y.zero); });
   }
   // Blocks of eight multiply, the rest divides in double.
   const double scale = static_cast<double>(y.scale);
@@ -58,7 +50,11 @@ std::unique_ptr<Kernel> from_float(Dialect dialect, ScaleZero y, std::size_t n) 
   return make_kernel([=](const Io& io) {
     const float* x = static_cast<const float*>(io.inputs[0]);
     T* out = static_cast<T*>(io.outputs[0]);
-    for (std::size_t i = 0; i < whole; ++i) out[i] = narrow<T>(even(x[i] * inverse), y.zero);
+    with_vectors([&] {
+      const float factor = inverse;
+      const std::int32_t zero = y.zero;
+      for (std::size_t i = 0; i < whole; ++i) out[i] = narrow<T>(even(x[i] * factor), zero);
+    });
     for (std::size_t i = whole; i < n; ++i) {
       out[i] = narrow<T>(round_away(static_cast<double>(x[i]) / scale), y.zero);
     }
@@ -87,8 +83,11 @@ std::unique_ptr<Kernel> between_xnn(const OpSpec& spec, ScaleZero x, ScaleZero y
   const float ratio = x.scale / y.scale;
   if (spec.dialect != Dialect::kXnnpack || ratio < 0x1p-8f || ratio > 128.0f) return nullptr;
   const auto m = static_cast<std::int32_t>(std::nearbyint(256.0f * ratio));
-  return map_codes(dtype_of<T>, n, [=](std::int32_t q) {
+  const Table8 table = tabulate(dtype_of<T>, [=](std::int32_t q) {
     return narrow<T>(std::clamp(((q - x.zero) * m + 128) >> 8, -32768, 32767), y.zero);
+  });
+  return make_kernel([n, table, f = ScaleRow{x.zero, m, m, y.zero}](const Io& io) {
+    scale_codes(f, table, n, static_cast<const T*>(io.inputs[0]), static_cast<T*>(io.outputs[0]));
   });
 }
 
@@ -108,8 +107,8 @@ std::unique_ptr<Kernel> between_bytes(OpSpec& spec, ScaleZero x, ScaleZero y, Mu
   return make_kernel([=](const Io& io) {
     const auto* in = static_cast<const std::uint8_t*>(io.inputs[0]);
     auto* out = static_cast<std::uint8_t*>(io.outputs[0]);
-    for (std::size_t i = 0; i < whole; ++i) out[i] = up[in[i]];
-    for (std::size_t i = whole; i < n; ++i) out[i] = away[in[i]];
+    map_bytes(up, in, out, whole);
+    map_bytes(away, in + whole, out + whole, n - whole);
   });
 }
 
@@ -123,17 +122,12 @@ std::unique_ptr<Kernel> between(OpSpec& spec, std::size_t n) {
     if (sizeof(From) == 2 && sizeof(To) == 2 && (x.zero != 0 || y.zero != 0)) {
       refuse(spec, "zero points {} and {}, expected 0 for int16", x.zero, y.zero);
     }
-    return make_kernel([=](const Io& io) {
+    return map_into<From, To>(n, [=](From code) {
       constexpr std::int64_t low = std::numeric_limits<To>::min(),
                              high = std::numeric_limits<To>::max();
-      const From* in = static_cast<const From*>(io.inputs[0]);
-      To* out = static_cast<To*>(io.outputs[0]);
-      for (std::size_t i = 0; i < n; ++i) {
-        const auto d = static_cast<std::int32_t>(static_cast<std::uint32_t>(in[i]) -
-                                                 static_cast<std::uint32_t>(x.zero));
-        const std::int64_t v = std::int64_t{scale_double(d, m)} + y.zero;
-        out[i] = static_cast<To>(std::clamp(v, low, high));
-      }
+      const auto d = static_cast<std::int32_t>(static_cast<std::uint32_t>(code) -
+                                               static_cast<std::uint32_t>(x.zero));
+      return std::clamp(std::int64_t{scale_double(d, m)} + y.zero, low, high);
     });
   }
 }
@@ -184,8 +178,11 @@ std::unique_ptr<Kernel> to_float(Dialect dialect, ScaleZero x, std::size_t n) {
   return make_kernel([=](const Io& io) {
     const T* in = static_cast<const T*>(io.inputs[0]);
     float* out = static_cast<float*>(io.outputs[0]);
-    for (std::size_t i = 0; i < whole; ++i) out[i] = static_cast<float>(in[i]) * x.scale + folded;
-    for (std::size_t i = whole; i < n; ++i) out[i] = static_cast<float>(in[i] - x.zero) * x.scale;
+    with_vectors([&] {
+      const ScaleZero s = x;
+      for (std::size_t i = 0; i < whole; ++i) out[i] = static_cast<float>(in[i]) * s.scale + folded;
+      for (std::size_t i = whole; i < n; ++i) out[i] = static_cast<float>(in[i] - s.zero) * s.scale;
+    });
   });
 }
 

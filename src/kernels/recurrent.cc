@@ -34,7 +34,7 @@ WeightMatrix weight_matrix(const OpSpec& spec, std::size_t i, bool* codes) {
   if (!spec.has(i) || spec.inputs[i].shape.size() != 2)
     refuse(spec, "its weights (input {}) need 2 dimensions", i);
   const Operand& o = spec.inputs[i];
-  WeightMatrix m{i, o.shape[0], o.shape[1], o.dtype == DType::kInt8, 1.0f, {}};
+  WeightMatrix m{i, o.shape[0], o.shape[1], o.dtype == DType::kInt8, 1.0f, {}, {}};
   if (o.dtype != DType::kFloat32 && !m.codes)
     refuse(spec, "weights {} of type {}", o.name, dtype_name(o.dtype));
   if (m.codes) {
@@ -42,6 +42,8 @@ WeightMatrix weight_matrix(const OpSpec& spec, std::size_t i, bool* codes) {
       refuse(spec, "weights {} have {} scales, expected 1", o.name, o.quant->scale.size());
     m.scale = o.quant->scale[0];
     *codes = true;
+    if (o.constant != nullptr)
+      m.packed.add(o.constant->span<std::int8_t>().data(), m.rows, m.columns, {});
   } else if (o.constant != nullptr) {
     m.panels = panels_of(o.constant->span<float>(), m.rows, m.columns);
   }
@@ -117,6 +119,18 @@ inline void add_panels(const float* panels, std::int64_t panel_floats, const flo
   }
 }
 
+// Sums of some panels at a time.
+void add_codes(const WeightMatrix& m, const std::int16_t* x, float scale, float* out) noexcept {
+  alignas(64) std::int32_t sums[PackedRows::kMostSums];
+  const auto rows = static_cast<std::size_t>(m.rows);
+  for (std::size_t first = 0; first < rows; first += PackedRows::kMostSums) {
+    const std::size_t n = std::min(PackedRows::kMostSums, rows - first);
+    m.packed.run(x, sums, first, n);
+    float* to = out + first;
+    for (std::size_t r = 0; r < n; ++r) to[r] += static_cast<float>(sums[r]) * scale;
+  }
+}
+
 void add_packed(const WeightMatrix& m, const float* x, float* out) noexcept {
   const std::int64_t panel = std::int64_t{m.columns} * kPanel;
   const float* w = m.panels.data();
@@ -132,6 +146,10 @@ void add_product(const Io& io, const WeightMatrix& m, const ActivationRows& rows
                  std::int32_t count, float* out) noexcept {
   for (std::int32_t b = 0; b < count; ++b, out += m.rows) {
     const std::int64_t at = std::int64_t{b} * m.columns;
+    if (!m.packed.empty()) {
+      add_codes(m, rows.codes + at, m.scale * rows.scales[b], out);
+      continue;
+    }
     if (m.codes) {
       const auto* w = static_cast<const std::int8_t*>(io.inputs[m.input]);
       const float scale = m.scale * rows.scales[b];

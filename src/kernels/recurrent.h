@@ -6,6 +6,7 @@
 
 #include "kernels/hybrid.h"
 #include "kernels/kernel.h"
+#include "kernels/packed_rows.h"
 
 namespace litegap {
 
@@ -18,6 +19,7 @@ struct WeightMatrix {
   // Constant floats once more, eight rows side by side: [panel][column][row of the panel].  Lanes
   // of a vector are rows then, each of which is summed in its own order.
   std::vector<float> panels;
+  PackedRows packed;  // constant codes once more
 };
 // Sets *codes when the weights are int8.
 WeightMatrix weight_matrix(const OpSpec& spec, std::size_t input, bool* codes);
@@ -31,7 +33,7 @@ struct ActivationRows {
 // Codes of `rows` rows, written to `to` and `scales`.
 ActivationRows quantized_rows(HybridCode how, const float* values, std::int32_t rows,
                               std::int32_t width, std::int16_t* to, float* scales) noexcept;
-// out += matrix * row, for every row.
+// out += matrix * row, for every row.  Of codes a word behind the last may be read.
 void add_product(const Io& io, const WeightMatrix& m, const ActivationRows& rows,
                  std::int32_t count, float* out) noexcept;
 

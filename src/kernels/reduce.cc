@@ -93,8 +93,7 @@ CodeScales scales_of(const OpSpec& spec, const Reduction& r) {
 // The sum of raw codes, then f(sum, output index).
 template <class T, class F>
 std::unique_ptr<Kernel> sum_kernel(const Reduction& r, F f) {
-  return reduce_kernel<T>(
-      r, std::int32_t{0}, [](std::int32_t a, T v) { return wrap_add(a, v); }, f);
+  return reduce_kernel<T>(r, std::int32_t{0}, AddUp{}, f);
 }
 
 // XNNPACK: float scale, zero point inside of the rounding.
@@ -102,8 +101,10 @@ template <class T>
 std::unique_ptr<Kernel> sum_xnn(const Reduction& r, const CodeScales& c, float scale) {
   const float zeros = static_cast<float>(std::int64_t{c.count} * c.x.zero);
   const float zero = static_cast<float>(c.y.zero) - zeros * scale;
-  return sum_kernel<T>(r, [=, range = c.range](std::int32_t sum, std::size_t) {
-    return std::clamp(round_even(static_cast<float>(sum) * scale + zero), range.low, range.high);
+  const auto low = static_cast<float>(c.range.low), high = static_cast<float>(c.range.high);
+  return sum_kernel<T>(r, [=](std::int32_t sum, std::size_t) {
+    const float v = static_cast<float>(sum) * scale + zero, above = v > low ? v : low;
+    return small_round_even(above < high ? above : high);
   });
 }
 

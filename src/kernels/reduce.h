@@ -4,7 +4,9 @@
 // to one output, or a row that goes to a row of outputs.  Elements are visited in memory order: a
 // float sum is that of the runtime.
 #pragma once
+#include <algorithm>
 #include <array>
+#include <type_traits>
 
 #include "kernels/kernel.h"
 #include "kernels/vectors.h"
@@ -27,22 +29,99 @@ struct Reduction {
 // Reads the axes and sets the output's shape.
 Reduction prepare_reduction(OpSpec& spec);
 
+// Rows of n inputs, one below the other, to a row of n outputs: some columns at a time, whose
+// accumulators stay near.
+template <class T, class Acc, class Step>
+void accumulate_rows(const T* in, std::size_t rows, std::size_t n, Acc* acc, Step step) {
+  constexpr std::size_t kColumns = 32;
+  std::size_t k = 0;
+  for (; k + kColumns <= n; k += kColumns) {
+    Acc a[kColumns];
+    for (std::size_t i = 0; i < kColumns; ++i) a[i] = acc[k + i];
+    const T* from = in + k;
+    for (std::size_t r = 0; r < rows; ++r, from += n) {
+      for (std::size_t i = 0; i < kColumns; ++i) a[i] = step(a[i], from[i]);
+    }
+    for (std::size_t i = 0; i < kColumns; ++i) acc[k + i] = a[i];
+  }
+  for (; k < n; ++k) {
+    Acc a = acc[k];
+    for (std::size_t r = 0; r < rows; ++r) a = step(a, in[r * n + k]);
+    acc[k] = a;
+  }
+}
+
+// The step of a sum of codes, which wraps.
+struct AddUp {
+  template <class T>
+  std::int32_t operator()(std::int32_t a, T v) const {
+    return static_cast<std::int32_t>(static_cast<std::uint32_t>(a) + static_cast<std::uint32_t>(v));
+  }
+};
+// Bytes add up in words of 16 bits, as many rows as these can hold.
+template <class T>
+requires(sizeof(T) == 1) void accumulate_rows(const T* in, std::size_t rows, std::size_t n,
+                                              std::int32_t* acc, AddUp step) {
+  constexpr std::size_t kColumns = 32, kRows = 128;
+  std::size_t k = 0;
+  for (; k + kColumns <= n; k += kColumns) {
+    const T* from = in + k;
+    for (std::size_t first = 0; first < rows; first += kRows) {
+      std::int16_t words[kColumns] = {};
+      const std::size_t last = std::min(first + kRows, rows);
+      for (std::size_t r = first; r < last; ++r, from += n) {
+        for (std::size_t i = 0; i < kColumns; ++i)
+          words[i] = static_cast<std::int16_t>(words[i] + from[i]);
+      }
+      for (std::size_t i = 0; i < kColumns; ++i) acc[k + i] = step(acc[k + i], words[i]);
+    }
+  }
+  for (; k < n; ++k) {
+    for (std::size_t r = 0; r < rows; ++r) acc[k] = step(acc[k], in[r * n + k]);
+  }
+}
+
+// Rows of n inputs, each to one output: of floats several at a time, as each is a chain of steps
+// that wait for each other.
+template <class T, class Acc, class Step>
+void accumulate_lines(const T* in, std::size_t rows, std::size_t n, Acc* acc, Step step) {
+  constexpr std::size_t kLines = 8;
+  std::size_t r = 0;
+  if constexpr (std::is_floating_point_v<T>) {
+    for (; r + kLines <= rows; r += kLines) {
+      Acc a[kLines];
+      const T* from = in + r * n;
+      for (std::size_t i = 0; i < kLines; ++i) a[i] = acc[r + i];
+      for (std::size_t k = 0; k < n; ++k) {
+        for (std::size_t i = 0; i < kLines; ++i) a[i] = step(a[i], from[i * n + k]);
+      }
+      for (std::size_t i = 0; i < kLines; ++i) acc[r + i] = a[i];
+    }
+  }
+  for (; r < rows; ++r) {
+    Acc a = acc[r];
+    const T* from = in + r * n;
+    for (std::size_t k = 0; k < n; ++k) a = step(a, from[k]);
+    acc[r] = a;
+  }
+}
+
 // acc[output] = step(acc[output], input) for each input.
 template <class T, class Acc, class Step>
 void accumulate(const Reduction& r, const T* in, Acc* acc, Step step) {
   if (r.inputs == 0) return;
   std::array<std::size_t, Reduction::kMaxRank> at{};
   const std::size_t n = r.inner.size;
+  // Neighbouring axes differ in kind: the last two are a matrix, or there is only one.
+  const std::size_t rank = r.outer_rank == 0 ? 0 : r.outer_rank - 1;
+  const std::size_t rows = r.outer_rank == 0 ? 1 : r.outer[rank].size;
   std::size_t to = 0;
-  for (;; in += n) {
-    if (r.inner.stride == 0) {
-      Acc a = acc[to];
-      for (std::size_t k = 0; k < n; ++k) a = step(a, in[k]);
-      acc[to] = a;
-    } else {
-      for (std::size_t k = 0; k < n; ++k) acc[to + k] = step(acc[to + k], in[k]);
-    }
-    std::size_t d = r.outer_rank;
+  for (;; in += rows * n) {
+    if (r.inner.stride == 0)
+      accumulate_lines(in, rows, n, acc + to, step);
+    else
+      accumulate_rows(in, rows, n, acc + to, step);
+    std::size_t d = rank;
     for (; d > 0; --d) {
       const Reduction::Axis& axis = r.outer[d - 1];
       to += axis.stride;
@@ -64,7 +143,10 @@ std::unique_ptr<Kernel> reduce_kernel(const Reduction& r, Acc start, Step step, 
         with_vectors([&] {
           std::fill_n(acc, r.outputs, start);
           accumulate(r, static_cast<const T*>(io.inputs[0]), acc, step);
-          for (std::size_t i = 0; i < r.outputs; ++i) out[i] = static_cast<T>(finish(acc[i], i));
+          const Finish f = finish;  // a copy: stores could change what is behind a reference
+          const Acc* sums = acc;
+          T* to = out;
+          for (std::size_t i = 0, n = r.outputs; i < n; ++i) to[i] = static_cast<T>(f(sums[i], i));
         });
       },
       r.outputs * sizeof(Acc));

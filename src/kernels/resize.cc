@@ -124,7 +124,8 @@ struct XnnFixed {
   std::int32_t ay, ax;
   XnnFixed(const Tap& y, const Tap& x) : ay(y.weight), ax(x.weight) {}
   T operator()(std::int32_t tl, std::int32_t tr, std::int32_t bl, std::int32_t br) const {
-    const std::int64_t t = tl * 2048 + (tr - tl) * ax, b = bl * 2048 + (br - bl) * ax;
+    // Both lie between the four values: 255 * 2^22 fits.
+    const std::int32_t t = tl * 2048 + (tr - tl) * ax, b = bl * 2048 + (br - bl) * ax;
     return static_cast<T>((t * 2048 + (b - t) * ay + (1 << 21)) >> 22);
   }
 };

@@ -42,7 +42,7 @@ struct Rnn {
   std::size_t scratch() const {
     const auto r = static_cast<std::size_t>(rows());
     const std::size_t work = r * (static_cast<std::size_t>(units) + 1) * sizeof(float) +
-                             r * static_cast<std::size_t>(longest()) * sizeof(std::int16_t);
+                             (r * static_cast<std::size_t>(longest()) + 1) * sizeof(std::int16_t);
     return state.scratch() + (work + 63) / 64 * 64;
   }
 
@@ -241,7 +241,7 @@ struct FloatSvdf {
   std::size_t scratch() const {
     const auto b = static_cast<std::size_t>(s.batch);
     return s.state.scratch() + b * (static_cast<std::size_t>(s.filters) + 1) * sizeof(float) +
-           b * static_cast<std::size_t>(feature.columns) * sizeof(std::int16_t);
+           (b * static_cast<std::size_t>(feature.columns) + 1) * sizeof(std::int16_t);
   }
   void operator()(const Io& io) const noexcept {
     std::byte* spare = io.scratch;

@@ -10,6 +10,7 @@
 
 #include "kernels/arithmetic_ops.h"
 #include "kernels/fixed_point.h"
+#include "kernels/float_curves.h"
 #include "kernels/half.h"
 #include "kernels/lookup.h"
 
@@ -32,8 +33,8 @@ std::unique_ptr<Kernel> softmax_float(Rows rows, float beta) {
   });
 }
 
-// The built-in kernel and XNNPACK add in parallel lanes and multiply by the inverse; a sum in
-// double is closest to all their orders.
+// The built-in kernel adds in parallel lanes and multiplies by the inverse; a sum in double is
+// closest to all its orders.
 std::unique_ptr<Kernel> softmax_float_inverse(Rows rows, float beta) {
   return make_kernel([=](const Io& io) {
     const float* in = static_cast<const float*>(io.inputs[0]);
@@ -48,6 +49,56 @@ std::unique_ptr<Kernel> softmax_float_inverse(Rows rows, float beta) {
       const float inverse = 1.0f / static_cast<float>(sum);
       for (std::size_t i = 0; i < rows.depth; ++i) out[i] *= inverse;
     }
+  });
+}
+
+// Eight floats at any address.
+typedef float Lanes __attribute__((vector_size(32), aligned(4), may_alias));
+
+// row_peak() in lanes.
+inline float peak_of(const float* in, std::size_t n) {
+  Lanes most = Lanes{} + in[0];
+  std::size_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const Lanes next = *reinterpret_cast<const Lanes*>(in + i);
+    most = next > most ? next : most;
+  }
+  float peak = most[0];
+  for (int k = 1; k < 8; ++k) peak = most[k] > peak ? most[k] : peak;
+  for (; i < n; ++i) peak = in[i] > peak ? in[i] : peak;
+  return peak;
+}
+
+// XNNPACK's order on AVX2: sixteen lanes, the halves of which are joined before the rest.
+inline float sum_in_lanes(const float* v, std::size_t n) {
+  Lanes first{}, second{};
+  std::size_t i = 0;
+  const auto at = [v](std::size_t k) { return reinterpret_cast<const Lanes*>(v + k); };
+  for (; i + 32 <= n; i += 32) {
+    first = first + *at(i) + *at(i + 16);
+    second = second + *at(i + 8) + *at(i + 24);
+  }
+  first += second;
+  for (; i + 8 <= n; i += 8) first += *at(i);
+  for (int k = 0; i < n; ++i, ++k) first[k] += v[i];
+  float half[4];
+  for (int k = 0; k < 4; ++k) half[k] = first[k] + first[k + 4];
+  return (half[0] + half[2]) + (half[1] + half[3]);
+}
+
+std::unique_ptr<Kernel> softmax_float_xnn(Rows rows) {
+  return make_kernel([=](const Io& io) {
+    with_fused([&] {
+      const float* in = static_cast<const float*>(io.inputs[0]);
+      float* out = static_cast<float*>(io.outputs[0]);
+      const std::size_t n = rows.depth;
+      for (std::size_t r = 0; r < rows.count; ++r, in += n, out += n) {
+        const float peak = peak_of(in, n);
+        for (std::size_t i = 0; i < n; ++i) out[i] = curves::exp_below_curve(in[i] - peak);
+        const float inverse = 1.0f / sum_in_lanes(out, n);
+        for (std::size_t i = 0; i < n; ++i) out[i] *= inverse;
+      }
+    });
   });
 }
 
@@ -79,6 +130,22 @@ std::unique_ptr<Kernel> softmax_fixed(Rows rows, const ExpCodes& exps) {
   });
 }
 
+// result(code) of each code, none above `peak`; of a long row as a table.
+template <class X, class Y, class F>
+void write_results(const X* in, std::size_t n, std::int32_t peak, F result, Y* out) {
+  if constexpr (sizeof(Y) == 1) {
+    if (n >= 512) {
+      Table8 table{};
+      for (std::int32_t q = std::numeric_limits<X>::min(); q <= peak; ++q)
+        table[static_cast<std::uint8_t>(q)] = static_cast<std::uint8_t>(result(static_cast<X>(q)));
+      map_bytes(table, reinterpret_cast<const std::uint8_t*>(in),
+                reinterpret_cast<std::uint8_t*>(out), n);
+      return;
+    }
+  }
+  for (std::size_t i = 0; i < n; ++i) out[i] = result(in[i]);
+}
+
 template <class X, class Y>
 std::unique_ptr<Kernel> softmax_table(Rows rows, ScaleZero x, ScaleZero y, float beta) {
   return make_kernel([rows, y, table = exp_table(x.scale, beta)](const Io& io) {
@@ -92,12 +159,16 @@ std::unique_ptr<Kernel> softmax_table(Rows rows, ScaleZero x, ScaleZero y, float
       float sum = 0;
       for (std::size_t i = 0; i < rows.depth; ++i) sum += value(in[i]);
       const float inverse = 1.0f / (sum * y.scale);
-      for (std::size_t i = 0; i < rows.depth; ++i) {
-        const float p = value(in[i]) * inverse;
-        const std::int32_t v =
-            std::is_signed_v<Y> ? round_away(p) + y.zero : static_cast<std::int32_t>(p + 0.5f);
-        out[i] = static_cast<Y>(std::clamp(v, low, high));
-      }
+      const auto result = [=](X code) {
+        const float p = value(code) * inverse;
+        std::int32_t v = static_cast<std::int32_t>(p + 0.5f);
+        if constexpr (std::is_signed_v<Y>) {  // in double the half is added exactly
+          const double real = p >= 0.0f && p <= 65536.0f ? static_cast<double>(p) : -65536.0;
+          v = static_cast<std::int32_t>(real + 0.5) + y.zero;
+        }
+        return static_cast<Y>(std::clamp(v, low, high));
+      };
+      write_results(in, rows.depth, peak, result, out);
     }
   });
 }
@@ -169,6 +240,7 @@ std::unique_ptr<Kernel> prepare_softmax(OpSpec& spec) {
   const DType t = spec.inputs[0].dtype, to = spec.outputs[0].dtype;
   if (t == DType::kFloat32 && to == t) {
     if (spec.dialect == Dialect::kReference) return softmax_float(rows, beta);
+    if (spec.dialect == Dialect::kXnnpack && beta == 1.0f) return softmax_float_xnn(rows);
     return softmax_float_inverse(rows, beta);
   }
   if (!is_code_type(t) || !is_code_type(to)) refuse_type(spec);

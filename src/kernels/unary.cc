@@ -6,6 +6,7 @@
 
 #include "kernels/arithmetic_ops.h"
 #include "kernels/broadcast.h"
+#include "kernels/code_rows.h"
 #include "kernels/fixed_point.h"
 #include "kernels/half.h"
 #include "kernels/value_quant.h"
@@ -77,11 +78,20 @@ std::unique_ptr<Kernel> leaky_xnn(const OpSpec& spec, ScaleZero x, ScaleZero y, 
   const auto code = [](float r) { return static_cast<std::int32_t>(std::nearbyint(256.0f * r)); };
   const std::int32_t p = code(ratio), q = code(negative);
   const Range32 range = code_range(t);
-  return map_codes(t, shape_elements(spec.inputs[0].shape), [=](std::int32_t c) {
+  const Table8 table = tabulate(t, [=](std::int32_t c) {
     const std::int32_t v = c - x.zero;
     const std::int32_t sum = std::clamp((v * (v > 0 ? p : q) + 128) >> 8, -32768, 32767);
     return std::clamp(sum + y.zero, range.low, range.high);
   });
+  const std::size_t n = shape_elements(spec.inputs[0].shape);
+  const auto with = [&](auto zero) {
+    using T = decltype(zero);
+    return make_kernel([n, table, f = ScaleRow{x.zero, p, q, y.zero}](const Io& io) {
+      scale_codes(f, table, n, static_cast<const T*>(io.inputs[0]), static_cast<T*>(io.outputs[0]));
+    });
+  };
+  if (t == DType::kInt8) return with(std::int8_t{});
+  return with(std::uint8_t{});
 }
 
 std::unique_ptr<Kernel> prepare_leaky_relu(OpSpec& spec) {
@@ -89,7 +99,10 @@ std::unique_ptr<Kernel> prepare_leaky_relu(OpSpec& spec) {
   const std::size_t n = shape_elements(spec.outputs[0].shape);
   const float alpha = attrs_of<LeakyReluAttrs>(spec).alpha;
   if (t == DType::kFloat32) {
-    return map_values<float>(n, [alpha](float x) { return x > 0 ? x : x * alpha; });
+    return map_values<float>(n, [alpha](float x) {
+      const float below = x * alpha;  // always: a choice of two values becomes vector code
+      return x > 0 ? x : below;
+    });
   }
   if (!is_code_type(t)) refuse_type(spec);
   if (!std::isfinite(alpha)) refuse(spec, "alpha is {}", alpha);
@@ -159,12 +172,9 @@ std::unique_ptr<Kernel> hard_swish_float(Dialect dialect, std::size_t n) {
     return map_values<float>(n, [ramp](float x) { return x * ramp(x) / 6.0f; });
   }
   if (dialect == Dialect::kXnnpack) {
-    // x / 6 + 0.5 with one rounding; clamping before it gives the same.
-    return map_values<float>(n, [](float x) {
-      constexpr double kSixth = 1.0f / 6.0f;
-      const double ramp = static_cast<double>(x) * kSixth + 0.5;
-      const double low = ramp < 0.0 ? 0.0 : ramp;
-      return x * static_cast<float>(low > 1.0 ? 1.0 : low);
+    return map_fused(n, [](float x) {
+      const float ramp = std::fma(x, 1.0f / 6.0f, 0.5f), low = ramp < 0.0f ? 0.0f : ramp;
+      return x * (low > 1.0f ? 1.0f : low);
     });
   }
   // Whole blocks of four multiply in another order than the rest.

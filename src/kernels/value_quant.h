@@ -4,8 +4,10 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 #include <utility>
 
+#include "kernels/byte_table.h"
 #include "kernels/kernel.h"
 #include "kernels/requantize.h"
 #include "kernels/vectors.h"
@@ -70,26 +72,43 @@ inline DType prepare_same(OpSpec& spec) {
   return t;
 }
 
+// Every element of the input by f, to an output of another type.
+template <class From, class To, class F>
+std::unique_ptr<Kernel> map_into(std::size_t n, F f) {
+  return make_kernel([n, f](const Io& io) {
+    with_vectors([&] {
+      // Copies: for all the compiler knows, the stores could change what is behind a reference.
+      std::conditional_t<(sizeof(F) <= 128), const F, const F&> g = f;
+      const From* x = static_cast<const From*>(io.inputs[0]);
+      To* y = static_cast<To*>(io.outputs[0]);
+      const std::size_t count = n;
+      for (std::size_t i = 0; i < count; ++i) y[i] = static_cast<To>(g(x[i]));
+    });
+  });
+}
 template <class T, class F>
 std::unique_ptr<Kernel> map_values(std::size_t n, F f) {
+  return map_into<T, T>(n, f);
+}
+
+// Of float32, with std::fma() in f.
+template <class F>
+std::unique_ptr<Kernel> map_fused(std::size_t n, F f) {
   return make_kernel([n, f](const Io& io) {
-    const T* x = static_cast<const T*>(io.inputs[0]);
-    T* y = static_cast<T*>(io.outputs[0]);
-    with_vectors([&] {
-      for (std::size_t i = 0; i < n; ++i) y[i] = static_cast<T>(f(x[i]));
+    with_fused([&] {
+      const F g = f;
+      const float* x = static_cast<const float*>(io.inputs[0]);
+      float* y = static_cast<float*>(io.outputs[0]);
+      const std::size_t count = n;
+      for (std::size_t i = 0; i < count; ++i) y[i] = g(x[i]);
     });
   });
 }
 
-// Indexed by the code as an unsigned byte.
-using Table8 = std::array<std::uint8_t, 256>;
-
-// Plain loads: the gathers of AVX2 are slower.
 inline std::unique_ptr<Kernel> table8_kernel(std::size_t n, const Table8& table) {
   return make_kernel([n, table](const Io& io) {
-    const auto* x = static_cast<const std::uint8_t*>(io.inputs[0]);
-    auto* y = static_cast<std::uint8_t*>(io.outputs[0]);
-    for (std::size_t i = 0; i < n; ++i) y[i] = table[x[i]];
+    map_bytes(table, static_cast<const std::uint8_t*>(io.inputs[0]),
+              static_cast<std::uint8_t*>(io.outputs[0]), n);
   });
 }
 

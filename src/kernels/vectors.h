@@ -17,9 +17,21 @@ __attribute__((target("avx2"), flatten, noinline)) void run_for_avx2(const F& f)
   f();
 }
 template <class F>
+__attribute__((target("avx2,fma"), flatten, noinline)) void run_for_fma(const F& f) {
+  f();
+}
+template <class F>
 void with_vectors(const F& f) {
   if (__builtin_cpu_supports("avx2"))
     run_for_avx2(f);
+  else
+    f();
+}
+// The same for loops with std::fma(), which is a call where the processor has no such instruction.
+template <class F>
+void with_fused(const F& f) {
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+    run_for_fma(f);
   else
     f();
 }
@@ -28,6 +40,10 @@ void with_vectors(const F& f) {
 
 template <class F>
 void with_vectors(const F& f) {
+  f();
+}
+template <class F>
+void with_fused(const F& f) {
   f();
 }
 

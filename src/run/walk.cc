@@ -550,14 +550,16 @@ void Walker::run_kernel(Frame& f, const Op& op, std::size_t index) {
   }
   if (p.kernel->scratch_bytes() > 0)
     expect_room(p.kernel->scratch_bytes(), f.graph, -1, static_cast<std::ptrdiff_t>(index));
-  const auto words = static_cast<std::int32_t>((p.kernel->scratch_bytes() + 64 + 7) / 8);
-  Array scratch = Array::zeros(DType::kInt64, {words});
+  if (scratch_.empty() || scratch_.byte_size() < p.kernel->scratch_bytes() + 64) {
+    const auto words = static_cast<std::int32_t>((p.kernel->scratch_bytes() + 64 + 7) / 8);
+    scratch_ = Array::zeros(DType::kInt64, {words});
+  }
   Array sums;
   if (f.graph == 0 && observer_ != nullptr && observer_->wants_accumulators() &&
       p.kernel->accumulator_type() != DType::kFloat32) {
     sums = Array::zeros(p.kernel->accumulator_type(), p.outputs[0]);
   }
-  p.kernel->run({in.data(), out.data(), scratch.mutable_data(),
+  p.kernel->run({in.data(), out.data(), scratch_.mutable_data(),
                  sums.empty() ? nullptr : sums.mutable_data()});
   for (std::size_t k = 0; k < op.outputs.size(); ++k) {
     const int t = op.outputs[k];

@@ -110,6 +110,7 @@ class Walker {
   std::shared_ptr<std::atomic<std::uint64_t>> live_ =
       std::make_shared<std::atomic<std::uint64_t>>(0);
   std::map<std::pair<int, std::size_t>, Prepared> prepared_;
+  Array scratch_;                                   // of the kernel that runs; kept for the next
   std::map<std::pair<int, int>, Value> variables_;  // variable tensors, by graph and tensor
   std::map<std::string, Array> resources_;
   std::map<std::int32_t, std::string> handles_;  // the number that stands for a resource

@@ -507,8 +507,42 @@ def graph_cases():
                [np.array([choice], np.int32), np.array([1, 2, 3], np.float32)], 0)
 
 
+def fuses_in_eight():
+    """Whether XNNPACK's float kernels here are those that litegap reproduces: AVX2 with fused multiply-adds."""
+    try:
+        flags = next(line for line in open("/proc/cpuinfo") if line.startswith("flags")).split()
+    except (OSError, StopIteration):
+        return False
+    return {"avx2", "fma"} <= set(flags) and "avx512f" not in flags
+
+
+def curve_cases():
+    """Smooth functions: bit for bit where the processor is one whose form litegap has, else close (ELU's is that of
+    AVX-512)."""
+    tolerance = {"reference": 1e-6, "builtin": 1e-6, "xnnpack": 0 if fuses_in_eight() else 1e-6}
+    bits = RNG.integers(0, 2 ** 32, 4096, dtype=np.uint32).view(np.float32)
+    bits = bits[np.isfinite(bits)]
+    edges = np.array([0.0, -0.0, np.inf, -np.inf, 1e-40, -1e-40, 88.5, -88.5, -87.3, -104], np.float32)
+    near = RNG.normal(0, 3, 5000).astype(np.float32)
+    for name, kind, wild, options in (("LOGISTIC", None, True, {}), ("TANH", None, True, {}), ("ELU", None, False, {}),
+                                      ("GELU", "Gelu", False, {}), ("GELU", "Gelu", False, {"approximate": True}),
+                                      ("LOG", None, False, {}), ("SIN", None, False, {}), ("COS", "Cos", False, {}),
+                                      ("SOFTMAX", "Softmax", False, {"beta": 1.0})):
+        x = np.concatenate([near, edges, bits]) if wild else near
+        if name == "LOG":
+            x = np.abs(x)
+        CODES[name] = (getattr(schema.BuiltinOperator, name), kind, getattr(schema.BuiltinOptions, f"{kind}Options", 0))
+        for n in (len(x), 37, 3) if name == "SOFTMAX" else (len(x),):
+            f = File()
+            g = f.graph()
+            v, y = f.tensor(g, [1, n], "float32"), f.tensor(g, [1, n], "float32")
+            f.op(g, name, [v], [y], **options)
+            yield (f"{name} {options} of {n}", f.bytes(g, [v], [y]), [x[None, :n]],
+                   1e-6 if name == "ELU" else tolerance)
+
+
 def cases():
-    for family in (blockwise_cases, four_bit_cases, sparse_cases, stablehlo_cases, random_cases, projection_cases,
+    for family in (curve_cases, blockwise_cases, four_bit_cases, sparse_cases, stablehlo_cases, random_cases, projection_cases,
                    graph_cases):
         yield from family()
 

@@ -41,6 +41,7 @@ std::int64_t Word::exp(std::int64_t a, int integer_bits) const {
   constexpr std::int64_t kFactors[] = {1672461947, 1302514674, 790015084, 290630308,
                                        39332535,   720401,     242};
   const int fraction = bits - 1 - integer_bits;
+  if (integer_bits > 5 && a < -power(fraction + 5)) return 0;  // less than e^-32
   const std::int64_t quarter = power(std::max(fraction - 2, 0));
   const std::int64_t near = a - floor_div(a, quarter) * quarter - quarter;
   const std::int64_t x = held(near * power(integer_bits) + power(bits - 4));
