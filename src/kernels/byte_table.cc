@@ -14,7 +14,9 @@
 //   x = 130:  row 8: s(1) ^ … ^ s(8) = t(7) ^ t(0) ^ t(8) ^ t(7) ^ t(0) = t(8), at 2
 #include "kernels/byte_table.h"
 
-#include "base/intrinsics.h"
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 namespace litegap {
 namespace {

@@ -1,6 +1,9 @@
 #include "kernels/code_rows.h"
 
-#include "base/intrinsics.h"
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "kernels/arith.h"
 
 namespace litegap {

@@ -23,6 +23,7 @@
 #include <cstring>
 
 #include "kernels/packed_bytes.h"
+#include "kernels/row_kernel.h"
 
 namespace litegap {
 namespace {
@@ -50,10 +51,15 @@ std::vector<std::int32_t> zones(const std::vector<Tap>& taps, std::int32_t Tap::
   return begins;
 }
 
-class DepthwiseFloatKernel final : public Kernel {
+class DepthwiseFloatKernel final : public RowKernel {
  public:
   explicit DepthwiseFloatKernel(WindowSpec spec);
-  void run(const Io& io) const noexcept override;
+  void run(const Io& io) const noexcept override { run_rows(io, 0, all_rows()); }
+  std::size_t rows() const override { return weight_bytes_ > 0 ? 1 : all_rows(); }
+  std::size_t products() const override {
+    return all_rows() * static_cast<std::size_t>(s_.window.out_w) * channels_ * taps_;
+  }
+  void run_rows(const Io& io, std::size_t begin, std::size_t end) const noexcept override;
   std::size_t scratch_bytes() const override { return tap_bytes_ + weight_bytes_ + bias_bytes_; }
 
  private:
@@ -63,15 +69,23 @@ class DepthwiseFloatKernel final : public Kernel {
     bool down = false;
   };
 
+  // Rows [begin, end) of an image's output.
+  struct Rows {
+    std::int32_t begin, end;
+  };
+
+  std::size_t all_rows() const {
+    return static_cast<std::size_t>(s_.window.batch) * static_cast<std::size_t>(s_.window.out_h);
+  }
   void pack(const float* weights, float* out) const;
   DepthwiseFloatTask task_of(const Io& io) const;
   bool goes_down(std::size_t row_zone, std::size_t column_zone) const;
-  void run_image(const DepthwiseFloatTask& task, const std::byte* image, float* out,
+  void run_image(const DepthwiseFloatTask& task, const std::byte* image, float* out, Rows rows,
                  std::byte* taps) const;
   void run_line(DepthwiseFloatTask task, const std::byte* image, const Line& line, float* out,
                 std::byte* taps) const;
   bool is_3x3() const;
-  void run_3x3(const DepthwiseFloatTask& task, const std::byte* image, float* out) const;
+  void run_3x3(const DepthwiseFloatTask& task, const std::byte* image, float* out, Rows rows) const;
 
   WindowSpec s_;
   std::size_t channels_ = 0, padded_ = 0, taps_ = 0, image_bytes_ = 0;
@@ -142,18 +156,22 @@ DepthwiseFloatTask DepthwiseFloatKernel::task_of(const Io& io) const {
   return task;
 }
 
-void DepthwiseFloatKernel::run(const Io& io) const noexcept {
+void DepthwiseFloatKernel::run_rows(const Io& io, std::size_t begin,
+                                    std::size_t end) const noexcept {
   const Window& v = s_.window;
   const DepthwiseFloatTask task = task_of(io);
-  const auto* image = static_cast<const std::byte*>(io.inputs[0]);
-  auto* out = static_cast<float*>(io.outputs[0]);
-  for (std::int32_t n = 0; n < v.batch; ++n) {
+  const auto height = static_cast<std::size_t>(v.out_h);
+  for (std::size_t row = begin; row < end;) {
+    const std::size_t n = row / height, y = row % height, next = std::min(end, (n + 1) * height);
+    const auto* image = static_cast<const std::byte*>(io.inputs[0]) + n * image_bytes_;
+    auto* out = static_cast<float*>(io.outputs[0]) +
+                n * height * static_cast<std::size_t>(v.out_w) * channels_;
+    const Rows rows{static_cast<std::int32_t>(y), static_cast<std::int32_t>(y + next - row)};
     if (by_columns_)
-      run_3x3(task, image, out);
+      run_3x3(task, image, out, rows);
     else
-      run_image(task, image, out, io.scratch);
-    image += image_bytes_;
-    out += static_cast<std::size_t>(v.out_h) * static_cast<std::size_t>(v.out_w) * channels_;
+      run_image(task, image, out, rows, io.scratch);
+    row = next;
   }
 }
 
@@ -174,7 +192,7 @@ bool DepthwiseFloatKernel::is_3x3() const {
 
 // A row of the output is as many lines as the taps are apart.
 void DepthwiseFloatKernel::run_3x3(const DepthwiseFloatTask& task, const std::byte* image,
-                                   float* out) const {
+                                   float* out, Rows rows) const {
   const Window& v = s_.window;
   const std::vector<Tap>& taps = v.grids[0].taps;
   const auto* zeros = reinterpret_cast<const std::byte*>(zeros_.data());
@@ -188,7 +206,9 @@ void DepthwiseFloatKernel::run_3x3(const DepthwiseFloatTask& task, const std::by
   line.high = task.high;
   line.channels = task.channels;
   line.out_step = static_cast<std::size_t>(apart) * channels_;
-  for (std::int32_t y = 0; y < v.out_h; ++y) {
+  const std::size_t out_row = static_cast<std::size_t>(v.out_w) * channels_;
+  out += static_cast<std::size_t>(rows.begin) * out_row;
+  for (std::int32_t y = rows.begin; y < rows.end; ++y, out += out_row) {
     for (std::int32_t x = 0; x < std::min(apart, v.out_w); ++x) {
       for (std::size_t r = 0; r < 3; ++r) {
         const std::ptrdiff_t row = std::ptrdiff_t{y} * v.step_y - v.pad_top + taps[r].y;
@@ -200,7 +220,6 @@ void DepthwiseFloatKernel::run_3x3(const DepthwiseFloatTask& task, const std::by
       line.out = out + static_cast<std::size_t>(x) * channels_;
       s_.kernels->depthwise_3x3(line);
     }
-    out += static_cast<std::size_t>(v.out_w) * channels_;
   }
 }
 
@@ -213,9 +232,11 @@ bool DepthwiseFloatKernel::goes_down(std::size_t row_zone, std::size_t column_zo
 }
 
 void DepthwiseFloatKernel::run_image(const DepthwiseFloatTask& task, const std::byte* image,
-                                     float* out, std::byte* taps) const {
+                                     float* out, Rows rows, std::byte* taps) const {
   for (std::size_t i = 0; i + 1 < rows_.size(); ++i) {
-    const std::int32_t top = rows_[i], bottom = rows_[i + 1];
+    const std::int32_t top = std::max(rows_[i], rows.begin),
+                       bottom = std::min(rows_[i + 1], rows.end);
+    if (top >= bottom) continue;
     for (std::int32_t y = top; y < bottom; ++y) {
       for (std::size_t j = 0; j + 1 < columns_.size(); ++j) {
         const Line line{y, columns_[j], columns_[j + 1] - columns_[j], false};

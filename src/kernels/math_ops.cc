@@ -1,7 +1,9 @@
 // ABS, NEG, SQRT, RSQRT, SQUARE, FLOOR, CEIL, ROUND, SIN, COS (docs/numerics.md, section 2.20).
 #include <cmath>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
-#include "base/intrinsics.h"
 #include "kernels/arithmetic_ops.h"
 #include "kernels/fixed_point.h"
 #include "kernels/float_curves.h"
