@@ -21,7 +21,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 import log
-from runtime import stock
+from runtime import in_turns
 
 ROOT = pathlib.Path(os.environ.get("LITEGAP_ROOT", pathlib.Path(__file__).resolve().parents[1]))
 PROGRAM = str(ROOT / "build/release/bench/runtime_bench")
@@ -366,13 +366,6 @@ def select(f, shape):
     f.op("SELECT_V2", [c, a, b], [f.value(shape, "float32")], "SelectV2Options")
 
 
-def ours(path, seconds):
-    done = subprocess.run([PROGRAM, path, str(seconds), "xnnpack", "filled"], capture_output=True, text=True)
-    if done.returncode != 0:
-        return None, done.stderr.strip()
-    return float(done.stdout.split()[1]), ""
-
-
 def main():
     rest = sys.argv[1:]
     seconds = float(rest.pop(0)) if rest and rest[0][0].isdigit() else 0.1
@@ -386,21 +379,11 @@ def main():
             if rest and not any(word in name for word in rest):
                 continue
             pathlib.Path(path).write_bytes(build())
-            a, b, why = [], [], ""
-            for _ in range(2):
-                value, why = ours(path, seconds)
-                if value is None:
-                    break
-                a.append(value)
-                try:
-                    b.append(stock(path, seconds))
-                except (RuntimeError, ValueError) as error:
-                    why = f"stock runtime: {str(error)[:90]}"
-                    break
-            if not b:
+            times, why = in_turns(PROGRAM, path, seconds, "xnnpack", "filled")
+            if times is None:
                 print(f"{name:36s} not run: {why}")
                 continue
-            lines.append((min(b) / min(a), name, min(a), min(b)))
+            lines.append((times[1] / times[0], name, *times))
             print(f"{name:36s} {lines[-1][2]:10.1f} {lines[-1][3]:10.1f}   {lines[-1][0]:5.2f}", flush=True)
     if not lines:
         return

@@ -52,11 +52,27 @@ def stock(path, seconds):
     return min(times) * 1e6
 
 
-def ours(program, path, seconds):
-    done = subprocess.run([program, path, str(seconds)], capture_output=True, text=True)
+def ours(program, path, seconds, *words):
+    done = subprocess.run([program, path, str(seconds), *words], capture_output=True, text=True)
     if done.returncode != 0:
         return None, done.stderr.strip()
     return float(done.stdout.split()[1]), ""
+
+
+def in_turns(program, path, seconds, *words):
+    """Microseconds of the best run of both, litegap first; None and the reason where one does not run it.
+    `words` go to the program (runtime_bench.cc)."""
+    a, b = [], []
+    for _ in range(2):
+        value, why = ours(program, path, seconds, *words)
+        if value is None:
+            return None, why
+        a.append(value)
+        try:
+            b.append(stock(path, seconds))
+        except (RuntimeError, ValueError) as error:
+            return None, f"stock runtime: {str(error)[:60]}"
+    return (min(a), min(b)), ""
 
 
 def main():
@@ -69,23 +85,14 @@ def main():
             path = os.path.join(folder, name + ".tflite")
             if not os.path.exists(path):
                 continue
-            a, b, why = [], [], ""
-            for _ in range(2):
-                value, why = ours(program, path, seconds)
-                if value is None:
-                    break
-                a.append(value)
-                try:
-                    b.append(stock(path, seconds))
-                except (RuntimeError, ValueError) as error:
-                    why = f"stock runtime: {str(error)[:60]}"
-                    break
-            if not b:
+            times, why = in_turns(program, path, seconds)
+            if times is None:
                 print(f"{kind:14s} {name:45s} not run: {why}")
                 continue
-            ratios.append(min(b) / min(a))
-            log.append("runtime", name, "us a run: litegap, runtime", min(a), min(b), min(a) / min(b))
-            print(f"{kind:14s} {name:45s} {min(a):10.1f} {min(b):10.1f}   {ratios[-1]:5.2f}", flush=True)
+            mine, theirs = times
+            ratios.append(theirs / mine)
+            log.append("runtime", name, "us a run: litegap, runtime", mine, theirs, mine / theirs)
+            print(f"{kind:14s} {name:45s} {mine:10.1f} {theirs:10.1f}   {ratios[-1]:5.2f}", flush=True)
         if ratios:
             every += ratios
             print(f"{kind:14s} geometric mean of {len(ratios)}: {log.geometric_mean(ratios):.2f}")

@@ -11,6 +11,7 @@
 #include "kernels/gemm_spec.h"
 #include "kernels/hybrid.h"
 #include "kernels/lanes.h"
+#include "kernels/packed_bytes.h"
 #include "kernels/value_quant.h"
 #include "kernels/vectors.h"
 
@@ -101,8 +102,6 @@ Product prepare_product(OpSpec& spec, const BatchMatmulAttrs& attrs) {
   return p;
 }
 
-std::size_t align64(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
-
 // ---- float
 // --------------------------------------------------------------------------------------------
 // The inner loops of gemm.h: panels of columns of b, packed, by rows of a.
@@ -112,8 +111,8 @@ class FloatProduct final : public Kernel {
     forms_ = fused ? &k_.fused : &k_.plain;
     nr_ = static_cast<std::size_t>(k_.nr_float);
     panels_ = (p_.columns + nr_ - 1) / nr_;
-    packed_bytes_ = align64(panels_ * p_.depth * nr_ * sizeof(float));
-    if (p_.a.column_step != 1) turned_bytes_ = align64(p_.a.elements * sizeof(float));
+    packed_bytes_ = round64(panels_ * p_.depth * nr_ * sizeof(float));
+    if (p_.a.column_step != 1) turned_bytes_ = round64(p_.a.elements * sizeof(float));
   }
   std::size_t scratch_bytes() const override { return packed_bytes_ + turned_bytes_; }
   void run(const Io& io) const noexcept override {
@@ -202,8 +201,8 @@ class PanelProduct final : public Kernel {
     nr_ = static_cast<std::size_t>(k_.nr);
     pairs_ = (p_.depth + 1) / 2;
     panels_ = (p_.columns + nr_ - 1) / nr_;
-    bytes_a_ = align64(p_.rows * 2 * pairs_ * sizeof(std::int16_t));
-    bytes_b_ = align64(panels_ * nr_ * 2 * pairs_ * sizeof(std::int16_t));
+    bytes_a_ = round64(p_.rows * 2 * pairs_ * sizeof(std::int16_t));
+    bytes_b_ = round64(panels_ * nr_ * 2 * pairs_ * sizeof(std::int16_t));
   }
   std::size_t scratch_bytes() const override { return bytes_a_ + bytes_b_; }
   void run(const Io& io) const noexcept override {
@@ -286,7 +285,7 @@ class PanelProduct final : public Kernel {
 // Sums of 64 bits.
 template <class Finish>
 std::unique_ptr<Kernel> word_product(Product product, Finish finish) {
-  const std::size_t bytes_a = align64(product.a.elements * sizeof(std::int16_t));
+  const std::size_t bytes_a = round64(product.a.elements * sizeof(std::int16_t));
   const std::size_t scratch = bytes_a + product.b.elements * sizeof(std::int16_t);
   return make_kernel(
       [p = std::move(product), finish, bytes_a](const Io& io) noexcept {
@@ -374,8 +373,8 @@ std::unique_ptr<Kernel> hybrid_product(const OpSpec& spec, Product product, bool
                          : asymmetric ? HybridCode::kAsymmetric
                                       : HybridCode::kSymmetric;
   const FloatRange range = hybrid_activation(Activation::kNone, xnn, true);
-  const std::size_t bytes_row = align64(product.depth * sizeof(float));
-  const std::size_t bytes_code = align64(product.depth * sizeof(std::int16_t));
+  const std::size_t bytes_row = round64(product.depth * sizeof(float));
+  const std::size_t bytes_code = round64(product.depth * sizeof(std::int16_t));
   const std::size_t scratch = bytes_row + bytes_code + product.b.elements * sizeof(std::int16_t);
   return make_kernel(
       [=, p = std::move(product)](const Io& io) noexcept {

@@ -211,13 +211,10 @@ void DepthwiseKernel::run_rows(const Io& io, std::size_t begin, std::size_t end)
       static_cast<std::size_t>(v.in_h) * image_.line() * feed_.in_bytes();
   const std::size_t out_row = static_cast<std::size_t>(v.out_w) * channels_ * out_bytes_;
   const auto height = static_cast<std::size_t>(v.out_h);
-  for (std::size_t row = begin; row < end;) {
-    const std::size_t y = row % height, next = std::min(end, row - y + height);
-    run_image(w, static_cast<const std::byte*>(io.inputs[0]) + row / height * image_bytes,
-              w.output + row * out_row, static_cast<std::int32_t>(y),
-              static_cast<std::int32_t>(y + next - row));
-    row = next;
-  }
+  each_image(begin, end, height, [&](std::size_t n, std::int32_t first, std::int32_t last) {
+    run_image(w, static_cast<const std::byte*>(io.inputs[0]) + n * image_bytes,
+              w.output + (n * height + static_cast<std::size_t>(first)) * out_row, first, last);
+  });
 }
 
 // The rows [begin, end) of the output of an image, the first of which is stored at `out`.

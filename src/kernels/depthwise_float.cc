@@ -32,8 +32,6 @@ constexpr std::size_t kBlock = kDepthwiseBlock;
 constexpr std::int32_t kShortLine = 8;
 constexpr std::size_t kNearBytes = 256 * 1024;
 
-std::size_t round64(std::size_t n) { return (n + 63) / 64 * 64; }
-
 // Where the zones of an axis begin, and its end: a tap is inside of pixels i with
 // 0 <= i * step - pad + tap < size.
 std::vector<std::int32_t> zones(const std::vector<Tap>& taps, std::int32_t Tap::*place,
@@ -161,18 +159,15 @@ void DepthwiseFloatKernel::run_rows(const Io& io, std::size_t begin,
   const Window& v = s_.window;
   const DepthwiseFloatTask task = task_of(io);
   const auto height = static_cast<std::size_t>(v.out_h);
-  for (std::size_t row = begin; row < end;) {
-    const std::size_t n = row / height, y = row % height, next = std::min(end, (n + 1) * height);
+  each_image(begin, end, height, [&](std::size_t n, std::int32_t first, std::int32_t last) {
     const auto* image = static_cast<const std::byte*>(io.inputs[0]) + n * image_bytes_;
     auto* out = static_cast<float*>(io.outputs[0]) +
                 n * height * static_cast<std::size_t>(v.out_w) * channels_;
-    const Rows rows{static_cast<std::int32_t>(y), static_cast<std::int32_t>(y + next - row)};
     if (by_columns_)
-      run_3x3(task, image, out, rows);
+      run_3x3(task, image, out, {first, last});
     else
-      run_image(task, image, out, rows, io.scratch);
-    row = next;
-  }
+      run_image(task, image, out, {first, last}, io.scratch);
+  });
 }
 
 // 3 x 3 taps, column after column, of which at most one is outside to the left and right.

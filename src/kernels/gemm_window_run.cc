@@ -126,13 +126,10 @@ void WindowKernel::run_rows(const Io& io, std::size_t begin, std::size_t end) co
     const Panels panels{begin * kRowPanels, std::min(end * kRowPanels, layout_.panels)};
     return run_image(w, 0, 0, 1, panels);
   }
-  const auto height = static_cast<std::size_t>(grid_h_);
-  for (std::size_t row = begin; row < end;) {
-    const std::size_t y = row % height, next = std::min(end, row - y + height);
-    run_image(w, static_cast<std::int32_t>(row / height), static_cast<std::int32_t>(y),
-              static_cast<std::int32_t>(y + next - row), all_panels());
-    row = next;
-  }
+  each_image(begin, end, static_cast<std::size_t>(grid_h_),
+             [&](std::size_t n, std::int32_t first, std::int32_t last) {
+               run_image(w, static_cast<std::int32_t>(n), first, last, all_panels());
+             });
 }
 
 // The rows [begin, end) of the grids of image `n`.

@@ -13,11 +13,14 @@
 
 namespace litegap {
 
+// Up to whole cache lines.
+inline std::size_t round64(std::size_t n) { return (n + 63) / 64 * 64; }
+
 class PackedBytes {
  public:
   PackedBytes() = default;
   explicit PackedBytes(std::size_t bytes) {
-    const std::size_t room = (bytes + kSlack + kLine - 1) / kLine * kLine;
+    const std::size_t room = round64(bytes + kSlack);
     data_.reset(static_cast<std::byte*>(std::aligned_alloc(kLine, room)));
     if (!data_) throw std::bad_alloc();
     std::memset(data_.get() + bytes, 0, room - bytes);

@@ -7,6 +7,8 @@
 //   shared->run_rows(io_of_thread_0, 0, shared->rows() / 2);          // at the same time,
 //   shared->run_rows(io_of_thread_1, shared->rows() / 2, shared->rows());  // own scratch
 #pragma once
+#include <algorithm>
+
 #include "kernels/kernel.h"
 
 namespace litegap {
@@ -24,5 +26,17 @@ class RowKernel : public Kernel {
   // The pieces [begin, end); all of them are what run() does.  Needs scratch_bytes() of its own.
   virtual void run_rows(const Io& io, std::size_t begin, std::size_t end) const noexcept = 0;
 };
+
+// The rows [begin, end) of images of `height` rows, image by image: body(image, first row, behind
+// the last one).
+template <class Body>
+void each_image(std::size_t begin, std::size_t end, std::size_t height, const Body& body) {
+  for (std::size_t row = begin; row < end;) {
+    const std::size_t image = row / height, next = std::min(end, (image + 1) * height);
+    body(image, static_cast<std::int32_t>(row - image * height),
+         static_cast<std::int32_t>(next - image * height));
+    row = next;
+  }
+}
 
 }  // namespace litegap

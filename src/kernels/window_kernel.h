@@ -15,8 +15,6 @@ namespace litegap {
 inline constexpr std::size_t kStripBytes = 64 * 1024, kStripPixels = 2048;
 inline constexpr std::size_t kFinishRows = 48;  // of a tile in the nearest cache
 
-inline std::size_t round64(std::size_t n) { return (n + 63) / 64 * 64; }
-
 class WindowKernel final : public RowKernel {
  public:
   explicit WindowKernel(WindowSpec spec);

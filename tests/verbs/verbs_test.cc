@@ -34,6 +34,16 @@ class Verbs : public testing::Test {
   TrainRequest line(const std::string& out) const {
     return {.architecture = sequential_json({1}, {dense_json(1)}), .out = at(out), .epochs = 20};
   }
+  // float.tflite and int8.tflite, a classifier of pictures.
+  void make_picture_models(const Dataset& data) const {
+    train_file(data, {.architecture = sequential_json(
+                          {16, 16, 1}, {conv2d_json(6, 3, "relu"), global_average_json(),
+                                        dense_json(kPictureClasses, "softmax")}),
+                      .out = at("float.tflite"),
+                      .loss = "crossentropy"});
+    quantize_file(&data,
+                  {.model = at("float.tflite"), .technique = "static", .out = at("int8.tflite")});
+  }
   std::string folder_;
 };
 
@@ -86,14 +96,7 @@ TEST_F(Verbs, TheSizeRuleLeavesSmallWeightsInFloat) {
 // What is counted is what two plain predictions say.
 TEST_F(Verbs, DialectsAreComparedBitForBit) {
   const Dataset data = picture_data(60, 5);
-  TrainRequest t{.architecture =
-                     sequential_json({16, 16, 1}, {conv2d_json(6, 3, "relu"), global_average_json(),
-                                                   dense_json(kPictureClasses, "softmax")}),
-                 .out = at("float.tflite"),
-                 .loss = "crossentropy"};
-  train_file(data, t);
-  quantize_file(&data,
-                {.model = at("float.tflite"), .technique = "static", .out = at("int8.tflite")});
+  make_picture_models(data);
   for (const std::string name : {"float.tflite", "int8.tflite"}) {
     const EvalResult e =
         evaluate(data, {.models = {at(name)},
@@ -214,14 +217,7 @@ TEST_F(Verbs, ShardsGiveTheResultOfOneRunBitForBit) {
 // However few outputs are held at once, and however many threads hold them.
 TEST_F(Verbs, BlocksAndThreadsLeaveNoTrace) {
   const Dataset data = picture_data(600, 5);
-  TrainRequest t{.architecture =
-                     sequential_json({16, 16, 1}, {conv2d_json(6, 3, "relu"), global_average_json(),
-                                                   dense_json(kPictureClasses, "softmax")}),
-                 .out = at("float.tflite"),
-                 .loss = "crossentropy"};
-  train_file(data, t);
-  quantize_file(&data,
-                {.model = at("float.tflite"), .technique = "static", .out = at("int8.tflite")});
+  make_picture_models(data);
   for (const std::string metric : {"top1", "top5", "agreement", "kl", "cosine"}) {
     EvalRequest r{.models = {at("float.tflite"), at("int8.tflite")},
                   .metric = metric,
