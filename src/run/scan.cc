@@ -1,6 +1,7 @@
 #include "run/scan.h"
 
 #include <cmath>
+#include <functional>
 
 namespace litegap {
 namespace {
@@ -9,6 +10,9 @@ template <class T>
 void widen(const T* p, I8& out) {
   for (int j = 0; j < 8; ++j) out[j] = p[j];
 }
+struct Plus {
+  void operator()(F8& sum, const F8& v) const { sum += v; }
+};
 
 }  // namespace
 }  // namespace litegap
@@ -23,10 +27,18 @@ constexpr ScanLoops kLoops{
     float_lanes, code_sums<std::int8_t>,   code_sums<std::uint8_t>,  code_sums<std::int16_t>,
     error_lanes, code_errors<std::int8_t>, code_errors<std::uint8_t>};
 
-double total(const float (&lanes)[8]) {
-  double sum = 0;
-  for (const float v : lanes) sum += static_cast<double>(v);
-  return sum;
+// In pairs, as additions that wait for each other take longest.
+double total(const float (&v)[8]) {
+  const auto pair = [&](int i) {
+    return static_cast<double>(v[i]) + static_cast<double>(v[i + 4]);
+  };
+  return (pair(0) + pair(1)) + (pair(2) + pair(3));
+}
+template <class Better>
+double best_of(const float (&v)[8], Better better) {
+  const auto pick = [&](float a, float b) { return better(a, b) ? a : b; };
+  const auto pair = [&](int i) { return pick(v[i], v[i + 4]); };
+  return static_cast<double>(pick(pick(pair(0), pair(1)), pick(pair(2), pair(3))));
 }
 
 void add_finite(std::span<const float> v, Scan& to) {
@@ -48,8 +60,8 @@ void add_chunk(const ScanLoops& loops, std::span<const float> v, Scan& to) {
   loops.floats(v.data(), whole, lanes);
   const double squares = total(lanes.squares);
   if (!std::isfinite(squares)) return add_finite(v, to);
-  for (const float v : lanes.low) to.low = std::min(to.low, static_cast<double>(v));
-  for (const float v : lanes.high) to.high = std::max(to.high, static_cast<double>(v));
+  to.low = std::min(to.low, best_of(lanes.low, std::less<>{}));
+  to.high = std::max(to.high, best_of(lanes.high, std::greater<>{}));
   to.sum += total(lanes.sum);
   to.squares += squares;
   to.count += whole;
@@ -85,9 +97,9 @@ void scan_codes(void (*loop)(const T*, std::size_t, CodeSums&), std::span<const 
     all.squares += c.squares;
   };
   const std::size_t whole = v.size() / kScanLanes * kScanLanes;
-  for (std::size_t i = 0; i < whole; i += kScanChunk) {
+  for (std::size_t i = 0; i < whole; i += kCodeChunk) {
     CodeSums c;
-    loop(v.data() + i, std::min(kScanChunk, whole - i), c);
+    loop(v.data() + i, std::min(kCodeChunk, whole - i), c);
     add(c);
   }
   for (std::size_t i = whole; i < v.size(); ++i) {
@@ -104,8 +116,7 @@ bool add_lanes(const ErrorLanes& lanes, TwinErrors& to) {
   to.signal += signal;
   to.error += error;
   to.bias += total(lanes.bias);
-  for (const float v : lanes.largest)
-    to.largest = std::max(to.largest, std::sqrt(static_cast<double>(v)));
+  to.largest = std::max(to.largest, std::sqrt(best_of(lanes.largest, std::greater<>{})));
   return true;
 }
 

@@ -47,8 +47,9 @@ void scan(std::span<const float> value, Scan& to);
 // Adds exact float32 values against float32 values or codes as above; differing sizes are left out.
 void compare_twin(const Array& exact, const Array& found, const Quant& quant, TwinErrors& to);
 
-// The loops of one instruction set; lanes of a chunk, n a multiple of 32 and at most kScanChunk.
-inline constexpr std::size_t kScanLanes = 32, kScanChunk = 8192;
+// The loops of one instruction set; lanes of a chunk, n a multiple of 32 and at most kScanChunk, or
+// kCodeChunk, whose squares fit into eight 32-bit sums.
+inline constexpr std::size_t kScanLanes = 32, kScanChunk = 8192, kCodeChunk = 131072;
 struct FloatLanes {
   float low[8], high[8], sum[8], squares[8];
 };
@@ -75,7 +76,7 @@ struct ScanLoops {
                        std::int32_t zero, ErrorLanes& out);
 };
 const ScanLoops& portable_scan_loops();
-const ScanLoops* avx2_scan_loops();  // null where the machine has no AVX2
+const ScanLoops* avx2_scan_loops();  // null where the machine has no AVX2 and FMA
 const ScanLoops& best_scan_loops();
 // The same with chosen loops: tests compare every table of the machine.
 void scan(const ScanLoops& loops, const Array& value, const Quant& quant, Scan& to);

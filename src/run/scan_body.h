@@ -1,6 +1,7 @@
 // The loops of scan.h, once for every instruction set: a file includes this with LITEGAP_SCAN set
-// to the attributes of its functions, after widen(), which reads eight codes.  Vectors are those of
-// the compiler, so one text becomes the instructions of each set, with the same rounding and order.
+// to the attributes of its functions, after widen(), which reads eight codes, and Plus, which adds.
+// Vectors are those of the compiler, so one text becomes the instructions of each set, with the
+// same rounding and order.
 #pragma once
 #include <algorithm>
 #include <cstring>
@@ -16,6 +17,7 @@ LITEGAP_SCAN void float_lanes(const float* v, std::size_t n, FloatLanes& out) {
   const float inf = std::numeric_limits<float>::infinity();
   F8 low[2] = {F8{} + inf, F8{} + inf}, high[2] = {F8{} - inf, F8{} - inf}, sum[4] = {},
      squares[4] = {};
+  const Plus plus;
   for (std::size_t i = 0; i < n; i += kScanLanes) {
 #pragma GCC unroll 4
     for (int h = 0; h < 4; ++h) {
@@ -23,7 +25,7 @@ LITEGAP_SCAN void float_lanes(const float* v, std::size_t n, FloatLanes& out) {
       LITEGAP_LOAD(x, v + i + 8 * h);
       low[h & 1] = x < low[h & 1] ? x : low[h & 1];
       high[h & 1] = x > high[h & 1] ? x : high[h & 1];
-      sum[h] += x;
+      plus(sum[h], x);
       squares[h] += x * x;
     }
   }
@@ -37,7 +39,8 @@ LITEGAP_SCAN void float_lanes(const float* v, std::size_t n, FloatLanes& out) {
   std::memcpy(out.squares, squares, sizeof out.squares);
 }
 
-// Squares of a chunk stay in 32 bits: 8192 / 8 * 2^16 of a lane; those of int16 are added at once.
+// Squares of a chunk stay in 32 bits: 131072 / 8 * 255^2 of a lane; those of int16 are added at
+// once.
 template <class T>
 LITEGAP_SCAN void code_sums(const T* v, std::size_t n, CodeSums& out) {
   I8 low = I8{} + std::numeric_limits<T>::max(), high = I8{} + std::numeric_limits<T>::min(),

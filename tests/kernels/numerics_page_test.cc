@@ -379,9 +379,10 @@ TEST(NumericsPage, ResultsByHand) {
                     [&](Dialect d) { return leaky_relu(leak, leaked, 0.1f, d); }),
       value_example("AVERAGE_POOL_2D 2×2", OpCode::kAveragePool2d,
                     PoolAttrs{Padding::kValid, 1, 1, 2, 2, Activation::kNone}, four, pooled, -2.5,
-                    [&](Dialect) {
+                    [&](Dialect d) {
                       return pool(four, pooled,
-                                  PoolAttrs{Padding::kValid, 1, 1, 2, 2, Activation::kNone}, true);
+                                  PoolAttrs{Padding::kValid, 1, 1, 2, 2, Activation::kNone}, true,
+                                  d);
                     }),
       value_example("MEAN, axes 1 and 2, kept", OpCode::kMean, ReducerAttrs{true}, four, pooled,
                     -2.5, [&](Dialect d) { return mean(four, pooled, image, true, d); }, {1, 2}),

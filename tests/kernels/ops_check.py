@@ -541,8 +541,29 @@ def curve_cases():
                    1e-6 if name == "ELU" else tolerance)
 
 
+def pool_cases():
+    """Bounds of an activation that lie in the middle of two codes, where XNNPACK rounds them in its own way."""
+    CODES["MAX_POOL_2D"] = (schema.BuiltinOperator.MAX_POOL_2D, "Pool2D", schema.BuiltinOptions.Pool2DOptions)
+    CODES["AVERAGE_POOL_2D"] = (schema.BuiltinOperator.AVERAGE_POOL_2D, *CODES["MAX_POOL_2D"][1:])
+    for name in ("MAX_POOL_2D", "AVERAGE_POOL_2D"):
+        for dtype in ("int8", "uint8", "int16"):
+            for activation in range(4):
+                for scale, zero in ((2.0, 7), (2.0, 8), (12.0, 6), (12.0, 7), (0.7, 11)):
+                    for stride in (1, 3) if scale == 12 else (1,):
+                        f = File()
+                        g = f.graph()
+                        q = quant(scale, 0 if dtype == "int16" else zero)
+                        size = [1, 6, 6, 3] if stride == 1 else [1, 2, 2, 3]
+                        x, y = f.tensor(g, [1, 6, 6, 3], dtype, quant=q), f.tensor(g, size, dtype, quant=q)
+                        f.op(g, name, [x], [y], 3 if dtype == "int16" else 2, padding=0, strideH=stride,
+                             strideW=stride, filterHeight=2, filterWidth=2, fusedActivationFunction=activation)
+                        g.tensors[y].shape = [1, 5, 5, 3] if stride == 1 else size
+                        yield (f"{name} {dtype}, activation {activation}, scale {scale}, zero point {zero}, stride {stride}",
+                               f.bytes(g, [x], [y]), [RNG.integers(-8, 8, (1, 6, 6, 3)).astype(dtype) + np.dtype(dtype).type(8)], 0)
+
+
 def cases():
-    for family in (curve_cases, blockwise_cases, four_bit_cases, sparse_cases, stablehlo_cases, random_cases, projection_cases,
+    for family in (pool_cases, curve_cases, blockwise_cases, four_bit_cases, sparse_cases, stablehlo_cases, random_cases, projection_cases,
                    graph_cases):
         yield from family()
 

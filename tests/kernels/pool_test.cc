@@ -35,22 +35,8 @@ TEST(Pool, CodesEqualTheJudge) {
     const bool average = draw.one_in(2);
     OpCase c(average ? OpCode::kAveragePool2d : OpCode::kMaxPool2d, p.attrs);
     c.add(p.x.array(), p.x.quant());
-    const Dialect d = draw.in(0, 1) == 0 ? Dialect::kReference : Dialect::kBuiltin;
-    ASSERT_NO_FATAL_FAILURE(expect_codes(c, p.y, d, pool(p.x, p.y, p.attrs, average))) << seed;
-  }
-}
-
-TEST(Pool, XnnpackWithoutActivationIsTheSame) {
-  for (int seed = 0; seed < rounds(500); ++seed) {
-    Draw draw(static_cast<unsigned>(seed));
-    PoolCase p = random_pool(draw);
-    p.attrs.activation = Activation::kNone;
-    const bool average = draw.one_in(2);
-    OpCase c(average ? OpCode::kAveragePool2d : OpCode::kMaxPool2d, p.attrs);
-    c.add(p.x.array(), p.x.quant());
-    ASSERT_NO_FATAL_FAILURE(
-        expect_codes(c, p.y, Dialect::kXnnpack, pool(p.x, p.y, p.attrs, average)))
-        << seed;
+    const Dialect d = draw.dialect();
+    ASSERT_NO_FATAL_FAILURE(expect_codes(c, p.y, d, pool(p.x, p.y, p.attrs, average, d))) << seed;
   }
 }
 

@@ -417,7 +417,9 @@ void make_two(Sketch& s, OpCode op, const Ask& ask) {
     }
     y = s.input(d, q);
   }
-  const bool words = ask.type == DType::kInt16, coded = !s.at(x).quant.empty();
+  // int32 may carry a scale (QUANTIZE), which these operators do not use.
+  const bool words = ask.type == DType::kInt16,
+             coded = ask.type != DType::kInt32 && !s.at(x).quant.empty();
   if (words && (op == OpCode::kAdd || op == OpCode::kSub) && s.draw.one_in(2)) {
     const int e = s.draw.in(0, 4), up = s.draw.in(0, 3);
     x = s.input(s.random(ask.type, s.shape(x)), quant_of(std::ldexp(1.0f, -e), 0));

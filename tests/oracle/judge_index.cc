@@ -337,11 +337,14 @@ void make_segment(Sketch& s, OpCode op, const Ask& ask) {
 }
 
 Verdict bags(const Node& n) {
-  return numbers(
+  Verdict v = numbers(
       n,
       embedding_sparse(grid_of(n.array(0)), grid_of(n.array(1)), to_shape(constants(n, 2)),
                        grid_of(n.array(3)), grid_of(n.array(4)), n.attrs<CombinerAttrs>().combiner),
       1e-5);
+  // Rows that cancel leave errors of the size of the table.
+  v.scale = magnitude(n.array(4)) * std::max(1.0, magnitude(n.array(3)));
+  return v;
 }
 void make_bags(Sketch& s, OpCode op, const Ask&) {
   const std::int32_t ids = s.draw.in(1, 5), bags = s.draw.in(1, 3);
@@ -387,10 +390,36 @@ void make_cumsum(Sketch& s, OpCode op, const Ask& ask) {
   s.add(op, CumsumAttrs{s.draw.one_in(2), s.draw.one_in(2)},
         {x, s.scalar(s.draw.in(-rank, rank - 1))}, {{ask.type}});
 }
+// Integers are compared as they are: a double does not hold the digits of int64.
+bool above(const Array& x, std::size_t a, std::size_t b) {
+  return is_float(x.dtype()) ? number(x, a) > number(x, b) : integer(x, a) > integer(x, b);
+}
+// The element that exactly as many others of its row come before as its place says.
 Verdict largest(const Node& n) {
-  const std::vector<Grid> y =
-      top_k(grid_of(n.array(0)), static_cast<std::int32_t>(constants(n, 1)[0]));
-  return {{array_of(y[0], n.out_types[0]), array_of(y[1], n.out_types[1])}};
+  const Array& x = n.array(0);
+  const auto depth = static_cast<std::size_t>(x.shape().back());
+  Shape out = x.shape();
+  out.back() = static_cast<std::int32_t>(constants(n, 1)[0]);
+  Array index = Array::zeros(n.out_types[1], out);
+  const auto source = [&](const Shape& at) {
+    Shape first = at;
+    first.back() = 0;
+    const std::size_t row = flat(x.shape(), first);
+    for (std::size_t i = 0; i < depth; ++i) {
+      std::int32_t before = 0;
+      for (std::size_t j = 0; j < depth; ++j) {
+        if (above(x, row + j, row + i) || (j < i && !above(x, row + i, row + j))) ++before;
+      }
+      if (before == at.back()) return row + i;
+    }
+    fail("no element is number {} of its row", at.back());
+  };
+  each(out, [&](const Shape& at, std::size_t i) {
+    put_integer(index, i, static_cast<std::int64_t>(source(at) % depth));
+  });
+  const Array value =
+      pick(x, out, [&](const Shape& at) { return static_cast<std::int64_t>(source(at)); });
+  return {{value, index}};
 }
 void make_topk(Sketch& s, OpCode op, const Ask& ask) {
   const int x = s.value(ask.type, 1, 3);
@@ -466,9 +495,23 @@ void make_reverse_sequence(Sketch& s, OpCode op, const Ask& ask) {
 }
 
 Verdict diagonal(const Node& n) {
-  const Grid x = grid_of(n.array(0));
-  if (n.op.code == OpCode::kMatrixDiag) return numbers(n, matrix_diag(x));
-  return numbers(n, matrix_set_diag(x, grid_of(n.array(1))));
+  const Shape& in = n.shape(0);
+  if (n.op.code == OpCode::kMatrixDiag) {
+    Shape out = in;
+    out.push_back(in.back());
+    return {{pick(n.array(0), out, [&](Shape at) {
+      if (at.back() != at[at.size() - 2]) return std::int64_t{-1};
+      at.pop_back();
+      return static_cast<std::int64_t>(flat(in, at));
+    })}};
+  }
+  Array y = n.array(0).clone();
+  const std::size_t w = width_of(n.type(0));
+  each(n.shape(1), [&](Shape at, std::size_t i) {
+    at.push_back(at.back());
+    std::memcpy(y.mutable_data() + flat(in, at) * w, n.array(1).data() + i * w, w);
+  });
+  return {{y}};
 }
 void make_diagonal(Sketch& s, OpCode op, const Ask& ask) {
   const int x = s.value(ask.type, op == OpCode::kMatrixDiag ? 1 : 2, 4);

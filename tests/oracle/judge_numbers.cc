@@ -88,11 +88,6 @@ bool exact(OpCode code) {
   }
 }
 
-double magnitude(const Array& a) {
-  double peak = 0;
-  for (std::size_t i = 0; i < a.elements(); ++i) peak = std::max(peak, std::abs(number(a, i)));
-  return peak;
-}
 double magnitude_in(const Node& n) {
   double peak = 0;
   for (const Value& v : n.in) peak = std::max(peak, v.present ? magnitude(v.array) : 0.0);
@@ -112,7 +107,8 @@ Verdict unary_numbers(const Node& n) {
                   n.op.code == OpCode::kNeg
                       ? static_cast<std::int64_t>(0 - static_cast<std::uint64_t>(v))
                   : n.op.code == OpCode::kSign ? (v > 0) - (v < 0)
-                                               : std::abs(v));
+                  : v < 0 ? static_cast<std::int64_t>(0 - static_cast<std::uint64_t>(v))
+                          : v);
       continue;
     }
     const double v = number(x, i);
@@ -329,9 +325,14 @@ Verdict add_n(const Node& n) {
   Array y = Array::zeros(n.type(0), n.shape(0));
   for (std::size_t i = 0; i < y.elements(); ++i) {
     double sum = 0;
-    for (std::size_t k = 0; k < n.in.size(); ++k)
-      sum = held(sum + number(n.array(k), i), n.type(0));
-    is_float(n.type(0)) ? put(y, i, sum) : put_integer(y, i, static_cast<std::int64_t>(sum));
+    std::uint64_t whole = 0;
+    for (std::size_t k = 0; k < n.in.size(); ++k) {
+      if (is_float(n.type(0)))
+        sum = held(sum + number(n.array(k), i), n.type(0));
+      else
+        whole += static_cast<std::uint64_t>(integer(n.array(k), i));
+    }
+    is_float(n.type(0)) ? put(y, i, sum) : put_integer(y, i, static_cast<std::int64_t>(whole));
   }
   return {{y}};
 }
@@ -354,8 +355,10 @@ Verdict bucketize(const Node& n) {
   const bool wide = n.type(0) == DType::kFloat64;
   for (std::size_t i = 0; i < y.elements(); ++i) {
     std::int64_t below = 0;
-    const double v = number(n.array(0), i),
-                 x = wide ? v : static_cast<double>(static_cast<float>(v));
+    const double v = number(n.array(0), i);
+    const auto once =
+        is_float(n.type(0)) ? static_cast<float>(v) : static_cast<float>(integer(n.array(0), i));
+    const double x = wide ? v : static_cast<double>(once);
     for (const float b : n.attrs<BucketizeAttrs>().boundaries)
       below += static_cast<double>(b) <= x ? 1 : 0;
     put_integer(y, i, below);
@@ -420,7 +423,11 @@ Verdict cast(const Node& n) {
     } else if (to == DType::kBool) {
       put_integer(y, i, v != 0 ? 1 : 0);
     } else if (is_float(to)) {
-      put(y, i, v);
+      // One rounding from an integer, as float32 even on the way to float16.
+      const std::int64_t k = real ? 0 : integer(n.array(0), i);
+      const auto once = from == DType::kUint64 ? static_cast<float>(static_cast<Word64>(k))
+                                               : static_cast<float>(k);
+      put(y, i, real || to == DType::kFloat64 ? v : static_cast<double>(once));
     } else if (!real) {
       put_integer(y, i, integer(n.array(0), i));
     } else {

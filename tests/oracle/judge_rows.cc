@@ -82,7 +82,10 @@ Verdict reduce_numbers(const Node& n) {
     peak = std::max(peak, size);
   }
   const bool adds = op == OpCode::kMean || op == OpCode::kSum;
-  Verdict v{{y}, real && (adds || op == OpCode::kReduceProd) ? kSums : 0};
+  // Equal terms are rounded the same way each time: half a unit of the sum for each of them.
+  const double terms = all.empty() ? 0 : static_cast<double>(all[0].size());
+  const double sums = std::max(kSums, std::ldexp(terms, -24));
+  Verdict v{{y}, real && (adds || op == OpCode::kReduceProd) ? sums : 0};
   v.scale = adds ? peak : 0;
   return v;
 }
@@ -398,7 +401,8 @@ Verdict pool_of(const Node& n) {
   const auto& a = n.attrs<PoolAttrs>();
   const Shape out = pooled(n.shape(0), a);
   const bool average = n.op.code == OpCode::kAveragePool2d;
-  if (is_codes(n, 0)) return codes(n.result(out), pool(n.codes(0), n.result(out), a, average));
+  if (is_codes(n, 0))
+    return codes(n.result(out), pool(n.codes(0), n.result(out), a, average, n.dialect));
   if (n.op.code == OpCode::kL2Pool2d) {
     Verdict v{{array_of(l2_pool(grid_of(n.array(0)), a), DType::kFloat32)}, kSums};
     return v;

@@ -109,6 +109,12 @@ void put_integer(Array& a, std::size_t i, std::int64_t v) {
               std::min<std::size_t>(width_of(a.dtype()), 8));
 }
 
+double magnitude(const Array& a) {
+  double peak = 0;
+  for (std::size_t i = 0; i < a.elements(); ++i) peak = std::max(peak, std::abs(number(a, i)));
+  return peak;
+}
+
 bool is_codes(const Node& n, std::size_t i) {
   const DType t = n.type(i);
   return (t == DType::kInt8 || t == DType::kUint8 || t == DType::kInt16) && !n.in[i].quant.empty();

@@ -68,6 +68,7 @@ std::int64_t integer(const Array& a, std::size_t i);        // of integer types 
 void put(Array& a, std::size_t i, double v);                // rounds to a float type once
 void put_integer(Array& a, std::size_t i, std::int64_t v);  // modulo the word
 bool is_float(DType type);
+double magnitude(const Array& a);                    // the largest
 bool is_codes(const Node& node, std::size_t input);  // 8 or 16 bits with a scale
 std::vector<std::int64_t> integers_of(const Array& a);
 std::vector<float> floats_of(const Array& a);

@@ -263,8 +263,11 @@ Result hard_swish(const Codes& x, const Codes& y) {
 
 // ---- windows and axes
 // ----------------------------------------------------------------------------
-Result pool(const Codes& x, const Codes& y, const PoolAttrs& a, bool average) {
-  const Limits r = limits(a.activation, y, false);
+Result pool(const Codes& x, const Codes& y, const PoolAttrs& a, bool average, Dialect d) {
+  // XNNPACK takes maxima of bytes whose windows leave no gap.
+  const bool xnn = d == Dialect::kXnnpack && !average && y.type != DType::kInt16 &&
+                   a.stride_h <= a.filter_h && a.stride_w <= a.filter_w;
+  const Limits r = limits(a.activation, y, xnn);
   const auto before = [&](std::int32_t in, std::int32_t out, std::int32_t k, std::int32_t s) {
     return a.padding == Padding::kSame ? std::max((out - 1) * s + k - in, 0) / 2 : 0;
   };

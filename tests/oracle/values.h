@@ -59,7 +59,7 @@ Result relu(const Codes& x, const Codes& y, OpCode op);
 Result leaky_relu(const Codes& x, const Codes& y, float alpha, Dialect d);
 Result prelu(const Codes& x, const Codes& slope, const Codes& y);
 Result hard_swish(const Codes& x, const Codes& y);
-Result pool(const Codes& x, const Codes& y, const PoolAttrs& a, bool average);
+Result pool(const Codes& x, const Codes& y, const PoolAttrs& a, bool average, Dialect d);
 // `axes[d]`: axis d is reduced.
 Result mean(const Codes& x, const Codes& y, const std::vector<bool>& axes, bool keep, Dialect d);
 Result sum(const Codes& x, const Codes& y, const std::vector<bool>& axes, Dialect d);
