@@ -86,7 +86,45 @@ inline float sum_in_lanes(const float* v, std::size_t n) {
   return (half[0] + half[2]) + (half[1] + half[3]);
 }
 
+// The same of fewer than eight values.
+inline float sum_of_few(const float* v, std::size_t n) {
+  float lane[8] = {};
+  for (std::size_t k = 0; k < n; ++k) lane[k] = v[k];
+  return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+}
+
+// Rows that leave lanes empty: the exponentials of many rows are taken together.
+std::unique_ptr<Kernel> softmax_float_xnn_short(Rows rows) {
+  return make_kernel([=](const Io& io) {
+    with_fused([&] {
+      constexpr std::size_t kAtOnce = 2048;  // values, so that they stay in the cache
+      const float* in = static_cast<const float*>(io.inputs[0]);
+      float* out = static_cast<float*>(io.outputs[0]);
+      const std::size_t n = rows.depth;
+      for (std::size_t first = 0; first < rows.count;) {
+        const std::size_t some = std::min(rows.count - first, kAtOnce / n);
+        for (std::size_t r = 0; r < some; ++r) {
+          const float* row = in + r * n;
+          float peak = row[0];
+          for (std::size_t i = 1; i < n; ++i) peak = row[i] > peak ? row[i] : peak;
+          for (std::size_t i = 0; i < n; ++i) out[r * n + i] = row[i] - peak;
+        }
+        for (std::size_t i = 0; i < some * n; ++i) out[i] = curves::exp_below_curve(out[i]);
+        for (std::size_t r = 0; r < some; ++r) {
+          float* row = out + r * n;
+          const float inverse = 1.0f / (n < 8 ? sum_of_few(row, n) : sum_in_lanes(row, n));
+          for (std::size_t i = 0; i < n; ++i) row[i] *= inverse;
+        }
+        in += some * n;
+        out += some * n;
+        first += some;
+      }
+    });
+  });
+}
+
 std::unique_ptr<Kernel> softmax_float_xnn(Rows rows) {
+  if (rows.depth < 32) return softmax_float_xnn_short(rows);
   return make_kernel([=](const Io& io) {
     with_fused([&] {
       const float* in = static_cast<const float*>(io.inputs[0]);

@@ -174,34 +174,34 @@ Paired compare(const Metric& metric, const ScoreInput& a, const ScoreInput& b, s
 std::vector<ClassChange> class_changes(std::span<const int> labels, std::span<const int> a,
                                        std::span<const int> b) {
   if (labels.size() != a.size() || labels.size() != b.size()) return {};
-  std::map<int, ClassChange> table;
+  struct Tally {
+    std::size_t count = 0, right_a = 0, right_b = 0, predicted_a = 0, predicted_b = 0;
+  };
   int most = 1;  // labels may be any numbers, classes of outputs are below their width
   for (const auto& classes : {a, b}) {
     for (const int c : classes) most = std::max(most, c);
   }
-  std::vector<ClassChange*> known(static_cast<std::size_t>(most) + 1);  // the table's rows by class
-  const auto row_of = [&](int c) -> ClassChange& {
-    if (c < 0 || static_cast<std::size_t>(c) >= known.size()) return table[c];
-    ClassChange*& row = known[static_cast<std::size_t>(c)];
-    if (row == nullptr) row = &table[c];
-    return *row;
-  };
+  std::vector<Tally> tallies(static_cast<std::size_t>(most) + 1);  // by class
+  std::map<int, Tally> others;
   for (std::size_t i = 0; i < labels.size(); ++i) {
-    ClassChange& row = row_of(labels[i]);
-    ++row.count;
-    row.a += a[i] == labels[i];
-    row.b += b[i] == labels[i];
-    if (a[i] >= 0) ++row_of(a[i]).predicted_a;
-    if (b[i] >= 0) ++row_of(b[i]).predicted_b;
+    const int label = labels[i];
+    Tally& tally =
+        label >= 0 && label <= most ? tallies[static_cast<std::size_t>(label)] : others[label];
+    ++tally.count;
+    tally.right_a += a[i] == label;
+    tally.right_b += b[i] == label;
+    if (a[i] >= 0) ++tallies[static_cast<std::size_t>(a[i])].predicted_a;
+    if (b[i] >= 0) ++tallies[static_cast<std::size_t>(b[i])].predicted_b;
+  }
+  for (std::size_t c = 0; c < tallies.size(); ++c) {
+    const Tally& t = tallies[c];
+    if (t.count + t.predicted_a + t.predicted_b > 0) others[static_cast<int>(c)] = t;
   }
   std::vector<ClassChange> changes;
-  for (auto& [label, row] : table) {
-    row.label = label;
-    if (row.count > 0) {
-      row.a /= static_cast<double>(row.count);
-      row.b /= static_cast<double>(row.count);
-    }
-    changes.push_back(row);
+  for (const auto& [label, t] : others) {
+    const double count = static_cast<double>(std::max<std::size_t>(1, t.count));
+    changes.push_back({label, t.count, static_cast<double>(t.right_a) / count,
+                       static_cast<double>(t.right_b) / count, t.predicted_a, t.predicted_b});
   }
   return changes;
 }

@@ -173,12 +173,18 @@ bool Targets::one_hot(std::size_t width) const {
 
 bool Targets::classes(std::size_t width) const {
   if (columns != 1) return one_hot(width);
-  for (std::size_t i = 0; i < rows; ++i) {
-    const double v = at(i, 0);  // -1 may mean "none of them"
-    if (!(std::fabs(v) < 0x1p31) || static_cast<double>(static_cast<std::int32_t>(v)) != v)
-      return false;
+  // -1 may mean "none of them".  Without leaving early, so that the compiler takes many at once.
+  std::size_t odd = 0;
+  if (!whole.empty()) {
+    constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+    for (const std::int64_t v : whole) odd += v > kMost || v < -kMost;
+    return odd == 0;
   }
-  return true;
+  for (const float v : real) {
+    const bool fits = v < 0x1p31f && v > -0x1p31f;
+    odd += !fits || static_cast<float>(static_cast<std::int32_t>(fits ? v : 0.0f)) != v;
+  }
+  return odd == 0;
 }
 
 bool Targets::zero_or_one() const {
@@ -253,6 +259,16 @@ std::size_t place_of(float value, std::span<const float> row) {
 
 int arg_max(std::span<const float> row) {
   if (row.empty()) return -1;
+  if (row.size() < 8) {  // where lanes would stay empty
+    float most = row[0], sum = 0;
+    int at = 0;
+    for (std::size_t c = 0; c < row.size(); ++c) {
+      at = row[c] > most ? static_cast<int>(c) : at;
+      most = row[c] > most ? row[c] : most;
+      sum += row[c] - row[c];  // NaN where a value is not finite
+    }
+    return sum == 0 ? at : -1;
+  }
   const float most = largest(row);
   return std::isnan(most) ? -1 : static_cast<int>(place_of(most, row));
 }
@@ -272,13 +288,11 @@ std::vector<int> predicted_classes(const Predictions& predictions, std::size_t r
 std::vector<int> label_classes(const Dataset& data, std::size_t width) {
   const Targets t = targets_of(data);
   if (t.rows == 0 || data.paired_labels() || !t.classes(width)) return {};
+  if (t.columns == 1 && !t.whole.empty()) return {t.whole.begin(), t.whole.end()};
+  if (t.columns == 1) return {t.real.begin(), t.real.end()};
   std::vector<int> classes(t.rows);
   for (std::size_t i = 0; i < t.rows; ++i) {
     std::size_t c = 0;
-    if (t.columns == 1) {
-      classes[i] = static_cast<int>(t.at(i, 0));
-      continue;
-    }
     while (t.at(i, c) != 1) ++c;  // a one-hot row has one
     classes[i] = static_cast<int>(c);
   }

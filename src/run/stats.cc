@@ -1,6 +1,7 @@
 #include "run/stats.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -64,26 +65,54 @@ std::vector<double> resampled_means(std::span<const double> values, std::uint64_
 
 namespace {
 
+// Least and largest, in lanes.
+std::pair<double, double> ends_of(std::span<const double> v) {
+  constexpr std::size_t kLanes = 8;
+  double low[kLanes], high[kLanes];
+  for (std::size_t k = 0; k < kLanes; ++k) low[k] = high[k] = v[0];
+  std::size_t i = 0;
+  for (; i + kLanes <= v.size(); i += kLanes) {
+    for (std::size_t k = 0; k < kLanes; ++k) {
+      low[k] = v[i + k] < low[k] ? v[i + k] : low[k];
+      high[k] = v[i + k] > high[k] ? v[i + k] : high[k];
+    }
+  }
+  for (; i < v.size(); ++i) {
+    low[0] = std::min(low[0], v[i]);
+    high[0] = std::max(high[0], v[i]);
+  }
+  return {*std::min_element(low, low + kLanes), *std::max_element(high, high + kLanes)};
+}
+
+// The sum of f(value), in lanes.
+template <class F>
+double sum_of(std::span<const double> v, const F& f) {
+  constexpr std::size_t kLanes = 8;
+  double sum[kLanes] = {};
+  std::size_t i = 0;
+  for (; i + kLanes <= v.size(); i += kLanes) {
+    for (std::size_t k = 0; k < kLanes; ++k) sum[k] += f(v[i + k]);
+  }
+  for (; i < v.size(); ++i) sum[0] += f(v[i]);
+  return std::accumulate(sum, sum + kLanes, 0.0);
+}
+
 // Standardized values with their cumulants: K(t) = log of the mean of exp(t y).
+//
+// Of many values t is small, about 2 / sqrt(n): while |t y| <= 1 the mean of exp(t y) and its
+// derivatives are series in t, whose coefficients are the means of powers of y, taken once.
 class Tilt {
  public:
   explicit Tilt(std::span<const double> values) : y_(values.begin(), values.end()) {
     const double n = static_cast<double>(y_.size());
-    for (const double v : y_) mean_ += v / n;
     // Of values that are equal, or nearly so, rounding puts it beside them.
-    const auto [least, most] = std::minmax_element(y_.begin(), y_.end());
-    mean_ = std::clamp(mean_, *least, *most);
-    double squares = 0;
-    for (double& v : y_) {
-      v -= mean_;
-      squares += v * v;
-    }
-    spread_ = std::sqrt(squares / n);
-    if (!(spread_ > 0)) return;
-    for (double& v : y_) v /= spread_;
-    const auto [low, high] = std::minmax_element(y_.begin(), y_.end());
-    low_ = *low;
-    high_ = *high;
+    const auto [least, most] = ends_of(y_);
+    mean_ = std::clamp(sum_of(y_, [](double v) { return v; }) / n, least, most);
+    spread_ = std::sqrt(sum_of(y_, [m = mean_](double v) { return (v - m) * (v - m); }) / n);
+    if (!(spread_ > 0) || !std::isfinite(spread_)) return;
+    for (double& v : y_) v = (v - mean_) / spread_;
+    low_ = (least - mean_) / spread_;
+    high_ = (most - mean_) / spread_;
   }
   double spread() const { return spread_; }
   double real(double standard) const { return mean_ + spread_ * standard; }
@@ -92,25 +121,18 @@ class Tilt {
   struct Point {
     double deviate = 0, mean = 0;
   };
-  Point at(double t) const {
+  Point at(double t) {
     const double n = static_cast<double>(y_.size());
-    const double most = t > 0 ? t * high_ : t * low_;  // keeps the sums finite
-    double sum = 0, first = 0, second = 0;
-    for (const double v : y_) {
-      const double e = std::exp(t * v - most);
-      sum += e;
-      first += e * v;
-      second += e * v * v;
-    }
-    const double k = most + std::log(sum / n), mean = first / sum,
-                 variance = second / sum - mean * mean;
-    const double w = std::copysign(std::sqrt(std::max(0.0, 2 * n * (t * mean - k))), t);
-    const double u = t * std::sqrt(n * std::max(0.0, variance));
-    return {w == 0 || u == 0 ? w : w + std::log(u / w) / w, mean};
+    const Cumulants c = std::max(t * high_, t * low_) <= 1 && std::min(t * high_, t * low_) >= -1
+                            ? by_series(t)
+                            : by_exponentials(t);
+    const double w = std::copysign(std::sqrt(std::max(0.0, 2 * n * (t * c.mean - c.k))), t);
+    const double u = t * std::sqrt(n * std::max(0.0, c.variance));
+    return {w == 0 || u == 0 ? w : w + std::log(u / w) / w, c.mean};
   }
 
   // The mean below which the share of `deviate` lies.
-  double quantile(double deviate) const {
+  double quantile(double deviate) {
     const double edge = deviate < 0 ? low_ : high_;
     double t = deviate / std::sqrt(static_cast<double>(y_.size())), near = 0, near_deviate = 0;
     Point p = at(t);
@@ -134,8 +156,61 @@ class Tilt {
   }
 
  private:
+  struct Cumulants {
+    double k = 0, mean = 0, variance = 0;  // K(t) and its two derivatives
+  };
+  Cumulants by_exponentials(double t) const {
+    const double most = t > 0 ? t * high_ : t * low_;  // keeps the sums finite
+    double sum = 0, first = 0, second = 0;
+    for (const double v : y_) {
+      const double e = std::exp(t * v - most);
+      sum += e;
+      first += e * v;
+      second += e * v * v;
+    }
+    const double mean = first / sum;
+    return {most + std::log(sum / static_cast<double>(y_.size())), mean,
+            second / sum - mean * mean};
+  }
+  Cumulants by_series(double t) {
+    if (powers_[0] == 0) take_powers();
+    double above = 0, first = powers_[1], second = powers_[2], term = 1;
+    for (std::size_t k = 1; k + 2 <= kPowers; ++k) {
+      term *= t / static_cast<double>(k);
+      above += term * powers_[k];
+      first += term * powers_[k + 1];
+      second += term * powers_[k + 2];
+    }
+    const double sum = 1 + above, mean = first / sum;
+    return {std::log1p(above), mean, second / sum - mean * mean};
+  }
+  // Means of y^k.
+  void take_powers() {
+    constexpr std::size_t kLanes = 4;
+    double sums[kPowers + 1][kLanes] = {};
+    const auto add = [&](const double* v, std::size_t lanes) {
+      double power[kLanes];
+      for (std::size_t j = 0; j < kLanes; ++j) power[j] = 1;
+      for (std::size_t k = 0; k <= kPowers; ++k) {
+        for (std::size_t j = 0; j < lanes; ++j) {
+          sums[k][j] += power[j];
+          power[j] *= v[j];
+        }
+      }
+    };
+    std::size_t i = 0;
+    for (; i + kLanes <= y_.size(); i += kLanes) add(y_.data() + i, kLanes);
+    for (; i < y_.size(); ++i) add(y_.data() + i, 1);
+    for (std::size_t k = 0; k <= kPowers; ++k)
+      powers_[k] =
+          ((sums[k][0] + sums[k][1]) + (sums[k][2] + sums[k][3])) / static_cast<double>(y_.size());
+  }
+
+  // The series' first term left out is below 1/13! of the sum.
+  static constexpr std::size_t kPowers = 14;
   std::vector<double> y_;
   double mean_ = 0, spread_ = 0, low_ = 0, high_ = 0;
+  std::array<double, kPowers + 1> powers_{};
 };
 
 }  // namespace
@@ -145,7 +220,7 @@ Interval mean_interval(std::span<const double> values) {
       !std::all_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); })) {
     return {kNan, kNan};
   }
-  const Tilt tilt(values);
+  Tilt tilt(values);
   if (!std::isfinite(tilt.spread())) return {kNan, kNan};
   if (!(tilt.spread() > 0)) return {tilt.real(0), tilt.real(0)};
   return {tilt.real(tilt.quantile(-1.959964)), tilt.real(tilt.quantile(1.959964))};

@@ -13,6 +13,7 @@
 #include "run/setup.h"
 #include "verbs/contestant.h"
 #include "verbs/cover.h"
+#include "verbs/drawn_rows.h"
 
 namespace litegap {
 namespace {
@@ -43,36 +44,8 @@ int threads_within(const EvalRequest& o, const std::vector<Contestant>& contesta
 // ---- covering samples
 // ----------------------------------------------------------------------------
 
-std::vector<std::size_t> drawn_order(const Dataset& data, std::uint64_t seed,
-                                     bool in_order = false) {
-  const std::size_t unit = data.paired_labels() ? 2 : 1;
-  std::vector<std::size_t> units(data.count / unit);
-  std::iota(units.begin(), units.end(), std::size_t{0});
-  if (data.count > kFirstChunk && !in_order) Random(seed).shuffle(units);
-  std::vector<std::size_t> rows;
-  for (const std::size_t u : units) {
-    for (std::size_t k = 0; k < unit; ++k) rows.push_back(u * unit + k);
-  }
-  return rows;
-}
-
-// Distinct rows below `count` in their order in the file, which is how memory likes to be read.
-std::vector<std::size_t> ascending(std::vector<std::size_t> rows, std::size_t count) {
-  if (rows.size() < count / 64) {
-    std::sort(rows.begin(), rows.end());
-    return rows;
-  }
-  std::vector<std::uint8_t> chosen(count, 0);
-  for (const std::size_t r : rows) chosen[r] = 1;
-  const std::size_t n = rows.size();
-  rows.resize(n + 1);  // without a branch that half of the time goes the other way
-  std::size_t at = 0;
-  for (std::size_t r = 0; r < count; ++r) {
-    rows[at] = r;
-    at += chosen[r];
-  }
-  rows.resize(n);
-  return rows;
+DrawnRows drawn_rows(const Dataset& data, std::uint64_t seed, bool in_order = false) {
+  return {data.count, data.paired_labels() ? std::size_t{2} : std::size_t{1}, seed, in_order};
 }
 
 // Whether all intervals are so narrow that more samples would not change the picture.
@@ -85,35 +58,34 @@ bool narrow_enough(const Cover& cover, const Metric& metric) {
   return true;
 }
 
-// Runs chunks of growing size until all samples are covered; else says what ended it.
-std::string cover_samples(Cover& cover, const std::vector<std::size_t>& order, const Metric& metric,
-                          const EvalRequest& o) {
+// Runs pieces of growing size, the first of them given, until all samples are covered; else says
+// what ended it.
+std::string cover_samples(Cover& cover, std::vector<std::size_t> rows, DrawnRows& draw,
+                          const Metric& metric, const EvalRequest& o) {
   const double start = seconds_now();
   const double budget = o.budget > 0 ? o.budget : o.limit > 0 ? INFINITY : kPatience;
-  const std::size_t n = order.size();
-  std::size_t chunk = kFirstChunk, done = 0;
-  while (done < n) {
-    const std::size_t end = std::min(n, done + chunk);
+  const std::size_t n = rows.size() + draw.left();
+  for (std::size_t done = 0; !rows.empty();) {
     const double before = static_cast<double>(done) / static_cast<double>(n);
-    const double share = static_cast<double>(end - done) / static_cast<double>(n);
+    const double share = static_cast<double>(rows.size()) / static_cast<double>(n);
     try {
-      cover.run(ascending({order.begin() + static_cast<std::ptrdiff_t>(done),
-                           order.begin() + static_cast<std::ptrdiff_t>(end)},
-                          n),
-                [&](std::string_view, double part) {
-                  report_progress(o.progress, "evaluating", before + share * part);
-                });
+      cover.run(rows, [&](std::string_view, double part) {
+        report_progress(o.progress, "evaluating", before + share * part);
+      });
     } catch (const Stopped&) {
       if (done == 0) throw;
       return "interrupt";
     }
-    done = end;
-    if (done == n) break;
+    done += rows.size();
+    if (draw.left() == 0) break;
     const double spent = seconds_now() - start;
     const double left = (budget - spent) * static_cast<double>(done) / spent;  // samples
     if (left < static_cast<double>(kFirstChunk) / 4) return o.budget > 0 ? "budget" : "time";
     if (n > kManySamples && narrow_enough(cover, metric)) return "certain";
-    chunk = std::min(2 * chunk, static_cast<std::size_t>(std::min(left, 1e9)) / 2 * 2);
+    // Of many samples enough may soon be known; few are all run.
+    const std::size_t growth = n > kManySamples ? 2 : 4;
+    rows = draw.next(
+        std::min(growth * rows.size(), static_cast<std::size_t>(std::min(left, 1e9)) / 2 * 2));
   }
   return "";
 }
@@ -236,10 +208,7 @@ void compare_bits(EvalResult& result, const std::vector<Contestant>& all, const 
 
 Dataset limited(const Dataset& data, const EvalRequest& o) {
   if (o.limit == 0 || o.limit >= data.count) return data;
-  std::vector<std::size_t> rows = drawn_order(data, o.seed);
-  rows.resize(data.paired_labels() ? std::max<std::size_t>(2, o.limit / 2 * 2) : o.limit);
-  std::sort(rows.begin(), rows.end());
-  return data.subset(rows);
+  return data.subset(drawn_rows(data, o.seed).next(o.limit));
 }
 
 // An evaluation before its samples have been through the models.
@@ -291,10 +260,11 @@ EvalResult finish_evaluation(Evaluation& e, Cover& cover, const std::string& sto
 EvalResult evaluate(const Dataset& given, const EvalRequest& a) {
   Evaluation e = prepare_evaluation(given, a);
   const bool in_order = std::any_of(e.all.begin(), e.all.end(), carries_state);
-  const std::vector<std::size_t> order = drawn_order(e.data, a.seed, in_order);
+  DrawnRows draw = drawn_rows(e.data, a.seed, in_order);
+  std::vector<std::size_t> first = draw.next(kFirstChunk);
   Cover cover(e.all, e.data, e.result.metric,
-              {threads_within(a, e.all), a.output_bytes, order.empty() ? 0 : order[0]});
-  const std::string stopped_by = cover_samples(cover, order, e.result.metric, a);
+              {threads_within(a, e.all), a.output_bytes, first.empty() ? 0 : first[0]});
+  const std::string stopped_by = cover_samples(cover, std::move(first), draw, e.result.metric, a);
   return finish_evaluation(e, cover, stopped_by, a);
 }
 

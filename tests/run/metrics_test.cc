@@ -239,6 +239,50 @@ TEST(MeanInterval, IsWhatManyResamplesTendTo) {
   }
 }
 
+// The mean at which r* (stats.h) reaches `deviate`, by halving, from exponentials in long double.
+double mean_at(const std::vector<double>& values, long double deviate) {
+  const auto n = static_cast<long double>(values.size());
+  long double middle = 0, squares = 0;
+  for (const double v : values) middle += v / n;
+  for (const double v : values) squares += (v - middle) * (v - middle);
+  const auto point = [&](long double t) {
+    long double sum = 0, first = 0, second = 0;
+    for (const double v : values) {
+      const long double d = v - middle, e = std::exp(t * d);
+      sum += e;
+      first += e * d;
+      second += e * d * d;
+    }
+    const long double mean = first / sum, k = std::log(sum / n);
+    const long double w = std::copysign(std::sqrt(2 * n * (t * mean - k)), t);
+    const long double u = t * std::sqrt(n * (second / sum - mean * mean));
+    return std::pair{w + std::log(u / w) / w, mean};
+  };
+  long double near = 0, far = deviate / (10 * std::sqrt(squares));
+  while (std::fabs(point(far).first) < std::fabs(deviate)) far *= 2;
+  for (int i = 0; i < 60; ++i) {
+    const long double t = (near + far) / 2;
+    (std::fabs(point(t).first) < std::fabs(deviate) ? near : far) = t;
+  }
+  return static_cast<double>(middle + point(far).second);
+}
+
+// Of many values by series, of few and of those that stand out by exponentials.
+TEST(MeanInterval, SolvesItsEquation) {
+  Random random(5);
+  for (const std::size_t n : {12u, 100u, 2003u}) {
+    for (const double far : {0.0, 20.0, 400.0}) {
+      std::vector<double> values(n);
+      for (double& v : values) v = 100 + 3 * random.normal();
+      for (std::size_t i = 0; i < 3; ++i) values[i * n / 3] += far * static_cast<double>(i);
+      const Interval found = mean_interval(values);
+      const double low = mean_at(values, -1.959964L), high = mean_at(values, 1.959964L);
+      EXPECT_NEAR(found.low, low, 2e-6 * (high - low)) << n << ' ' << far;
+      EXPECT_NEAR(found.high, high, 2e-6 * (high - low)) << n << ' ' << far;
+    }
+  }
+}
+
 TEST(MeanInterval, ValuesWithoutASpread) {
   EXPECT_EQ(mean_interval(std::vector<double>(5, 3.0)).low, 3);
   EXPECT_EQ(mean_interval(std::vector<double>(5, 3.0)).high, 3);
