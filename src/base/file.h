@@ -18,6 +18,8 @@ class MappedFile {
   MappedFile& operator=(const MappedFile&) = delete;
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::string& path() const { return path_; }
+  // What was read takes no memory of this process any more; it comes again when it is read again.
+  void forget() const;
 
  private:
   MappedFile() = default;

@@ -113,7 +113,8 @@ double parse_seconds(const std::string& text);
 // "4G", "512M", "64k", "1000" (bytes); Error otherwise.
 std::uint64_t parse_bytes(const std::string& text);
 // --data with --labels, --target; Error when --data is absent.  --limit is not applied.
-Dataset load_data(const CommonOptions& options);
+// `in_file`: see DataOptions.
+Dataset load_data(const CommonOptions& options, bool in_file = false);
 // The same, and of it the first --limit samples.
 Dataset limited_data(const CommonOptions& options);
 // The verbs, in the order of the user's journey.

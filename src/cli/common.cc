@@ -255,11 +255,12 @@ std::uint64_t parse_bytes(const std::string& text) {
   return static_cast<std::uint64_t>(number * factor);
 }
 
-Dataset load_data(const CommonOptions& options) {
+Dataset load_data(const CommonOptions& options, bool in_file) {
   if (options.data.empty()) fail("--data is missing: expected a .npz, .npy or .csv file");
   DataOptions how;
   how.labels_path = options.labels;
   how.target_column = options.target;
+  how.in_file = in_file;
   return read_dataset(options.data, how);
 }
 

@@ -73,7 +73,7 @@ int run_eval(const EvalArguments& a, Context& context) {
     fail("--fail-undecided goes with --fail-above LOSS");
   }
   context.stop_gently();
-  const EvalResult result = evaluate(load_data(a.common), request_of(a, context));
+  const EvalResult result = evaluate(load_data(a.common, true), request_of(a, context));
   context.clear_progress();
   return finish_eval(result, a.common.dialect, a.common.fail_undecided, context);
 }

@@ -6,11 +6,13 @@
 #include <unordered_set>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/random.h"
 #include "data/csv.h"
 #include "data/npy.h"
+#include "model/aligned.h"
 #include "model/unset.h"
 
 namespace litegap {
@@ -56,8 +58,9 @@ Dataset make_dataset(const std::vector<Array>& x, const std::optional<Array>& y,
 }
 
 Array sample_array(const Array& a) {
-  if (a.dtype() == DType::kFloat64) return convert_as<double, float>(a);
+  if (a.dtype() == DType::kFloat64) return convert_as<double, float>(aligned(a));
   if (a.dtype() != DType::kFloat16) return a;
+  if (!is_aligned(a)) return sample_array(aligned(a));
   Array to = Array::zeros(DType::kFloat32, a.shape());
   const auto* source = reinterpret_cast<const std::uint16_t*>(a.data());
   auto* target = reinterpret_cast<float*>(to.mutable_data());
@@ -65,7 +68,8 @@ Array sample_array(const Array& a) {
   return to;
 }
 
-Array label_array(const Array& a) {
+Array label_array(const Array& labels) {
+  const Array a = aligned(labels);
   switch (a.dtype()) {
     case DType::kBool:
     case DType::kUint8:
@@ -121,14 +125,16 @@ int numbered(const std::string& name, const std::string& base) {
 // ---- reading
 // -------------------------------------------------------------------------------------
 
-void from_npz(Dataset& data) {
+void from_npz(Dataset& data, bool in_file) {
+  data.file = MappedFile::open(data.path);
   std::vector<std::pair<int, Array>> quant;
   std::vector<std::pair<int, std::pair<std::string, Array>>> inputs;
-  for (auto& [name, array] : read_npz(data.path)) {
+  for (auto& [name, array] :
+       read_npz(data.file, in_file ? OddAddress::kStays : OddAddress::kCopied)) {
     if (name == "y") {
       data.labels = label_array(array);
     } else if (name == "original") {
-      data.original = array;
+      data.original = aligned(array);
     } else if (const int q = numbered(name, "x_quant"); q >= 0) {
       quant.emplace_back(q, array);
     } else {
@@ -424,6 +430,10 @@ std::size_t Dataset::distinct_rows() const {
   return seen.size();
 }
 
+void Dataset::forget() const {
+  if (file) file->forget();
+}
+
 Dataset read_dataset(const std::string& path, const DataOptions& options) {
   Dataset data;
   data.path = path;
@@ -432,7 +442,7 @@ Dataset read_dataset(const std::string& path, const DataOptions& options) {
     fail("--target {}: names a column of a .csv, {} is none", options.target_column, path);
   }
   if (path.ends_with(".npz")) {
-    from_npz(data);
+    from_npz(data, options.in_file);
   } else if (path.ends_with(".npy")) {
     data.names = {"x"};
     data.inputs = {sample_array(read_npy(path))};

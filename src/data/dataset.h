@@ -5,6 +5,7 @@
 // half as many rows as there are samples: row i then belongs to the pair of samples 2i and 2i + 1.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -14,6 +15,8 @@
 #include "model/model.h"
 
 namespace litegap {
+
+class MappedFile;
 
 // A choice made for the user, recorded and shown with its reason.
 struct Decision {
@@ -40,11 +43,14 @@ struct Dataset {
       quant_inputs;               // x_quant: what the user's own code hands to the quantized model
   std::optional<Array> original;  // pictures before the user's resizing
   std::vector<Decision> decisions;
+  std::shared_ptr<const MappedFile> file;  // that arrays are views of, where they are
 
   bool paired_labels() const;  // one label for two samples
   // Copies those rows.  With paired labels they must be whole pairs, or Error.
   Dataset subset(const std::vector<std::size_t>& rows) const;
   std::size_t distinct_rows() const;  // by content hash of the inputs
+  // Rows that were read take no memory until they are read again, where they are in a mapped file.
+  void forget() const;
 };
 
 // From arrays with one row a sample: one of `x` for each input of the model, in its order, and
@@ -55,13 +61,15 @@ Dataset make_dataset(const std::vector<Array>& x, const std::optional<Array>& y 
 // Arrays as a Dataset holds them: float64 and float16 become float32; labels of any whole type
 // become int64.
 Array sample_array(const Array& a);
-Array label_array(const Array& a);
+Array label_array(const Array& labels);
 
 struct DataOptions {
   std::string labels_path;    // --labels
   std::string target_column;  // --target, for csv
   std::size_t limit = 0;      // 0 = all; else that many rows, drawn by the seed, in order
   std::uint64_t seed = 1;
+  // Samples stay in the file even at an odd address (model/aligned.h): for who copies rows.
+  bool in_file = false;
 };
 
 // .npz, .npy, .csv.  Throws Error.

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "data/npy.h"
 #include "data/npy_format.h"
+#include "model/aligned.h"
 #include "model/unset.h"
 
 namespace litegap {
@@ -204,50 +205,49 @@ Array inflate_member(std::span<const std::byte> packed, const Member& m, const s
   return npy_array(header, raw.bytes(), nullptr);
 }
 
-// A copy of `from` and its checksum, a piece at a time while the piece is in the cache.
-std::uint32_t copy_checked(std::uint32_t crc, std::span<const std::byte> from, std::byte* to) {
-  constexpr std::size_t kPiece = std::size_t{1} << 15;
+// The checksum of `from`, and a copy of it unless `to` is null: a piece at a time while the piece
+// is in the cache, and no more of the file in memory than a few pieces.
+std::uint32_t copy_checked(std::uint32_t crc, std::span<const std::byte> from, std::byte* to,
+                           const MappedFile& file) {
+  constexpr std::size_t kPiece = std::size_t{1} << 15, kHeld = std::size_t{1} << 24;
   for (std::size_t at = 0; at < from.size(); at += kPiece) {
     const auto piece = from.subspan(at, std::min(kPiece, from.size() - at));
     crc = crc_of(crc, piece);
-    std::memcpy(to + at, piece.data(), piece.size());
+    if (to != nullptr) std::memcpy(to + at, piece.data(), piece.size());
+    if ((at + kPiece) % kHeld == 0) file.forget();
   }
   return crc;
 }
 
-// NumPy leaves the values of most members at an odd address: those are copied, others looked at
-// where they are.
+// NumPy leaves the values of most members at an odd address: unless they may stay there they are
+// copied, others looked at where they are.
 Array stored_member(std::span<const std::byte> bytes, const Member& m, const std::string& what,
-                    const std::shared_ptr<const MappedFile>& file) {
+                    const std::shared_ptr<const MappedFile>& file, OddAddress odd) {
   if (m.packed != m.size) fail("{}: stored, but its two sizes differ", what);
   const NpyHeader header = parse_npy_header(bytes, what);
   check_length(header, m, what);
   const auto data = bytes.subspan(header.data_offset);
-  const auto item = static_cast<std::size_t>(dtype_bits(header.dtype)) / 8;
-  const bool aligned = reinterpret_cast<std::uintptr_t>(data.data()) % item == 0;
+  const Array there = Array::view(header.dtype, header.shape, data, file);
+  const bool native = !header.fortran && !header.big_endian;
+  const bool stays = is_aligned(there) || (native && odd == OddAddress::kStays);
   Array copy;
-  std::uint32_t crc = crc_of(0, bytes.first(header.data_offset));
-  if (aligned) {
-    crc = crc_of(crc, data);
-  } else {
-    copy = unset_array(header.dtype, header.shape);
-    crc = copy_checked(crc, data, copy.mutable_data());
-  }
+  if (!stays) copy = unset_array(header.dtype, header.shape);
+  const std::uint32_t crc = copy_checked(crc_of(0, bytes.first(header.data_offset)), data,
+                                         stays ? nullptr : copy.mutable_data(), *file);
   if (crc != m.crc) fail("{}: checksum differs, the file is damaged", what);
-  if (aligned) return npy_array(header, data, file);
-  if (!header.fortran && !header.big_endian) return copy;
-  return npy_array(header, copy.bytes(), nullptr);
+  if (native) return stays ? there : copy;
+  return npy_array(header, stays ? data : copy.bytes(), nullptr);
 }
 
-Array read_member(const Bytes& zip, const Member& m,
-                  const std::shared_ptr<const MappedFile>& file) {
+Array read_member(const Bytes& zip, const Member& m, const std::shared_ptr<const MappedFile>& file,
+                  OddAddress odd) {
   const std::string what = zip.path() + ": " + m.name;
   if (m.flags & 1) fail("{}: is encrypted", what);
   if (zip.get(m.local, 4) != kLocalMark) fail("{}: not a sound .npz file", zip.path());
   const std::uint64_t start =
       m.local + kLocalSize + zip.get(m.local + 26, 2) + zip.get(m.local + 28, 2);
   const auto packed = zip.part(start, m.packed);
-  if (m.method == 0) return stored_member(packed, m, what, file);
+  if (m.method == 0) return stored_member(packed, m, what, file, odd);
   if (m.method == 8) return inflate_member(packed, m, what);
   fail("{}: compression method {}, expected stored or deflated", what, m.method);
 }
@@ -346,8 +346,12 @@ std::string end_records(std::uint64_t start, std::uint64_t size, std::uint64_t c
 
 }  // namespace
 
-NamedArrays read_npz(const std::string& path) {
-  const auto file = MappedFile::open(path);
+NamedArrays read_npz(const std::string& path, OddAddress odd) {
+  return read_npz(MappedFile::open(path), odd);
+}
+
+NamedArrays read_npz(const std::shared_ptr<const MappedFile>& file, OddAddress odd) {
+  const std::string& path = file->path();
   const Bytes zip(file->bytes(), path);
   NamedArrays arrays;
   std::set<std::string> seen;
@@ -360,7 +364,7 @@ NamedArrays read_npz(const std::string& path) {
     if (m.name.ends_with("/")) continue;
     if (!m.name.ends_with(".npy")) fail("{}: holds '{}', expected .npy arrays", path, m.name);
     if (!seen.insert(m.name).second) fail("{}: holds '{}' twice", path, m.name);
-    arrays.emplace_back(m.name.substr(0, m.name.size() - 4), read_member(zip, m, file));
+    arrays.emplace_back(m.name.substr(0, m.name.size() - 4), read_member(zip, m, file, odd));
   }
   return arrays;
 }

@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "model/aligned.h"
+
 namespace litegap {
 
 const char* dtype_name(DType dtype) {
@@ -148,6 +150,7 @@ Array Array::slice0(std::size_t begin, std::size_t end) const {
 
 void Array::check_type(DType asked) const {
   if (asked != dtype_) fail("array is {}, asked for {}", dtype_name(dtype_), dtype_name(asked));
+  if (!is_aligned(*this)) fail("array of {} at an odd address", dtype_name(dtype_));
 }
 
 float float_from_half(std::uint16_t half) {

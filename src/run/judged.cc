@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "model/aligned.h"
 #include "model/unset.h"
 #include "run/metrics_prepare.h"
 
@@ -351,7 +352,7 @@ void OutputJudge::reconstruction(const Piece& piece, Judged& to) const {
   shape[0] = 1;
   for (std::size_t i = 0; i < piece.count; ++i) {
     const std::size_t sample = piece.sample(i);
-    const Array real = apply_input_map(map, x.slice0(sample, sample + 1), shape);
+    const Array real = apply_input_map(map, aligned(x.slice0(sample, sample + 1)), shape);
     const auto exact = real.span<float>(), row = rows.row(i);
     double sum = 0;
     for (std::size_t c = 0; c < rows.width; ++c) {

@@ -107,6 +107,8 @@ class OutputJudge {
   // Writes what belongs to the samples of the piece.  With pair_auc a piece holds whole pairs, one
   // sample behind the other.
   void judge(const Piece& piece, Judged& to) const;
+  // Of the labels, where the metric is about classes; else empty.
+  std::span<const int> classes_of_labels() const { return classes_; }
 
  private:
   enum class Kind : std::uint8_t {

@@ -181,6 +181,7 @@ std::vector<ClassChange> class_changes(std::span<const int> labels, std::span<co
   for (const auto& classes : {a, b}) {
     for (const int c : classes) most = std::max(most, c);
   }
+  const bool one = a.data() == b.data();
   std::vector<Tally> tallies(static_cast<std::size_t>(most) + 1);  // by class
   std::map<int, Tally> others;
   for (std::size_t i = 0; i < labels.size(); ++i) {
@@ -189,12 +190,14 @@ std::vector<ClassChange> class_changes(std::span<const int> labels, std::span<co
         label >= 0 && label <= most ? tallies[static_cast<std::size_t>(label)] : others[label];
     ++tally.count;
     tally.right_a += a[i] == label;
-    tally.right_b += b[i] == label;
     if (a[i] >= 0) ++tallies[static_cast<std::size_t>(a[i])].predicted_a;
+    if (one) continue;
+    tally.right_b += b[i] == label;
     if (b[i] >= 0) ++tallies[static_cast<std::size_t>(b[i])].predicted_b;
   }
   for (std::size_t c = 0; c < tallies.size(); ++c) {
-    const Tally& t = tallies[c];
+    Tally& t = tallies[c];
+    if (one) t.right_b = t.right_a, t.predicted_b = t.predicted_a;
     if (t.count + t.predicted_a + t.predicted_b > 0) others[static_cast<int>(c)] = t;
   }
   std::vector<ClassChange> changes;

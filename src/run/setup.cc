@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/parallel.h"
+#include "model/aligned.h"
 #include "model/unset.h"
 
 namespace litegap {
@@ -192,7 +193,7 @@ void copy_rows(const Array& all, std::span<const std::size_t> rows, std::byte* t
 Array rows_of(const Array& all, std::span<const std::size_t> rows) {
   bool follow = true;
   for (std::size_t k = 1; k < rows.size(); ++k) follow = follow && rows[k] == rows[0] + k;
-  if (follow) return all.slice0(rows[0], rows[0] + rows.size());
+  if (follow) return aligned(all.slice0(rows[0], rows[0] + rows.size()));
   Shape shape = all.shape();
   shape[0] = static_cast<std::int32_t>(rows.size());
   Array out = unset_array(all.dtype(), shape);

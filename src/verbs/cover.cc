@@ -82,15 +82,31 @@ void Cover::run_block(int worker, std::span<const std::size_t> rows) {
   }
 }
 
+// So many rows that what is read of them in between takes little memory.
+std::size_t Cover::rows_between_forgetting() const {
+  constexpr std::size_t kHeld = std::size_t{16} << 20;
+  std::size_t bytes = 0;
+  for (const auto* list : {&data_.inputs, &data_.quant_inputs}) {
+    for (const Array& a : *list) bytes += a.byte_size();
+  }
+  const std::size_t row = std::max<std::size_t>(1, bytes / std::max<std::size_t>(1, data_.count));
+  return std::max(kHeld / row / 2 * 2, 4 * block_ * static_cast<std::size_t>(threads_));
+}
+
 void Cover::run(std::span<const std::size_t> rows, const Progress& progress) {
-  for_each_block(rows.size(), share_of(rows.size()), threads_,
-                 [&](std::size_t, std::size_t begin, std::size_t end, int worker) {
-                   run_block(worker, rows.subspan(begin, end - begin));
-                   if (worker == 0) {
-                     report_progress(progress, "evaluating",
-                                     static_cast<double>(end) / static_cast<double>(rows.size()));
-                   }
-                 });
+  const std::size_t some = rows_between_forgetting();
+  for (std::size_t first = 0; first < rows.size(); first += some) {
+    const auto part = rows.subspan(first, std::min(some, rows.size() - first));
+    for_each_block(part.size(), share_of(part.size()), threads_,
+                   [&](std::size_t, std::size_t begin, std::size_t end, int worker) {
+                     run_block(worker, part.subspan(begin, end - begin));
+                     if (worker != 0) return;
+                     report_progress(
+                         progress, "evaluating",
+                         static_cast<double>(first + end) / static_cast<double>(rows.size()));
+                   });
+    if (some < data_.count) data_.forget();
+  }
   for (const std::size_t r : rows) covered_[r] = 1;
   count += rows.size();
 }
@@ -117,6 +133,15 @@ void Cover::settle() {
   const std::vector<std::size_t> rows = covered_rows();
   for (Judged& j : judged) keep_rows(rows, j);
   for (JudgedPair& p : pairs) keep_rows(rows, p);
+}
+
+std::vector<int> Cover::label_classes() const {
+  const std::span<const int> known = judges_[0].classes_of_labels();
+  if (known.empty()) return litegap::label_classes(labels(), judged[0].sizes.widths[0]);
+  if (count == data_.count) return {known.begin(), known.end()};
+  std::vector<int> classes;
+  for (const std::size_t r : covered_rows()) classes.push_back(known[r]);
+  return classes;
 }
 
 Dataset Cover::labels() const {

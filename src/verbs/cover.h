@@ -33,7 +33,9 @@ class Cover {
   Interval hit_interval(std::size_t model) const;
   // Leaves the covered samples, in their order in the file.
   void settle();
-  Dataset labels() const;  // of the covered samples
+  // Of the covered samples.
+  Dataset labels() const;
+  std::vector<int> label_classes() const;  // empty where the labels are no classes
 
   std::size_t count = 0;                        // covered samples
   std::vector<Judged> judged;                   // by model, and row of the data
@@ -43,6 +45,7 @@ class Cover {
  private:
   void block_for(const Options& options);
   std::size_t share_of(std::size_t rows) const;
+  std::size_t rows_between_forgetting() const;
   void run_block(int worker, std::span<const std::size_t> rows);
   std::vector<std::size_t> covered_rows() const;
 

@@ -242,8 +242,7 @@ EvalResult finish_evaluation(Evaluation& e, Cover& cover, const std::string& sto
   EvalResult& result = e.result;
   cover.settle();
   Seen seen{cover, cover.labels(), {}};
-  if (!cover.judged[0].classes.empty())
-    seen.classes = label_classes(seen.data, cover.judged[0].sizes.widths[0]);
+  if (!cover.judged[0].classes.empty()) seen.classes = cover.label_classes();
   result.data_path = e.data.path;
   result.samples = cover.count;
   result.labels = seen.data.labels.has_value();

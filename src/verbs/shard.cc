@@ -21,6 +21,7 @@ Dataset read_samples(const ShardData& d) {
   DataOptions how;
   how.labels_path = d.labels;
   how.target_column = d.target;
+  how.in_file = true;
   return read_dataset(d.path, how);
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/random.h"
+#include "model/aligned.h"
 
 namespace litegap {
 namespace {
@@ -73,6 +74,26 @@ TEST_P(Types, NumpysFilesAreRead) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Npz, Types, testing::Values("types_stored.npz", "types_deflated.npz"));
+
+// NumPy puts values where the name and the header end.
+TEST(Npz, ValuesAtOddAddressesMayStayInTheFile) {
+  const NamedArrays copied = read_npz(kFixtures + "types_stored.npz"),
+                    stay = read_npz(kFixtures + "types_stored.npz", OddAddress::kStays);
+  ASSERT_EQ(copied.size(), stay.size());
+  std::size_t odd = 0;
+  for (std::size_t i = 0; i < stay.size(); ++i) {
+    const Array &a = copied[i].second, &b = stay[i].second;
+    EXPECT_TRUE(is_aligned(a)) << stay[i].first;
+    EXPECT_TRUE(is_aligned(aligned(b)));
+    ASSERT_EQ(a.shape(), b.shape());
+    EXPECT_TRUE(std::ranges::equal(a.bytes(), aligned(b).bytes())) << stay[i].first;
+    odd += is_aligned(b) ? 0 : 1;
+    if (!is_aligned(b) && b.dtype() == DType::kFloat32) {
+      EXPECT_THROW(b.span<float>(), Error);
+    }
+  }
+  EXPECT_GT(odd, 0u);
+}
 
 TEST(Npy, Versions2And3) {
   for (const char* name : {"version2.npy", "version3.npy"}) {

@@ -235,6 +235,35 @@ TEST_F(Verbs, BlocksAndThreadsLeaveNoTrace) {
   }
 }
 
+// The same bytes at an odd address.
+Array moved(const Array& a) {
+  const auto bytes = std::make_shared<std::vector<std::byte>>(a.byte_size() + 1);
+  std::ranges::copy(a.bytes(), bytes->begin() + 1);
+  return Array::view(a.dtype(), a.shape(), {bytes->data() + 1, a.byte_size()}, bytes);
+}
+
+TEST_F(Verbs, SamplesMayLieAtOddAddresses) {
+  const Dataset data = picture_data(300, 5);
+  make_picture_models(data);
+  Dataset odd = data;
+  for (Array& x : odd.inputs) x = moved(x);
+  for (const std::size_t limit : {0u, 100u}) {
+    EvalRequest r{.models = {at("float.tflite"), at("int8.tflite")},
+                  .metric = "top1",
+                  .limit = limit,
+                  .threads = 2,
+                  .latency = false};
+    EXPECT_EQ(json_text(without_cost(evaluate(odd, r))),
+              json_text(without_cost(evaluate(data, r))));
+  }
+  const EvalRequest dialects{.models = {at("int8.tflite")},
+                             .metric = "top1",
+                             .dialects = {Dialect::kReference, Dialect::kXnnpack},
+                             .latency = false};
+  EXPECT_EQ(json_text(without_cost(evaluate(odd, dialects))),
+            json_text(without_cost(evaluate(data, dialects))));
+}
+
 TEST_F(Verbs, OutputsHeldAtOnceKeepWithinTheirMemory) {
   const Dataset data = line_data(100, 1);
   const Array wide = Array::zeros(DType::kFloat32, {100, 10000});
