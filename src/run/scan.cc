@@ -10,8 +10,11 @@ template <class T>
 void widen(const T* p, I8& out) {
   for (int j = 0; j < 8; ++j) out[j] = p[j];
 }
-struct Plus {
-  void operator()(F8& sum, const F8& v) const { sum += v; }
+struct Adder {
+  void add(F8& sum, const F8& v) const { sum += v; }
+  void add_square(F8& sum, const F8& v) const {
+    for (int j = 0; j < 8; ++j) sum[j] = std::fmaf(v[j], v[j], sum[j]);
+  }
 };
 
 }  // namespace

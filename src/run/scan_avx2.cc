@@ -19,11 +19,12 @@ LITEGAP_SCAN inline void widen(const std::int16_t* p, I8& out) {
   const __m256i v = _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   __builtin_memcpy(&out, &v, sizeof out);
 }
-// v * 1 + sum has the bits of the sum, and leaves the adders to the squares: 1.4 times as fast on
-// Zen 3.  The compiler must not see that it is 1.
-struct Plus {
-  LITEGAP_SCAN Plus() : one(_mm256_set1_ps(1)) { __asm__("" : "+x"(one)); }
-  LITEGAP_SCAN void operator()(F8& sum, const F8& v) const { sum = _mm256_fmadd_ps(v, one, sum); }
+// v * 1 + sum has the bits of the sum, and leaves to the extremes the units that add: 1.5 times as
+// fast on Zen 3.  The compiler must not see that it is 1.
+struct Adder {
+  LITEGAP_SCAN Adder() : one(_mm256_set1_ps(1)) { __asm__("" : "+x"(one)); }
+  LITEGAP_SCAN void add(F8& sum, const F8& v) const { sum = _mm256_fmadd_ps(v, one, sum); }
+  LITEGAP_SCAN void add_square(F8& sum, const F8& v) const { sum = _mm256_fmadd_ps(v, v, sum); }
   __m256 one;
 };
 

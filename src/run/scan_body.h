@@ -1,7 +1,7 @@
 // The loops of scan.h, once for every instruction set: a file includes this with LITEGAP_SCAN set
-// to the attributes of its functions, after widen(), which reads eight codes, and Plus, which adds.
-// Vectors are those of the compiler, so one text becomes the instructions of each set, with the
-// same rounding and order.
+// to the attributes of its functions, after widen(), which reads eight codes, and Adder: sums, and
+// sums of squares with one rounding. Vectors are those of the compiler, so one text becomes the
+// instructions of each set, with the same rounding and order.
 #pragma once
 #include <algorithm>
 #include <cstring>
@@ -17,7 +17,7 @@ LITEGAP_SCAN void float_lanes(const float* v, std::size_t n, FloatLanes& out) {
   const float inf = std::numeric_limits<float>::infinity();
   F8 low[2] = {F8{} + inf, F8{} + inf}, high[2] = {F8{} - inf, F8{} - inf}, sum[4] = {},
      squares[4] = {};
-  const Plus plus;
+  const Adder to;
   for (std::size_t i = 0; i < n; i += kScanLanes) {
 #pragma GCC unroll 4
     for (int h = 0; h < 4; ++h) {
@@ -25,8 +25,8 @@ LITEGAP_SCAN void float_lanes(const float* v, std::size_t n, FloatLanes& out) {
       LITEGAP_LOAD(x, v + i + 8 * h);
       low[h & 1] = x < low[h & 1] ? x : low[h & 1];
       high[h & 1] = x > high[h & 1] ? x : high[h & 1];
-      plus(sum[h], x);
-      squares[h] += x * x;
+      to.add(sum[h], x);
+      to.add_square(squares[h], x);
     }
   }
   low[0] = low[1] < low[0] ? low[1] : low[0];
