@@ -9,8 +9,8 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
-#include "base/random.h"
 #include "data/csv.h"
+#include "data/drawn_rows.h"
 #include "data/npy.h"
 #include "model/aligned.h"
 #include "model/unset.h"
@@ -255,20 +255,6 @@ void check_dataset(Dataset& data) {
   }
 }
 
-std::vector<std::size_t> draw_rows(const Dataset& data, const DataOptions& options) {
-  const std::size_t unit = data.paired_labels() ? 2 : 1;
-  std::vector<std::size_t> units(data.count / unit);
-  std::iota(units.begin(), units.end(), std::size_t{0});
-  Random(options.seed).shuffle(units);
-  units.resize(std::max<std::size_t>(1, options.limit / unit));
-  std::sort(units.begin(), units.end());
-  std::vector<std::size_t> rows;
-  for (const std::size_t u : units) {
-    for (std::size_t k = 0; k < unit; ++k) rows.push_back(u * unit + k);
-  }
-  return rows;
-}
-
 // ---- binding
 // -------------------------------------------------------------------------------------
 
@@ -454,7 +440,8 @@ Dataset read_dataset(const std::string& path, const DataOptions& options) {
   if (!options.labels_path.empty()) read_labels(data, options);
   check_dataset(data);
   if (options.limit == 0 || options.limit >= data.count) return data;
-  Dataset limited = data.subset(draw_rows(data, options));
+  DrawnRows draw(data.count, data.paired_labels() ? 2 : 1, options.seed);
+  Dataset limited = data.subset(draw.next(options.limit));
   limited.decisions.push_back({"samples",
                                fmt::format("{} of {}", limited.count, data.count),
                                "--limit; drawn by the seed",

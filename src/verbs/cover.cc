@@ -82,21 +82,25 @@ void Cover::run_block(int worker, std::span<const std::size_t> rows) {
   }
 }
 
-// So many rows that what is read of them in between takes little memory.
-std::size_t Cover::rows_between_forgetting() const {
+// The first of `rows` between which so little of the data lies that it may all be in memory: the
+// system reads more than it is asked for.
+std::span<const std::size_t> Cover::near_rows(std::span<const std::size_t> rows) const {
   constexpr std::size_t kHeld = std::size_t{16} << 20;
   std::size_t bytes = 0;
   for (const auto* list : {&data_.inputs, &data_.quant_inputs}) {
     for (const Array& a : *list) bytes += a.byte_size();
   }
   const std::size_t row = std::max<std::size_t>(1, bytes / std::max<std::size_t>(1, data_.count));
-  return std::max(kHeld / row / 2 * 2, 4 * block_ * static_cast<std::size_t>(threads_));
+  const std::size_t end = rows[0] + kHeld / row;
+  const auto near =
+      static_cast<std::size_t>(std::lower_bound(rows.begin(), rows.end(), end) - rows.begin());
+  const std::size_t least = block_ * static_cast<std::size_t>(threads_);
+  return rows.first(std::min(rows.size(), std::max(near / 2 * 2, least)));
 }
 
 void Cover::run(std::span<const std::size_t> rows, const Progress& progress) {
-  const std::size_t some = rows_between_forgetting();
-  for (std::size_t first = 0; first < rows.size(); first += some) {
-    const auto part = rows.subspan(first, std::min(some, rows.size() - first));
+  for (std::size_t first = 0; first < rows.size();) {
+    const auto part = near_rows(rows.subspan(first));
     for_each_block(part.size(), share_of(part.size()), threads_,
                    [&](std::size_t, std::size_t begin, std::size_t end, int worker) {
                      run_block(worker, part.subspan(begin, end - begin));
@@ -105,7 +109,8 @@ void Cover::run(std::span<const std::size_t> rows, const Progress& progress) {
                          progress, "evaluating",
                          static_cast<double>(first + end) / static_cast<double>(rows.size()));
                    });
-    if (some < data_.count) data_.forget();
+    first += part.size();
+    if (part.size() < rows.size()) data_.forget();
   }
   for (const std::size_t r : rows) covered_[r] = 1;
   count += rows.size();

@@ -45,7 +45,7 @@ class Cover {
  private:
   void block_for(const Options& options);
   std::size_t share_of(std::size_t rows) const;
-  std::size_t rows_between_forgetting() const;
+  std::span<const std::size_t> near_rows(std::span<const std::size_t> rows) const;
   void run_block(int worker, std::span<const std::size_t> rows);
   std::vector<std::size_t> covered_rows() const;
 

@@ -8,12 +8,11 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/parallel.h"
-#include "base/random.h"
+#include "data/drawn_rows.h"
 #include "run/latency.h"
 #include "run/setup.h"
 #include "verbs/contestant.h"
 #include "verbs/cover.h"
-#include "verbs/drawn_rows.h"
 
 namespace litegap {
 namespace {

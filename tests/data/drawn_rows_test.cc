@@ -1,4 +1,4 @@
-#include "verbs/drawn_rows.h"
+#include "data/drawn_rows.h"
 
 #include <gtest/gtest.h>
 
