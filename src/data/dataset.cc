@@ -431,7 +431,8 @@ Dataset read_dataset(const std::string& path, const DataOptions& options) {
     from_npz(data, options.in_file);
   } else if (path.ends_with(".npy")) {
     data.names = {"x"};
-    data.inputs = {sample_array(read_npy(path))};
+    data.file = MappedFile::open(path);
+    data.inputs = {sample_array(read_npy(data.file))};
   } else if (csv) {
     from_csv(data, options);
   } else {

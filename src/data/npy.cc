@@ -242,8 +242,10 @@ std::string npy_header_text(const Array& array, const std::string& what) {
   return header + text;
 }
 
-Array read_npy(const std::string& path) {
-  const auto file = MappedFile::open(path);
+Array read_npy(const std::string& path) { return read_npy(MappedFile::open(path)); }
+
+Array read_npy(const std::shared_ptr<const MappedFile>& file) {
+  const std::string& path = file->path();
   const auto bytes = file->bytes();
   const NpyHeader header = parse_npy_header(bytes, path);
   const std::size_t found = bytes.size() - header.data_offset;

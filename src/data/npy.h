@@ -18,6 +18,7 @@ using NamedArrays = std::vector<std::pair<std::string, Array>>;
 // Fortran order is converted to C order, big endian to little; bool, int8…int64, uint8…uint64,
 // float16, float32, float64 (kept as they are).  Throws Error.
 Array read_npy(const std::string& path);
+Array read_npy(const std::shared_ptr<const MappedFile>& file);
 enum class OddAddress { kCopied, kStays };  // kStays: see model/aligned.h
 // Names without ".npy", in file order.
 NamedArrays read_npz(const std::string& path, OddAddress odd = OddAddress::kCopied);
