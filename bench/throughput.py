@@ -11,7 +11,7 @@ runtime, one thread each, in turns of one run.
     read    batch, and numpy reading the samples from the file, which eval does too
 
 Times are those of the processor, so that other work does not count; of litegap the slope between few
-samples and all, so that starting up does not either.  Best of three turns, of fifteen where all samples
+samples and all, so that starting up does not either.  Best of three turns, of forty where all samples
 take less than a tenth of a second.  The runtime is handed codes that are ready; litegap makes them from
 floats.  A model that does not accept another batch has no third
 figure.  Besides the small models of the shared corpus there are three made here: a table of 16
@@ -37,7 +37,7 @@ MODELS = ["mnist_valid_tinymaix/float", "mnist_valid_tinymaix/int8", "mnist_resn
           "mnist_lstm_tflm/float", "mnist_lstm_tflm/int8", "mlperf_kws_dscnn/float", "mlperf_kws_dscnn/int8",
           "mlperf_kws_dscnn/dynamic_range", "kws_dscnn_small_arm/int16x8", "audio_micro_speech/int8",
           "hello_world_tflm/float", "hello_world_tflm/int8", "har_cnn_arm/int8", "mlperf_ad_autoencoder/int8"]
-FEW, TURNS, SHORT, BATCHES = 64, 3, 0.1, (32, 128, 512)
+FEW, TURNS, MANY_TURNS, SHORT, BATCHES = 64, 3, 40, 0.1, (32, 128, 512)
 
 
 def processor_seconds(arguments):
@@ -130,7 +130,7 @@ def measure(model, seconds, folder):
         except (RuntimeError, ValueError):
             pass
     few_times, many_times, loop, batched, read = [], [], [], [], []
-    for _ in range(TURNS if n * each > SHORT else 5 * TURNS):
+    for _ in range(TURNS if n * each > SHORT else MANY_TURNS):
         few_times.append(run(few))
         many_times.append(run(many))
         loop.append(one.seconds(ready))
