@@ -64,11 +64,9 @@ struct GeluTanhXnn {
 struct LogXnn {
   float operator()(float v) const { return curves::log_curve(v); }
 };
-struct ExpXnn {  // its clamps let a number win over NaN
-  float operator()(float v) const {
-    const auto e = static_cast<float>(smooth_exp(static_cast<double>(v)));
-    return v != v ? 0.0f : e;
-  }
+struct ExpXnn {
+  float low = -127.0f, high = 128.0f;
+  float operator()(float v) const { return curves::exp_curve(v, low, high); }
 };
 
 // ---- LOGISTIC and TANH of int16

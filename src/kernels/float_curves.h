@@ -2,11 +2,12 @@
 // polynomials and its exponentials, on processors that multiply and add in one rounding.
 //
 // Every step is a float32 operation, std::fma says where two have one rounding, and subnormal
-// numbers are zero: the result is XNNPACK's, bit for bit (LOGISTIC: of AVX2; ELU: of AVX-512), on
-// any machine.  Free of branches: a loop over them inside with_fused() becomes vector code.
+// numbers are zero: the result is XNNPACK's, bit for bit (LOGISTIC, EXP: of AVX2; ELU: of AVX-512),
+// on any machine.  Free of branches: a loop over them inside with_fused() becomes vector code.
 //
 //   TANH, SIN, COS, the quotient in GELU     x p(x²) / q(x²)
 //   LOG                                      n ln 2 + x p(x) / q(x), x from -0.3 to 0.4
+//   EXP                                      2^n (1 + x p(x) / q(x)), x from -0.5 to 0.5
 //   LOGISTIC, SOFTMAX                        e^x = 2^n p(t), n = round(x log2 e), t = x - n ln 2
 //
 //   tanh_curve(0.5f) = 0.46211717, sigmoid_curve(0.0f) = 0.5
@@ -145,6 +146,20 @@ inline float elu_curve(float v) {
   const float t = std::fma(n, -0x1.62E430p-1f, z), scaled = t * s;
   const float e = std::fma(polynomial(t, kPowers) * t, scaled, scaled) + (s - 1.0f);
   return std::signbit(x) ? e : x;
+}
+
+// e^x.  x log2 e is rounded once, which alone makes a relative error of |x| 2^-24.  From 127.5 ln 2
+// on the result is infinite; a NaN is taken for a low value.  The ends are those of exponents: in a
+// loop they should be values, as at constants the compiler parts its paths.
+inline float exp_curve(float v, float low = -127.0f, float high = 128.0f) {
+  constexpr float kAbove[] = {6.9314718246e-01f, 4.8078041524e-02f, 5.5375634693e-03f};
+  constexpr float kBelow[] = {1.0f, -2.7721086144e-01f, 2.3987604305e-02f};
+  constexpr float kRounder = 0x1.8p23f, kExponent = 0x1p23f + 127.0f;
+  const float z = least(most(v * kLog2E, low), high);
+  const float n = (z + kRounder) - kRounder, t = z - n;
+  const float s = std::bit_cast<float>(std::bit_cast<std::uint32_t>(n + kExponent) << 23);
+  const float e = s * (t * polynomial(t, kAbove) / polynomial(t, kBelow) + 1.0f);
+  return e < std::numeric_limits<float>::min() ? 0.0f : e;
 }
 
 // e^x of x <= 0, for SOFTMAX.

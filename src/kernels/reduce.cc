@@ -231,12 +231,8 @@ template <class T>
 std::unique_ptr<Kernel> extreme(const Reduction& r, bool largest) {
   using Limits = std::numeric_limits<T>;
   const auto same = [](T m, std::size_t) { return m; };
-  if (largest) {
-    return reduce_kernel<T>(
-        r, Limits::lowest(), [](T a, T v) { return v > a ? v : a; }, same);
-  }
-  return reduce_kernel<T>(
-      r, Limits::max(), [](T a, T v) { return v < a ? v : a; }, same);
+  if (largest) return reduce_kernel<T>(r, Limits::lowest(), Extreme<true>{}, same);
+  return reduce_kernel<T>(r, Limits::max(), Extreme<false>{}, same);
 }
 
 std::unique_ptr<Kernel> prepare_extreme(OpSpec& spec) {

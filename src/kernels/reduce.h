@@ -81,6 +81,63 @@ requires(sizeof(T) == 1) void accumulate_rows(const T* in, std::size_t rows, std
   }
 }
 
+// The step of REDUCE_MAX or REDUCE_MIN, of numbers or of vectors of them; a NaN loses.
+template <bool largest>
+struct Extreme {
+  template <class V>
+  static void take(V& a, const V& v) {
+    if constexpr (largest)
+      a = v > a ? v : a;
+    else
+      a = v < a ? v : a;
+  }
+  template <class T>
+  T operator()(T a, T v) const {
+    take(a, v);
+    return a;
+  }
+};
+// 32 bytes of elements at any address.  Written out, as the compiler leaves such accumulators in
+// memory.
+template <class T>
+struct Lanes32 {
+  typedef T Type __attribute__((vector_size(32), aligned(alignof(T)), may_alias));
+  static constexpr std::size_t kCount = 32 / sizeof(T);
+};
+// As many columns as whole groups of `vectors` are, from column k on; the column behind them.
+template <std::size_t vectors, class T, class Step>
+std::size_t extreme_columns(const T* in, std::size_t rows, std::size_t n, std::size_t k, T* acc,
+                            Step step) {
+  using Lanes = typename Lanes32<T>::Type;
+  constexpr std::size_t kLanes = Lanes32<T>::kCount;
+  const auto at = [](const T* p, std::size_t v) {
+    return reinterpret_cast<const Lanes*>(p + v * kLanes);
+  };
+  for (; k + vectors * kLanes <= n; k += vectors * kLanes) {
+    Lanes a[vectors];
+#pragma GCC unroll 4
+    for (std::size_t v = 0; v < vectors; ++v) a[v] = *at(acc + k, v);
+    const T* from = in + k;
+    for (std::size_t r = 0; r < rows; ++r, from += n) {
+#pragma GCC unroll 4
+      for (std::size_t v = 0; v < vectors; ++v) step.take(a[v], *at(from, v));
+    }
+#pragma GCC unroll 4
+    for (std::size_t v = 0; v < vectors; ++v)
+      *reinterpret_cast<Lanes*>(acc + k + v * kLanes) = a[v];
+  }
+  return k;
+}
+template <class T, bool largest>
+void accumulate_rows(const T* in, std::size_t rows, std::size_t n, T* acc, Extreme<largest> step) {
+  std::size_t k = extreme_columns<4>(in, rows, n, 0, acc, step);
+  k = extreme_columns<2>(in, rows, n, k, acc, step);
+  k = extreme_columns<1>(in, rows, n, k, acc, step);
+  for (; k < n; ++k) {
+    for (std::size_t r = 0; r < rows; ++r) step.take(acc[k], in[r * n + k]);
+  }
+}
+
 // Rows of n inputs, each to one output: of floats several at a time, as each is a chain of steps
 // that wait for each other.
 template <class T, class Acc, class Step>
@@ -102,6 +159,28 @@ void accumulate_lines(const T* in, std::size_t rows, std::size_t n, Acc* acc, St
     Acc a = acc[r];
     const T* from = in + r * n;
     for (std::size_t k = 0; k < n; ++k) a = step(a, from[k]);
+    acc[r] = a;
+  }
+}
+
+// Floats in lanes.  Among zeros of both signs the first is the extreme one, which lanes lose.
+template <bool largest>
+void accumulate_lines(const float* in, std::size_t rows, std::size_t n, float* acc,
+                      Extreme<largest> step) {
+  using Lanes = Lanes32<float>::Type;
+  for (std::size_t r = 0; r < rows; ++r, in += n) {
+    const float before = acc[r];
+    float a = before;
+    std::size_t k = 0;
+    if (n >= 8) {
+      Lanes lanes = Lanes{} + before;
+      for (; k + 8 <= n; k += 8) step.take(lanes, *reinterpret_cast<const Lanes*>(in + k));
+      float half[4];
+      for (int i = 0; i < 4; ++i) half[i] = step(float{lanes[i]}, float{lanes[i + 4]});
+      a = step(step(half[0], half[1]), step(half[2], half[3]));
+    }
+    for (; k < n; ++k) step.take(a, in[k]);
+    if (a == 0.0f && before != 0.0f) a = *std::find(in, in + n, 0.0f);
     acc[r] = a;
   }
 }

@@ -1,0 +1,191 @@
+// Operators with loops for whole vectors against the judge, in rows that such vectors do not fill:
+// shorter by one, longer by one, with a value per row or per column against them.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "node_run.h"
+#include "value_run.h"
+
+namespace litegap::oracle {
+namespace {
+
+constexpr std::int32_t kSizes[] = {1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 64, 65, 100, 129, 257};
+constexpr DType kTypes[] = {DType::kFloat32, DType::kInt8, DType::kUint8, DType::kInt16};
+
+// The operator of the sketch in every dialect that takes it, its operands off the borders of
+// vectors too.  How many results were judged.
+int expect_judged(Sketch& s) {
+  const ModelPtr model = s.model();
+  const auto values = values_of(*model, s.inputs(), s.draw);
+  const Judge& judge = *judge_of(model->main().ops[0]);
+  int judged = 0;
+  for (const Dialect d : kAllDialects) {
+    for (const std::size_t offset : {0u, 1u}) {
+      NodeRun run;
+      try {
+        run = run_node(*model, 0, d, values, {0xA5, 0x5A, offset, 1});
+      } catch (const Error&) {
+        continue;
+      }
+      const Verdict v = judge_node(judge, node_of(*model, 0, d, values));
+      if (!v.silent.empty()) continue;
+      ++judged;
+      EXPECT_EQ(disagreement(v, run.outputs), "") << dialect_name(d) << ", offset " << offset;
+    }
+  }
+  return judged;
+}
+
+Quant codes_or_none(DType t, float scale, std::int64_t zero) {
+  if (t == DType::kFloat32) return {};
+  return t == DType::kInt16 ? quant_of(scale / 256, 0) : quant_of(scale, zero);
+}
+
+Attrs pair_attrs(OpCode op) {
+  if (op == OpCode::kAdd || op == OpCode::kSub) return AddAttrs{Activation::kNone, false};
+  if (op == OpCode::kMul) return ActivationAttrs{};
+  return NoAttrs{};
+}
+
+TEST(OddSizes, Pairs) {
+  constexpr OpCode kOps[] = {OpCode::kAdd, OpCode::kSub, OpCode::kMul, OpCode::kMaximum,
+                             OpCode::kSquaredDifference};
+  for (const std::int32_t n : {1, 7, 8, 9, 15, 16, 17, 31, 33, 100}) {
+    const Shape others[] = {{n}, {4, 1}, {}, {3, 1, 1}, {3, 4, 1}, {3, 1, n}, {3, 4, n}};
+    for (const OpCode op : kOps) {
+      for (const DType t : kTypes) {
+        if (op == OpCode::kSquaredDifference && t != DType::kFloat32 && t != DType::kInt8) continue;
+        for (const Shape& other : others) {
+          for (const bool exchanged : {false, true}) {
+            Draw draw(static_cast<unsigned>(n));
+            Sketch s(draw);
+            const int a = s.input(s.random(t, {3, 4, n}), codes_or_none(t, 0.05f, 3));
+            const int b = s.input(s.random(t, other), codes_or_none(t, 0.03f, 2));
+            const std::vector<int> sides = exchanged ? std::vector{b, a} : std::vector{a, b};
+            const float scale = op == OpCode::kSquaredDifference ? 0.4f : 0.07f;
+            ASSERT_TRUE(s.add(op, pair_attrs(op), sides, {{t, codes_or_none(t, scale, 5)}}))
+                << s.why();
+            EXPECT_GT(expect_judged(s), 0);
+            ASSERT_FALSE(HasFailure()) << op_name(op) << " " << dtype_name(t) << " of " << n
+                                       << " and " << shape_text(other) << ", " << exchanged;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(OddSizes, Extremes) {
+  for (const std::int32_t n : kSizes) {
+    for (const OpCode op : {OpCode::kReduceMax, OpCode::kReduceMin}) {
+      for (const DType t : kTypes) {
+        for (const std::vector<std::int64_t>& axes :
+             {std::vector<std::int64_t>{0}, {1}, {2}, {0, 2}, {1, 2}}) {
+          Draw draw(static_cast<unsigned>(n));
+          Sketch s(draw);
+          const Quant q = codes_or_none(t, 0.05f, 3);
+          const int x = s.input(s.random(t, {3, 5, n}), q);
+          ASSERT_TRUE(s.add(op, ReducerAttrs{}, {x, s.numbers(axes)}, {{t, q}})) << s.why();
+          EXPECT_GT(expect_judged(s), 0);
+          ASSERT_FALSE(HasFailure())
+              << op_name(op) << " " << dtype_name(t) << " of " << n << " over axis " << axes[0];
+        }
+      }
+    }
+  }
+}
+
+// Of zeros of both signs the first is the extreme one, and a NaN is none.
+TEST(OddSizes, ExtremesOfZerosAndNan) {
+  const float none = std::numeric_limits<float>::quiet_NaN();
+  for (const std::int32_t n : kSizes) {
+    for (const bool largest : {false, true}) {
+      for (std::int32_t first = 0; first < n; ++first) {
+        const float other = largest ? -2.0f : 2.0f;
+        std::vector<float> x(static_cast<std::size_t>(n), other);
+        if (first > 0) x[0] = none;
+        for (std::int32_t i = first; i < n; i += 3)
+          x[static_cast<std::size_t>(i)] = i == first ? -0.0f : 0.0f;
+        OpCase c(largest ? OpCode::kReduceMax : OpCode::kReduceMin, ReducerAttrs{});
+        c.add(Array::of<float>({1, n}, x)).constant(Array::of<std::int32_t>({1}, {1}));
+        const Array y = c.run(Dialect::kBuiltin)[0];
+        ASSERT_EQ(y.span<float>()[0], 0.0f);
+        ASSERT_TRUE(std::signbit(y.span<float>()[0])) << first << " of " << n;
+      }
+    }
+  }
+}
+
+TEST(OddSizes, RowsOfLogSoftmax) {
+  for (const std::int32_t n : kSizes) {
+    for (const DType t : {DType::kFloat32, DType::kInt8, DType::kUint8}) {
+      for (const std::int32_t rows : {1, 8, 11}) {
+        Draw draw(static_cast<unsigned>(n));
+        Sketch s(draw);
+        const int x = s.input(s.random(t, {rows, n}), codes_or_none(t, 0.07f, 3));
+        const Quant q = t == DType::kFloat32 ? Quant{} : quant_of(1.0f / 16, most(t));
+        ASSERT_TRUE(s.add(OpCode::kLogSoftmax, NoAttrs{}, {x}, {{t, q}})) << s.why();
+        EXPECT_EQ(expect_judged(s), 6);
+        ASSERT_FALSE(HasFailure()) << dtype_name(t) << ", " << rows << " x " << n;
+      }
+    }
+  }
+}
+
+// What is far below the peak adds nothing; what is no number spoils its row and no other.
+TEST(OddSizes, LogSoftmaxAtItsEnds) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  for (const std::int32_t n : kSizes) {
+    const auto size = static_cast<std::size_t>(n);
+    std::vector<float> x(3 * size, -1e30f);
+    x[size - 1] = 5.0f;
+    for (std::size_t i = 0; i + 1 < size; ++i) x[i] = i % 2 == 0 ? -kInfinity : -120.0f;
+    x[size] = std::numeric_limits<float>::quiet_NaN();
+    OpCase c(OpCode::kLogSoftmax, NoAttrs{});
+    c.add(Array::of<float>({3, n}, x));
+    for (const Dialect d : kAllDialects) {
+      const Array y = c.run(d)[0];
+      const auto v = y.span<float>();
+      EXPECT_EQ(v[size - 1], 0.0f);
+      if (n > 1) {
+        EXPECT_EQ(v[0], -kInfinity);
+      }
+      EXPECT_TRUE(std::isnan(v[size]) && std::isnan(v[2 * size - 1]));
+      EXPECT_NEAR(v[2 * size], -std::log(static_cast<double>(n)), 1e-6);
+    }
+  }
+}
+
+TEST(OddSizes, Exponentials) {
+  for (const std::int32_t n : kSizes) {
+    Draw draw(static_cast<unsigned>(n));
+    Sketch s(draw);
+    const int x = s.input(s.random(DType::kFloat32, {n}));
+    ASSERT_TRUE(s.add(OpCode::kExp, NoAttrs{}, {x}, {{DType::kFloat32}})) << s.why();
+    EXPECT_EQ(expect_judged(s), 6);
+    ASSERT_FALSE(HasFailure()) << n;
+  }
+}
+
+TEST(OddSizes, RescaledJoins) {
+  for (const std::int32_t n : {1, 7, 8, 9, 31, 33, 64, 127, 128, 129, 1023, 1024, 1025, 5000}) {
+    for (const std::int32_t rows : {1, 3, 40}) {
+      Draw draw(static_cast<unsigned>(n));
+      Sketch s(draw);
+      const DType t = DType::kUint8;
+      const int a = s.input(s.random(t, {rows, n}), quant_of(0.05f, 100));
+      const int b = s.input(s.random(t, {rows, n + 2}), quant_of(0.063f, 103));
+      const int c = s.input(s.random(t, {rows, 1}), quant_of(0.04f, 90));
+      ASSERT_TRUE(
+          s.add(OpCode::kConcatenation, ConcatAttrs{1}, {a, b, c}, {{t, quant_of(0.05f, 100)}}))
+          << s.why();
+      EXPECT_EQ(expect_judged(s), 6);
+      ASSERT_FALSE(HasFailure()) << rows << " x " << n;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace litegap::oracle
