@@ -111,7 +111,7 @@ void broadcast_single(const void* body, std::size_t rows, std::size_t n, const v
 // Floats and codes, which networks are made of, get vector code; other types would only make the
 // program larger.
 template <class A, class B, class Y, class F>
-std::unique_ptr<Kernel> broadcast_kernel(const Broadcast& s, F f) {
+RowLoop row_loop() {
   constexpr bool kHot = std::is_same_v<A, B> && std::is_same_v<A, Y> &&
                         (std::is_same_v<A, float> || sizeof(A) <= 2) && !std::is_same_v<A, bool>;
   RowLoop loop{broadcast_row<A, B, Y, F>, sizeof(A), sizeof(B), sizeof(Y), nullptr, nullptr};
@@ -130,7 +130,12 @@ std::unique_ptr<Kernel> broadcast_kernel(const Broadcast& s, F f) {
       with_vectors([=] { broadcast_single<false, A, B, Y, F>(body, rows, n, a, b, step, to); });
     };
   }
-  return make_kernel([s, loop, f](const Io& io) { run_broadcast(s, loop, &f, io); });
+  return loop;
+}
+template <class A, class B, class Y, class F>
+std::unique_ptr<Kernel> broadcast_kernel(const Broadcast& s, F f) {
+  return make_kernel(
+      [s, loop = row_loop<A, B, Y, F>(), f](const Io& io) { run_broadcast(s, loop, &f, io); });
 }
 
 // Of two operands of one type, to that type.

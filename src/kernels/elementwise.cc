@@ -93,19 +93,27 @@ struct Clamp {
   }
 };
 
+// XNNPACK runs with subnormal operands taken for zero, which infinity times one of them shows.
+template <class F>
+std::unique_ptr<Kernel> flushing(const Broadcast& b, F f) {
+#if defined(__x86_64__)
+  return make_kernel([b, loop = row_loop<float, float, float, F>(), f](const Io& io) {
+    const SubnormalsAreZero mode;
+    run_broadcast(b, loop, &f, io);
+  });
+#else
+  return broadcast_kernel<float, float, float>(
+      b, [f](float x, float y) { return f(flush_subnormal(x), flush_subnormal(y)); });
+#endif
+}
+
 template <class T, class F>
 std::unique_ptr<Kernel> plain(OpSpec& spec, Broadcast b, F f) {
   const Activation activation = fused_activation(spec.op->attrs);
   const auto bounds = real_bounds<T>(activation);
   Clamp<T> clamp{bounds.low, bounds.high};
-  if constexpr (std::is_floating_point_v<T>) {
-    if (xnn_takes(spec) && !bounds.set) {
-      // It runs with subnormals taken for zero, which infinity times one of them shows.
-      return broadcast_kernel<T, T, T>(std::move(b), [f](T x, T y) {
-        return f(static_cast<T>(flush_subnormal(static_cast<float>(x))),
-                 static_cast<T>(flush_subnormal(static_cast<float>(y))));
-      });
-    }
+  if constexpr (std::is_same_v<T, float>) {
+    if (xnn_takes(spec) && !bounds.set) return flushing(b, f);
     if (xnn_takes(spec) && activation == Activation::kRelu)
       clamp.high = std::numeric_limits<T>::infinity();
   }

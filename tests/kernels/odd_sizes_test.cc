@@ -77,6 +77,33 @@ TEST(OddSizes, Pairs) {
   }
 }
 
+// XNNPACK takes subnormal operands for zero, and the thread is as it was afterwards.
+TEST(OddSizes, SubnormalOperands) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const volatile float small = 1e-40f;
+  for (const std::int32_t n : kSizes) {
+    for (const Shape& other : {Shape{n}, Shape{3, n}, Shape{3, 1}, Shape{}}) {
+      const auto count = static_cast<std::size_t>(shape_elements(other));
+      const Array ones =
+          Array::of<float>({3, n}, std::vector<float>(3 * static_cast<std::size_t>(n), -small));
+      for (const Dialect d : kAllDialects) {
+        const bool zero = d == Dialect::kXnnpack;
+        OpCase sum(OpCode::kAdd, AddAttrs{}), product(OpCode::kMul, ActivationAttrs{});
+        sum.add(ones).add(Array::of<float>(other, std::vector<float>(count, -small)));
+        product.add(ones).add(Array::of<float>(other, std::vector<float>(count, kInfinity)));
+        const Array sums = sum.run(d)[0], products = product.run(d)[0];
+        for (const float v : sums.span<float>()) {
+          ASSERT_EQ(v, zero ? 0.0f : -2 * small);
+          ASSERT_TRUE(std::signbit(v));
+        }
+        for (const float v : products.span<float>())
+          ASSERT_EQ(std::isnan(v), zero) << dialect_name(d);
+        ASSERT_NE(small * 2.0f, 0.0f);
+      }
+    }
+  }
+}
+
 TEST(OddSizes, Extremes) {
   for (const std::int32_t n : kSizes) {
     for (const OpCode op : {OpCode::kReduceMax, OpCode::kReduceMin}) {
