@@ -81,20 +81,15 @@ requires(sizeof(T) == 1) void accumulate_rows(const T* in, std::size_t rows, std
   }
 }
 
-// The step of REDUCE_MAX or REDUCE_MIN, of numbers or of vectors of them; a NaN loses.
+// The step of REDUCE_MAX or REDUCE_MIN; a NaN loses.
 template <bool largest>
 struct Extreme {
-  template <class V>
-  static void take(V& a, const V& v) {
-    if constexpr (largest)
-      a = v > a ? v : a;
-    else
-      a = v < a ? v : a;
-  }
   template <class T>
   T operator()(T a, T v) const {
-    take(a, v);
-    return a;
+    if constexpr (largest)
+      return v > a ? v : a;
+    else
+      return v < a ? v : a;
   }
 };
 // 32 bytes of elements at any address.  Written out, as the compiler leaves such accumulators in
@@ -103,11 +98,18 @@ template <class T>
 struct Lanes32 {
   typedef T Type __attribute__((vector_size(32), aligned(alignof(T)), may_alias));
   static constexpr std::size_t kCount = 32 / sizeof(T);
+  // *a = step(*a, *v), written out: a function of such vectors would take them for aligned ones.
+  template <bool largest>
+  static void take(Type* a, const Type* v) {
+    if constexpr (largest)
+      *a = *v > *a ? *v : *a;
+    else
+      *a = *v < *a ? *v : *a;
+  }
 };
 // As many columns as whole groups of `vectors` are, from column k on; the column behind them.
-template <std::size_t vectors, class T, class Step>
-std::size_t extreme_columns(const T* in, std::size_t rows, std::size_t n, std::size_t k, T* acc,
-                            Step step) {
+template <std::size_t vectors, bool largest, class T>
+std::size_t extreme_columns(const T* in, std::size_t rows, std::size_t n, std::size_t k, T* acc) {
   using Lanes = typename Lanes32<T>::Type;
   constexpr std::size_t kLanes = Lanes32<T>::kCount;
   const auto at = [](const T* p, std::size_t v) {
@@ -120,7 +122,8 @@ std::size_t extreme_columns(const T* in, std::size_t rows, std::size_t n, std::s
     const T* from = in + k;
     for (std::size_t r = 0; r < rows; ++r, from += n) {
 #pragma GCC unroll 4
-      for (std::size_t v = 0; v < vectors; ++v) step.take(a[v], *at(from, v));
+      for (std::size_t v = 0; v < vectors; ++v)
+        Lanes32<T>::template take<largest>(a + v, at(from, v));
     }
 #pragma GCC unroll 4
     for (std::size_t v = 0; v < vectors; ++v)
@@ -130,11 +133,11 @@ std::size_t extreme_columns(const T* in, std::size_t rows, std::size_t n, std::s
 }
 template <class T, bool largest>
 void accumulate_rows(const T* in, std::size_t rows, std::size_t n, T* acc, Extreme<largest> step) {
-  std::size_t k = extreme_columns<4>(in, rows, n, 0, acc, step);
-  k = extreme_columns<2>(in, rows, n, k, acc, step);
-  k = extreme_columns<1>(in, rows, n, k, acc, step);
+  std::size_t k = extreme_columns<4, largest>(in, rows, n, 0, acc);
+  k = extreme_columns<2, largest>(in, rows, n, k, acc);
+  k = extreme_columns<1, largest>(in, rows, n, k, acc);
   for (; k < n; ++k) {
-    for (std::size_t r = 0; r < rows; ++r) step.take(acc[k], in[r * n + k]);
+    for (std::size_t r = 0; r < rows; ++r) acc[k] = step(acc[k], in[r * n + k]);
   }
 }
 
@@ -174,12 +177,13 @@ void accumulate_lines(const float* in, std::size_t rows, std::size_t n, float* a
     std::size_t k = 0;
     if (n >= 8) {
       Lanes lanes = Lanes{} + before;
-      for (; k + 8 <= n; k += 8) step.take(lanes, *reinterpret_cast<const Lanes*>(in + k));
+      for (; k + 8 <= n; k += 8)
+        Lanes32<float>::take<largest>(&lanes, reinterpret_cast<const Lanes*>(in + k));
       float half[4];
       for (int i = 0; i < 4; ++i) half[i] = step(float{lanes[i]}, float{lanes[i + 4]});
       a = step(step(half[0], half[1]), step(half[2], half[3]));
     }
-    for (; k < n; ++k) step.take(a, in[k]);
+    for (; k < n; ++k) a = step(a, in[k]);
     if (a == 0.0f && before != 0.0f) a = *std::find(in, in + n, 0.0f);
     acc[r] = a;
   }
