@@ -23,6 +23,7 @@ struct Reduction {
   Axis inner;
   std::size_t inputs = 1, outputs = 1, count = 1;  // count: inputs of one output
   bool image_mean = false;                         // 4-D, axes {1, 2}, keep_dims
+  bool last = false;                               // the last axis is reduced, whatever its size
   std::size_t channels = 1;                        // size of the last axis
 };
 
@@ -186,6 +187,59 @@ void accumulate_lines(const float* in, std::size_t rows, std::size_t n, float* a
     for (; k < n; ++k) a = step(a, in[k]);
     if (a == 0.0f && before != 0.0f) a = *std::find(in, in + n, 0.0f);
     acc[r] = a;
+  }
+}
+
+// XNNPACK's sum of a line of floats on AVX2: four sums of eight lanes over blocks of 32, a vector
+// that is left to each of the first three, joined as (0 + 2) + (1 + 3); then the last n mod 8
+// elements, a lane each, and the lanes in halves.
+inline float line_sum(const float* in, std::size_t n) {
+  using Lanes = Lanes32<float>::Type;
+  const auto at = [in](std::size_t i) { return reinterpret_cast<const Lanes*>(in + i); };
+  Lanes a{}, b{}, c{}, d{};
+  std::size_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    a += *at(i);
+    b += *at(i + 8);
+    c += *at(i + 16);
+    d += *at(i + 24);
+  }
+  if (i + 8 <= n) a += *at(i);
+  if (i + 16 <= n) b += *at(i + 8);
+  if (i + 24 <= n) c += *at(i + 16);
+  i = n / 8 * 8;
+  a = (a + c) + (b + d);
+  for (int k = 0; i < n; ++i, ++k) a[k] += in[i];
+  float half[4];
+  for (int k = 0; k < 4; ++k) half[k] = a[k] + a[k + 4];
+  return (half[0] + half[2]) + (half[1] + half[3]);
+}
+// The step of XNNPACK's sums and means: of a line so, of rows that follow each other one after
+// another from 0 on; that times the scale is added to the output.
+struct LaneSum {
+  float scale = 1;
+};
+inline void accumulate_lines(const float* in, std::size_t rows, std::size_t n, float* acc,
+                             LaneSum step) {
+  for (std::size_t r = 0; r < rows; ++r) acc[r] += line_sum(in + r * n, n) * step.scale;
+}
+inline void accumulate_rows(const float* in, std::size_t rows, std::size_t n, float* acc,
+                            LaneSum step) {
+  const float scale = step.scale;
+  constexpr std::size_t kColumns = 32;
+  std::size_t k = 0;
+  for (; k + kColumns <= n; k += kColumns) {
+    float a[kColumns] = {};
+    const float* from = in + k;
+    for (std::size_t r = 0; r < rows; ++r, from += n) {
+      for (std::size_t i = 0; i < kColumns; ++i) a[i] += from[i];
+    }
+    for (std::size_t i = 0; i < kColumns; ++i) acc[k + i] += a[i] * scale;
+  }
+  for (; k < n; ++k) {
+    float a = 0;
+    for (std::size_t r = 0; r < rows; ++r) a += in[r * n + k];
+    acc[k] += a * scale;
   }
 }
 

@@ -104,10 +104,11 @@ TEST(OddSizes, SubnormalOperands) {
   }
 }
 
-TEST(OddSizes, Extremes) {
+TEST(OddSizes, Reductions) {
   for (const std::int32_t n : kSizes) {
-    for (const OpCode op : {OpCode::kReduceMax, OpCode::kReduceMin}) {
+    for (const OpCode op : {OpCode::kReduceMax, OpCode::kReduceMin, OpCode::kSum, OpCode::kMean}) {
       for (const DType t : kTypes) {
+        if (op == OpCode::kSum && t == DType::kInt16) continue;
         for (const std::vector<std::int64_t>& axes :
              {std::vector<std::int64_t>{0}, {1}, {2}, {0, 2}, {1, 2}}) {
           Draw draw(static_cast<unsigned>(n));
@@ -121,6 +122,53 @@ TEST(OddSizes, Extremes) {
         }
       }
     }
+  }
+}
+
+// XNNPACK's sums of floats against the sum of each lane in its own order; means are the sum times
+// the inverse of the count.
+TEST(OddSizes, SumsOfLines) {
+  for (const std::int32_t n : {1, 7, 8, 9, 16, 24, 31, 32, 33, 40, 48, 63, 64, 100, 257}) {
+    Draw draw(static_cast<unsigned>(n));
+    std::vector<float> x;
+    for (std::int32_t i = 0; i < n; ++i) x.push_back(draw.real(-9, 9));
+    // Vector v of eight goes to sum v mod 4, what is left behind them to the joined one.
+    std::vector<std::vector<float>> sums(4, std::vector<float>(8, 0.0f));
+    const std::int32_t whole = n / 8 * 8;
+    for (std::int32_t i = 0; i < whole; ++i)
+      sums[static_cast<std::size_t>(i / 8 % 4)][static_cast<std::size_t>(i % 8)] +=
+          x[static_cast<std::size_t>(i)];
+    std::vector<float> lanes(8);
+    for (std::size_t k = 0; k < 8; ++k)
+      lanes[k] = (sums[0][k] + sums[2][k]) + (sums[1][k] + sums[3][k]);
+    for (std::int32_t i = whole; i < n; ++i)
+      lanes[static_cast<std::size_t>(i - whole)] += x[static_cast<std::size_t>(i)];
+    for (std::size_t half = 4; half > 0; half /= 2)
+      for (std::size_t k = 0; k < half; ++k) lanes[k] += lanes[k + half];
+    const Array axis = Array::of<std::int32_t>({1}, {1});
+    OpCase sum(OpCode::kSum, ReducerAttrs{}), mean(OpCode::kMean, ReducerAttrs{});
+    sum.add(Array::of<float>({1, n}, x)).constant(axis);
+    mean.add(Array::of<float>({1, n}, x)).constant(axis);
+    const Array a = sum.run(Dialect::kXnnpack)[0], b = mean.run(Dialect::kXnnpack)[0];
+    ASSERT_EQ(a.span<float>()[0], lanes[0]) << n;
+    ASSERT_EQ(b.span<float>()[0], lanes[0] * (1.0f / static_cast<float>(n))) << n;
+  }
+}
+
+// Rows of a single column are no line.
+TEST(OddSizes, SumOfAColumn) {
+  std::vector<float> x;
+  Draw draw(3);
+  float want = 0;
+  for (int i = 0; i < 50; ++i) {
+    x.push_back(draw.real(-9, 9));
+    want += x.back();
+  }
+  for (const auto& [shape, equal] : {std::pair{Shape{50, 1}, true}, {Shape{1, 50}, false}}) {
+    OpCase c(OpCode::kSum, ReducerAttrs{});
+    c.add(Array::of<float>(shape, x)).constant(Array::of<std::int32_t>({1}, {equal ? 0 : 1}));
+    EXPECT_EQ(c.run(Dialect::kXnnpack)[0].span<float>()[0] == want, equal);
+    EXPECT_EQ(c.run(Dialect::kBuiltin)[0].span<float>()[0], want);
   }
 }
 

@@ -610,6 +610,22 @@ def reduction_cases():
                 yield f"{name} {dtype} of {n}", f.bytes(g, [x], outputs), [values(dtype, (3, 5, n))], 0
 
 
+def sum_cases():
+    """Sums of float32 over lines, rows, and several axes that are no neighbours."""
+    same = {"reference": 3e-6, "builtin": 3e-6, "xnnpack": 0 if fuses_in_eight() else 3e-6}
+    for name in ("SUM", "MEAN"):
+        CODES[name] = (getattr(schema.BuiltinOperator, name), "Reducer", schema.BuiltinOptions.ReducerOptions)
+        for n in (1, 3, 7, 8, 9, 16, 23, 31, 32, 33, 40, 63, 64, 65, 127, 300, 1000):
+            f = File()
+            g = f.graph()
+            x, outputs = f.tensor(g, [2, 3, 5, n], "float32"), []
+            for axes in ([0], [1], [2], [3], [1, 2], [2, 3], [0, 1, 2, 3], [1, 2, 3], [0, 2], [1, 3], [0, 1, 3], [0, 2, 3]):
+                shape = [d for i, d in enumerate((2, 3, 5, n)) if i not in axes]
+                outputs.append(f.tensor(g, shape, "float32"))
+                f.op(g, name, [x, f.constant(g, np.array(axes, np.int32))], outputs[-1:], 2)
+            yield f"{name} float32 of {n}", f.bytes(g, [x], outputs), [values("float32", (2, 3, 5, n))], same
+
+
 def rescaled_cases():
     """CONCATENATION of uint8 with a scale for each input, in short and long rows."""
     for n in (1, 7, 33, 64, 127, 129, 1023, 1025, 5000):
@@ -643,7 +659,7 @@ def pool_cases():
 
 
 def cases():
-    for family in (pool_cases, curve_cases, log_softmax_cases, broadcast_cases, reduction_cases, rescaled_cases, blockwise_cases, four_bit_cases, sparse_cases, stablehlo_cases, random_cases, projection_cases,
+    for family in (pool_cases, curve_cases, log_softmax_cases, broadcast_cases, reduction_cases, sum_cases, rescaled_cases, blockwise_cases, four_bit_cases, sparse_cases, stablehlo_cases, random_cases, projection_cases,
                    graph_cases):
         yield from family()
 
