@@ -50,16 +50,19 @@ struct LogisticXnn {
   float operator()(float v) const { return curves::sigmoid_curve(v); }
 };
 struct TanhXnn {
-  float operator()(float v) const { return curves::tanh_curve(v); }
+  float end = curves::kTanhEnd;
+  float operator()(float v) const { return curves::tanh_curve(v, end); }
 };
 struct EluXnn {
   float operator()(float v) const { return curves::elu_curve(v); }
 };
 struct GeluXnn {
-  float operator()(float v) const { return curves::gelu_curve(v); }
+  float end = curves::kGeluEnd;
+  float operator()(float v) const { return curves::gelu_curve(v, end); }
 };
 struct GeluTanhXnn {
-  float operator()(float v) const { return curves::gelu_tanh_curve(v); }
+  float end = curves::kGeluTanhEnd;
+  float operator()(float v) const { return curves::gelu_tanh_curve(v, end); }
 };
 struct LogXnn {
   float operator()(float v) const { return curves::log_curve(v); }

@@ -242,10 +242,10 @@ void near(Ours ours, Exact exact, float from, float to, double units) {
 TEST(FastForms, CurvesOfFloats) {
   const auto gelu = [](double v) { return 0.5 * v * std::erfc(-v * std::sqrt(0.5)); };
   const auto sigmoid = [](double v) { return 1 / (1 + std::exp(-v)); };
-  near(
-      curves::tanh_curve, [](double v) { return std::tanh(v); }, -12, 12, 4);
+  near([](float v) { return curves::tanh_curve(v); }, [](double v) { return std::tanh(v); }, -12,
+       12, 4);
   near(curves::sigmoid_curve, sigmoid, -80, 80, 8);
-  near(curves::gelu_curve, gelu, -1, 12, 16);
+  near([](float v) { return curves::gelu_curve(v); }, gelu, -1, 12, 16);
   near(
       curves::log_curve, [](double v) { return std::log(v); }, 1.5f, 1e6f, 4);
   near(

@@ -233,14 +233,18 @@ TEST(OddSizes, LogSoftmaxAtItsEnds) {
   }
 }
 
-TEST(OddSizes, Exponentials) {
-  for (const std::int32_t n : kSizes) {
-    Draw draw(static_cast<unsigned>(n));
-    Sketch s(draw);
-    const int x = s.input(s.random(DType::kFloat32, {n}));
-    ASSERT_TRUE(s.add(OpCode::kExp, NoAttrs{}, {x}, {{DType::kFloat32}})) << s.why();
-    EXPECT_EQ(expect_judged(s), 6);
-    ASSERT_FALSE(HasFailure()) << n;
+TEST(OddSizes, Curves) {
+  for (const std::int32_t n : {1, 7, 8, 9, 31, 33, 511, 512, 513, 1030}) {
+    for (const OpCode op :
+         {OpCode::kExp, OpCode::kSin, OpCode::kCos, OpCode::kTanh, OpCode::kGelu}) {
+      Draw draw(static_cast<unsigned>(n));
+      Sketch s(draw);
+      const int x = s.input(s.random(DType::kFloat32, {n}));
+      const Attrs a = op == OpCode::kGelu ? Attrs(GeluAttrs{}) : Attrs(NoAttrs{});
+      ASSERT_TRUE(s.add(op, a, {x}, {{DType::kFloat32}})) << s.why();
+      EXPECT_EQ(expect_judged(s), 6);
+      ASSERT_FALSE(HasFailure()) << op_name(op) << " of " << n;
+    }
   }
 }
 
