@@ -126,6 +126,33 @@ bool run_short_rows(const Broadcast& s, const RowLoop& loop, const void* f, cons
   return true;
 }
 
+// The operand that repeats has a loop of its own, and rows long enough for it.
+bool run_single(const Broadcast& s, const RowLoop& loop, const void* f, const Io& io) {
+  constexpr std::size_t kLeast = 16;
+  const bool first = s.inner.a == 0;
+  const RowLoop::Single run = first ? loop.first : loop.second;
+  const std::size_t width = s.inner.size;
+  if (run == nullptr || width < kLeast) return false;
+  Broadcast rows = s;
+  std::size_t count = 1, step = 0;
+  if (rows.outer_rank > 0) {
+    const Broadcast::Axis next = rows.outer[rows.outer_rank - 1];
+    if ((first ? next.b : next.a) == width) {
+      count = next.size;
+      step = first ? next.a : next.b;
+      --rows.outer_rank;
+    }
+  }
+  rows.inner.size = width * count;
+  const auto* x = static_cast<const std::byte*>(io.inputs[0]);
+  const auto* y = static_cast<const std::byte*>(io.inputs[1]);
+  auto* out = static_cast<std::byte*>(io.outputs[0]);
+  rows.rows([&](std::size_t o, std::size_t i, std::size_t j) {
+    run(f, count, width, x + i * loop.a_bytes, y + j * loop.b_bytes, step, out + o * loop.to_bytes);
+  });
+  return true;
+}
+
 }  // namespace
 
 void run_broadcast(const Broadcast& s, const RowLoop& loop, const void* f, const Io& io) {
@@ -137,7 +164,7 @@ void run_broadcast(const Broadcast& s, const RowLoop& loop, const void* f, const
   bool first = rows.inner.a == 0, second = rows.inner.b == 0;
   if (first != second) {
     period = 1;
-    if (run_short_rows(s, loop, f, io)) return;
+    if (run_single(s, loop, f, io) || run_short_rows(s, loop, f, io)) return;
   } else if (rows.outer_rank > 0 &&
              period * std::max(loop.a_bytes, loop.b_bytes) <= kWrittenOut / 4) {
     const Broadcast::Axis next = rows.outer[rows.outer_rank - 1];

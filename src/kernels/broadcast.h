@@ -9,6 +9,10 @@
 //
 //   a b c d e f g h i j k l      image of 4 pixels, 3 channels
 //   p q r p q r p q r p q r      the row, four times
+//
+// A single element against a long row, or one element for each row (a value per pixel against its
+// channels), is not written out where the kernel has a loop for it: floats, and the codes of
+// code_rows.h.
 #pragma once
 #include <array>
 #include <type_traits>
@@ -62,8 +66,13 @@ Broadcast broadcast(OpSpec& spec);
 // The only loop that is compiled for each operator and type: n elements of dense operands.
 struct RowLoop {
   using Run = void (*)(const void* f, std::size_t n, const void* a, const void* b, void* to);
+  // Dense rows of n elements of one operand, for each of them one element of the other, `step`
+  // elements after that of the row before.
+  using Single = void (*)(const void* f, std::size_t rows, std::size_t n, const void* a,
+                          const void* b, std::size_t step, void* to);
   Run run;
-  std::size_t a_bytes, b_bytes, to_bytes;  // of an element
+  std::size_t a_bytes, b_bytes, to_bytes;    // of an element
+  Single first = nullptr, second = nullptr;  // where that is the single one; null: written out
 };
 // All rows; f is handed to the loop.
 void run_broadcast(const Broadcast& s, const RowLoop& loop, const void* f, const Io& io);
@@ -78,19 +87,55 @@ void broadcast_row(const void* body, std::size_t n, const void* a, const void* b
   for (std::size_t k = 0; k < n; ++k) to[k] = static_cast<Y>(f(p[k], q[k]));
 }
 
+// As RowLoop::Single; `first` says that a has the single elements.
+template <bool first, class A, class B, class Y, class F>
+void broadcast_single(const void* body, std::size_t rows, std::size_t n, const void* a,
+                      const void* b, std::size_t step, void* out) {
+  const F f = *static_cast<const F*>(body);
+  const A* p = static_cast<const A*>(a);
+  const B* q = static_cast<const B*>(b);
+  Y* to = static_cast<Y*>(out);
+  for (std::size_t r = 0; r < rows; ++r, to += n) {
+    if constexpr (first) {
+      const A v = *p;
+      for (std::size_t k = 0; k < n; ++k) to[k] = static_cast<Y>(f(v, q[k]));
+    } else {
+      const B v = *q;
+      for (std::size_t k = 0; k < n; ++k) to[k] = static_cast<Y>(f(p[k], v));
+    }
+    p += first ? step : n;
+    q += first ? n : step;
+  }
+}
+
 // Floats and codes, which networks are made of, get vector code; other types would only make the
 // program larger.
 template <class A, class B, class Y, class F>
-std::unique_ptr<Kernel> broadcast_kernel(const Broadcast& s, F f) {
+RowLoop row_loop() {
   constexpr bool kHot = std::is_same_v<A, B> && std::is_same_v<A, Y> &&
                         (std::is_same_v<A, float> || sizeof(A) <= 2) && !std::is_same_v<A, bool>;
-  RowLoop loop{broadcast_row<A, B, Y, F>, sizeof(A), sizeof(B), sizeof(Y)};
+  RowLoop loop{broadcast_row<A, B, Y, F>, sizeof(A), sizeof(B), sizeof(Y), nullptr, nullptr};
   if constexpr (kHot) {
     loop.run = [](const void* body, std::size_t n, const void* a, const void* b, void* to) {
       with_vectors([=] { broadcast_row<A, B, Y, F>(body, n, a, b, to); });
     };
   }
-  return make_kernel([s, loop, f](const Io& io) { run_broadcast(s, loop, &f, io); });
+  if constexpr (kHot && std::is_same_v<A, float>) {
+    loop.first = [](const void* body, std::size_t rows, std::size_t n, const void* a, const void* b,
+                    std::size_t step, void* to) {
+      with_vectors([=] { broadcast_single<true, A, B, Y, F>(body, rows, n, a, b, step, to); });
+    };
+    loop.second = [](const void* body, std::size_t rows, std::size_t n, const void* a,
+                     const void* b, std::size_t step, void* to) {
+      with_vectors([=] { broadcast_single<false, A, B, Y, F>(body, rows, n, a, b, step, to); });
+    };
+  }
+  return loop;
+}
+template <class A, class B, class Y, class F>
+std::unique_ptr<Kernel> broadcast_kernel(const Broadcast& s, F f) {
+  return make_kernel(
+      [s, loop = row_loop<A, B, Y, F>(), f](const Io& io) { run_broadcast(s, loop, &f, io); });
 }
 
 // Of two operands of one type, to that type.

@@ -58,6 +58,10 @@ LITEGAP_AVX2 Vectors vectors(const MultiplyRow& f) {
   v.least = _mm256_set1_ps(-65536.0f);
   return v;
 }
+LITEGAP_AVX2 __m256i rounded(const Vectors& v, __m256i product) {
+  const __m256 real = _mm256_mul_ps(_mm256_cvtepi32_ps(product), v.scale);
+  return _mm256_cvtps_epi32(_mm256_max_ps(_mm256_min_ps(real, v.most), v.least));
+}
 // Of eight codes, before the zero point.
 LITEGAP_AVX2 __m256i values(const AddRow&, const Vectors& v, __m256i x, __m256i y) {
   const __m256i sum = _mm256_add_epi32(
@@ -67,34 +71,76 @@ LITEGAP_AVX2 __m256i values(const AddRow&, const Vectors& v, __m256i x, __m256i 
 LITEGAP_AVX2 __m256i values(const MultiplyRow&, const Vectors& v, __m256i x, __m256i y) {
   const __m256i product =
       _mm256_mullo_epi32(_mm256_sub_epi32(x, v.zero_x), _mm256_sub_epi32(y, v.zero_y));
-  const __m256 real = _mm256_mul_ps(_mm256_cvtepi32_ps(product), v.scale);
-  return _mm256_cvtps_epi32(_mm256_max_ps(_mm256_min_ps(real, v.most), v.least));
+  return rounded(v, product);
 }
 
-// Whole blocks of sixteen; how many codes they are.  Words of 16 bits saturate where the plain form
-// goes on, but only beyond the limits.
+// Sixteen codes of their values.  Words of 16 bits saturate where the plain form goes on, but only
+// beyond the limits.
+struct Limits {
+  __m256i zero;
+  __m128i low, high;
+};
+template <class Row>
+LITEGAP_AVX2 Limits limits(const Row& f) {
+  return {_mm256_set1_epi16(static_cast<std::int16_t>(f.zero)),
+          _mm_set1_epi8(static_cast<char>(f.low)), _mm_set1_epi8(static_cast<char>(f.high))};
+}
+template <class T>
+LITEGAP_AVX2 void store_codes(const Limits& l, __m256i first, __m256i second, T* out) {
+  constexpr bool kSigned = T(-1) < T(0);
+  // Words of the low halves, then of the high halves, of both.
+  const __m256i words = _mm256_adds_epi16(_mm256_packs_epi32(first, second), l.zero);
+  const __m256i sorted = _mm256_permute4x64_epi64(words, 0xD8);
+  const __m128i a = _mm256_castsi256_si128(sorted), b = _mm256_extracti128_si256(sorted, 1);
+  __m128i codes = kSigned ? _mm_packs_epi16(a, b) : _mm_packus_epi16(a, b);
+  codes = kSigned ? _mm_min_epi8(_mm_max_epi8(codes, l.low), l.high)
+                  : _mm_min_epu8(_mm_max_epu8(codes, l.low), l.high);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), codes);
+}
+
+// Whole blocks of sixteen; how many codes they are.
 template <class T, class Row>
 __attribute__((target("avx2"))) std::size_t blocks(const Row& f, std::size_t n, const T* x,
                                                    const T* y, T* out) noexcept {
-  constexpr bool kSigned = T(-1) < T(0);
   const Vectors v = vectors(f);
-  const __m256i zero = _mm256_set1_epi16(static_cast<std::int16_t>(f.zero));
-  const __m128i low = _mm_set1_epi8(static_cast<char>(f.low)),
-                high = _mm_set1_epi8(static_cast<char>(f.high));
+  const Limits l = limits(f);
   std::size_t i = 0;
   for (; i + 16 <= n; i += 16) {
-    const __m256i first = values(f, v, eight(x + i), eight(y + i));
-    const __m256i second = values(f, v, eight(x + i + 8), eight(y + i + 8));
-    // Words of the low halves, then of the high halves, of both.
-    const __m256i words = _mm256_adds_epi16(_mm256_packs_epi32(first, second), zero);
-    const __m256i sorted = _mm256_permute4x64_epi64(words, 0xD8);
-    const __m128i a = _mm256_castsi256_si128(sorted), b = _mm256_extracti128_si256(sorted, 1);
-    __m128i codes = kSigned ? _mm_packs_epi16(a, b) : _mm_packus_epi16(a, b);
-    codes = kSigned ? _mm_min_epi8(_mm_max_epi8(codes, low), high)
-                    : _mm_min_epu8(_mm_max_epu8(codes, low), high);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), codes);
+    store_codes(l, values(f, v, eight(x + i), eight(y + i)),
+                values(f, v, eight(x + i + 8), eight(y + i + 8)), out + i);
   }
   return i;
+}
+
+// With a single y a value is start + x a, finished as before.
+LITEGAP_AVX2 void take_single(const AddRow& f, std::int32_t y, Vectors& v) {
+  v.start = _mm256_set1_epi32(static_cast<std::int32_t>(static_cast<std::uint32_t>(f.start) +
+                                                        static_cast<std::uint32_t>(y * f.b)));
+}
+LITEGAP_AVX2 void take_single(const MultiplyRow& f, std::int32_t y, Vectors& v) {
+  v.a = _mm256_set1_epi32(y - f.zero_y);
+  v.start = _mm256_mullo_epi32(_mm256_sub_epi32(_mm256_setzero_si256(), v.zero_x), v.a);
+}
+LITEGAP_AVX2 __m256i values(const AddRow&, const Vectors& v, __m256i x) {
+  return _mm256_sra_epi32(_mm256_add_epi32(v.start, _mm256_mullo_epi32(x, v.a)), v.shift);
+}
+LITEGAP_AVX2 __m256i values(const MultiplyRow&, const Vectors& v, __m256i x) {
+  return rounded(v, _mm256_add_epi32(v.start, _mm256_mullo_epi32(x, v.a)));
+}
+// The whole blocks of every row; how many codes of a row they are.
+template <class T, class Row>
+__attribute__((target("avx2"))) std::size_t row_blocks(const Row& f, std::size_t rows,
+                                                       std::size_t n, const T* x, const T* y,
+                                                       std::size_t step, T* out) noexcept {
+  Vectors v = vectors(f);
+  const Limits l = limits(f);
+  const std::size_t whole = n / 16 * 16;
+  for (std::size_t r = 0; r < rows; ++r, x += n, out += n) {
+    take_single(f, y[r * step], v);
+    for (std::size_t i = 0; i < whole; i += 16)
+      store_codes(l, values(f, v, eight(x + i)), values(f, v, eight(x + i + 8)), out + i);
+  }
+  return whole;
 }
 
 // (v m + 2^7) >> 8 is (2^7 v m + 2^14) >> 15, the rounded high product of words.
@@ -125,14 +171,32 @@ __attribute__((target("avx2"))) std::size_t scale_blocks(const ScaleRow& f, std:
 #undef LITEGAP_AVX2
 #endif
 
+bool in_vectors(std::int32_t zero) {
+#if defined(__x86_64__)
+  return zero == static_cast<std::int16_t>(zero) && __builtin_cpu_supports("avx2");
+#else
+  return false;
+#endif
+}
 template <class T, class Row>
 void all(const Row& f, std::size_t n, const T* x, const T* y, T* out) noexcept {
   std::size_t done = 0;
 #if defined(__x86_64__)
-  const bool word = f.zero == static_cast<std::int16_t>(f.zero);
-  if (word && __builtin_cpu_supports("avx2")) done = blocks(f, n, x, y, out);
+  if (in_vectors(f.zero)) done = blocks(f, n, x, y, out);
 #endif
   finish(f, done, n, x, y, out);
+}
+template <class T, class Row>
+void all_rows(const Row& f, std::size_t rows, std::size_t n, const T* x, const T* y,
+              std::size_t step, T* out) noexcept {
+  std::size_t done = 0;
+#if defined(__x86_64__)
+  if (in_vectors(f.zero)) done = row_blocks(f, rows, n, x, y, step, out);
+#endif
+  for (std::size_t r = 0; r < rows && done < n; ++r) {
+    for (std::size_t i = r * n + done; i < (r + 1) * n; ++i)
+      out[i] = static_cast<T>(one(f, x[i], y[r * step]));
+  }
 }
 
 }  // namespace
@@ -144,6 +208,17 @@ void add_codes(const AddRow& f, std::size_t n, const T* x, const T* y, T* out) n
 template <class T>
 void multiply_codes(const MultiplyRow& f, std::size_t n, const T* x, const T* y, T* out) noexcept {
   all(f, n, x, y, out);
+}
+
+template <class T>
+void add_to_rows(const AddRow& f, std::size_t rows, std::size_t n, const T* x, const T* y,
+                 std::size_t step, T* out) noexcept {
+  all_rows(f, rows, n, x, y, step, out);
+}
+template <class T>
+void multiply_rows(const MultiplyRow& f, std::size_t rows, std::size_t n, const T* x, const T* y,
+                   std::size_t step, T* out) noexcept {
+  all_rows(f, rows, n, x, y, step, out);
 }
 
 template <class T>
@@ -163,6 +238,13 @@ void scale_codes(const ScaleRow& f, const Table8& table, std::size_t n, const T*
 
 using i8 = std::int8_t;
 using u8 = std::uint8_t;
+using Size = std::size_t;
+template void add_to_rows(const AddRow&, Size, Size, const i8*, const i8*, Size, i8*) noexcept;
+template void add_to_rows(const AddRow&, Size, Size, const u8*, const u8*, Size, u8*) noexcept;
+template void multiply_rows(const MultiplyRow&, Size, Size, const i8*, const i8*, Size,
+                            i8*) noexcept;
+template void multiply_rows(const MultiplyRow&, Size, Size, const u8*, const u8*, Size,
+                            u8*) noexcept;
 template void add_codes(const AddRow&, std::size_t, const i8*, const i8*, i8*) noexcept;
 template void add_codes(const AddRow&, std::size_t, const u8*, const u8*, u8*) noexcept;
 template void multiply_codes(const MultiplyRow&, std::size_t, const i8*, const i8*, i8*) noexcept;

@@ -27,6 +27,13 @@ template <class T>
 void add_codes(const AddRow& f, std::size_t n, const T* x, const T* y, T* out) noexcept;
 template <class T>
 void multiply_codes(const MultiplyRow& f, std::size_t n, const T* x, const T* y, T* out) noexcept;
+// Rows of n codes x, each with a single code y, `step` after that of the row before.
+template <class T>
+void add_to_rows(const AddRow& f, std::size_t rows, std::size_t n, const T* x, const T* y,
+                 std::size_t step, T* out) noexcept;
+template <class T>
+void multiply_rows(const MultiplyRow& f, std::size_t rows, std::size_t n, const T* x, const T* y,
+                   std::size_t step, T* out) noexcept;
 // `table` has the results, for what the vector code does not do.
 template <class T>
 void scale_codes(const ScaleRow& f, const Table8& table, std::size_t n, const T* x,

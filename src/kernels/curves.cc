@@ -50,25 +50,26 @@ struct LogisticXnn {
   float operator()(float v) const { return curves::sigmoid_curve(v); }
 };
 struct TanhXnn {
-  float operator()(float v) const { return curves::tanh_curve(v); }
+  float end = curves::kTanhEnd;
+  float operator()(float v) const { return curves::tanh_curve(v, end); }
 };
 struct EluXnn {
   float operator()(float v) const { return curves::elu_curve(v); }
 };
 struct GeluXnn {
-  float operator()(float v) const { return curves::gelu_curve(v); }
+  float end = curves::kGeluEnd;
+  float operator()(float v) const { return curves::gelu_curve(v, end); }
 };
 struct GeluTanhXnn {
-  float operator()(float v) const { return curves::gelu_tanh_curve(v); }
+  float end = curves::kGeluTanhEnd;
+  float operator()(float v) const { return curves::gelu_tanh_curve(v, end); }
 };
 struct LogXnn {
   float operator()(float v) const { return curves::log_curve(v); }
 };
-struct ExpXnn {  // its clamps let a number win over NaN
-  float operator()(float v) const {
-    const auto e = static_cast<float>(smooth_exp(static_cast<double>(v)));
-    return v != v ? 0.0f : e;
-  }
+struct ExpXnn {
+  float low = -127.0f, high = 128.0f;
+  float operator()(float v) const { return curves::exp_curve(v, low, high); }
 };
 
 // ---- LOGISTIC and TANH of int16

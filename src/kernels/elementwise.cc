@@ -93,19 +93,27 @@ struct Clamp {
   }
 };
 
+// XNNPACK runs with subnormal operands taken for zero, which infinity times one of them shows.
+template <class F>
+std::unique_ptr<Kernel> flushing(const Broadcast& b, F f) {
+#if defined(__x86_64__)
+  return make_kernel([b, loop = row_loop<float, float, float, F>(), f](const Io& io) {
+    const SubnormalsAreZero mode;
+    run_broadcast(b, loop, &f, io);
+  });
+#else
+  return broadcast_kernel<float, float, float>(
+      b, [f](float x, float y) { return f(flush_subnormal(x), flush_subnormal(y)); });
+#endif
+}
+
 template <class T, class F>
 std::unique_ptr<Kernel> plain(OpSpec& spec, Broadcast b, F f) {
   const Activation activation = fused_activation(spec.op->attrs);
   const auto bounds = real_bounds<T>(activation);
   Clamp<T> clamp{bounds.low, bounds.high};
-  if constexpr (std::is_floating_point_v<T>) {
-    if (xnn_takes(spec) && !bounds.set) {
-      // It runs with subnormals taken for zero, which infinity times one of them shows.
-      return broadcast_kernel<T, T, T>(std::move(b), [f](T x, T y) {
-        return f(static_cast<T>(flush_subnormal(static_cast<float>(x))),
-                 static_cast<T>(flush_subnormal(static_cast<float>(y))));
-      });
-    }
+  if constexpr (std::is_same_v<T, float>) {
+    if (xnn_takes(spec) && !bounds.set) return flushing(b, f);
     if (xnn_takes(spec) && activation == Activation::kRelu)
       clamp.high = std::numeric_limits<T>::infinity();
   }
@@ -164,16 +172,42 @@ std::unique_ptr<Kernel> coded(const OpSpec& spec, Broadcast b, F f) {
 
 // XNNPACK's, of 8 bits.
 template <class T, class Row>
+void code_row(const void* body, std::size_t n, const void* x, const void* y, void* to) {
+  const Row& f = *static_cast<const Row*>(body);
+  const T *p = static_cast<const T*>(x), *q = static_cast<const T*>(y);
+  if constexpr (std::is_same_v<Row, AddRow>)
+    add_codes(f, n, p, q, static_cast<T*>(to));
+  else
+    multiply_codes(f, n, p, q, static_cast<T*>(to));
+}
+template <class T, class Row>
+void code_single(const Row& f, std::size_t rows, std::size_t n, const void* dense,
+                 const void* single, std::size_t step, void* to) {
+  const T *p = static_cast<const T*>(dense), *q = static_cast<const T*>(single);
+  if constexpr (std::is_same_v<Row, AddRow>)
+    add_to_rows(f, rows, n, p, q, step, static_cast<T*>(to));
+  else
+    multiply_rows(f, rows, n, p, q, step, static_cast<T*>(to));
+}
+AddRow exchanged(AddRow f) {
+  std::swap(f.a, f.b);
+  return f;
+}
+MultiplyRow exchanged(MultiplyRow f) {
+  std::swap(f.zero_x, f.zero_y);
+  return f;
+}
+template <class T, class Row>
 std::unique_ptr<Kernel> code_rows_of(const Broadcast& b, const Row& f) {
-  const RowLoop loop{[](const void* body, std::size_t n, const void* x, const void* y, void* to) {
-                       const Row& row = *static_cast<const Row*>(body);
-                       const T *p = static_cast<const T*>(x), *q = static_cast<const T*>(y);
-                       if constexpr (std::is_same_v<Row, AddRow>)
-                         add_codes(row, n, p, q, static_cast<T*>(to));
-                       else
-                         multiply_codes(row, n, p, q, static_cast<T*>(to));
-                     },
-                     1, 1, 1};
+  RowLoop loop{code_row<T, Row>, 1, 1, 1, nullptr, nullptr};
+  loop.first = [](const void* body, std::size_t rows, std::size_t n, const void* x, const void* y,
+                  std::size_t step, void* to) {
+    code_single<T>(exchanged(*static_cast<const Row*>(body)), rows, n, y, x, step, to);
+  };
+  loop.second = [](const void* body, std::size_t rows, std::size_t n, const void* x, const void* y,
+                   std::size_t step, void* to) {
+    code_single<T>(*static_cast<const Row*>(body), rows, n, x, y, step, to);
+  };
   return make_kernel([b, loop, f](const Io& io) { run_broadcast(b, loop, &f, io); });
 }
 template <class Row>
@@ -266,6 +300,32 @@ std::unique_ptr<Kernel> add_tables(const OpSpec& spec, Broadcast b, const AddCod
                                    [sum, add](T x, T y) { return add.finish(sum(x, y)); });
 }
 
+// AddCodes of int16 in a form that becomes vector code of 32-bit words.  The operands are not above
+// 2^15 and their multipliers not above 1/2, so that with a mantissa of high * 2^15 + low the
+// rounded high product of x * 2^15 is
+//   (x mantissa + 2^15) >> 16 = (x high + 1 + (x low >> 15)) >> 1
+struct AddWords {
+  struct Part {
+    std::int32_t high = 0, low = 0;
+    int right = 0;
+    explicit Part(Multiplier m)
+        : high(m.mantissa >> 15), low(m.mantissa & 0x7FFF), right(-m.exponent) {}
+    std::int32_t operator()(std::int32_t x) const {
+      return shift_away((x * high + 1 + ((x * low) >> 15)) >> 1, right);
+    }
+  };
+  Part a, b;
+  Multiplier out;  // exponent of 0 or less
+  std::int32_t sign = 1;
+  Range32 range;
+
+  std::int32_t operator()(std::int16_t x, std::int16_t y) const {
+    const std::int32_t sum = a(x) + b(y) * sign;
+    const std::int32_t v = shift_away(high_multiply_lane(sum, out.mantissa), -out.exponent);
+    return std::min(std::max(v, range.low), range.high);
+  }
+};
+
 std::unique_ptr<Kernel> add_codes(const OpSpec& spec, Broadcast b, const Scales& s, bool subtract) {
   const bool wide = spec.inputs[0].dtype == DType::kInt16;
   AddCodes add;
@@ -287,9 +347,10 @@ std::unique_ptr<Kernel> add_codes(const OpSpec& spec, Broadcast b, const Scales&
   if (spec.inputs[0].dtype == DType::kInt8) return add_tables<std::int8_t>(spec, std::move(b), add);
   if (spec.inputs[0].dtype == DType::kUint8)
     return add_tables<std::uint8_t>(spec, std::move(b), add);
-  return coded(spec, std::move(b), [add](std::int32_t x, std::int32_t y) {
-    return add.finish(add.scaled_a(x) + add.scaled_b(y));
-  });
+  using I16 = std::int16_t;
+  return broadcast_kernel<I16, I16, I16>(
+      std::move(b), AddWords{AddWords::Part(add.a), AddWords::Part(add.b), add.out,
+                             subtract ? -1 : 1, add.range});
 }
 
 // int16 with scales that are powers of two: one operand is shifted, the sum saturates.

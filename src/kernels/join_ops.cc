@@ -197,14 +197,34 @@ class RescaleJoinKernel final : public Kernel {
   void run(const Io& io) const noexcept override {
     auto* out = static_cast<std::uint8_t*>(io.outputs[0]);
     for (std::size_t i = 0; i < parts_.size(); ++i) {
-      const Blocks p = parts_[i];  // by value: what is written could else be its fields
+      if (parts_[i].bytes == 0) continue;
       const auto* in = static_cast<const std::uint8_t*>(io.inputs[i]);
-      for (std::int64_t b = 0; b < p.count; ++b, in += p.bytes)
-        map_bytes(tables_[i], in, out + b * p.step + p.offset, static_cast<std::size_t>(p.bytes));
+      if (parts_[i].bytes >= kRoom / 4)
+        map_long(parts_[i], tables_[i], in, out);
+      else
+        map_short(parts_[i], tables_[i], in, out);
     }
   }
 
  private:
+  static constexpr std::int64_t kRoom = 4096;
+  static void map_long(Blocks p, const Table8& table, const std::uint8_t* in, std::uint8_t* out) {
+    for (std::int64_t b = 0; b < p.count; ++b, in += p.bytes)
+      map_bytes(table, in, out + b * p.step + p.offset, static_cast<std::size_t>(p.bytes));
+  }
+  // The look-up is made for long rows: of short ones many at once, as they lie in the input.
+  static void map_short(Blocks p, const Table8& table, const std::uint8_t* in, std::uint8_t* out) {
+    std::uint8_t room[kRoom];
+    const std::int64_t most = kRoom / p.bytes;
+    for (std::int64_t b = 0; b < p.count; b += most) {
+      const std::int64_t count = std::min(most, p.count - b);
+      map_bytes(table, in + b * p.bytes, room, static_cast<std::size_t>(count * p.bytes));
+      std::uint8_t* to = out + b * p.step + p.offset;
+      for (std::int64_t k = 0; k < count; ++k, to += p.step)
+        std::memcpy(to, room + k * p.bytes, static_cast<std::size_t>(p.bytes));
+    }
+  }
+
   std::vector<Blocks> parts_;
   std::vector<Table8> tables_;
 };

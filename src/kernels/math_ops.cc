@@ -179,12 +179,20 @@ std::unique_ptr<Kernel> prepare_round(OpSpec& spec) {  // ties to even
 }
 std::unique_ptr<Kernel> prepare_sin(OpSpec& spec) {
   const std::size_t n = prepare_float(spec);
-  if (is_xnn(spec)) return map_fused(n, [](float x) { return curves::sin_curve(x); });
+  if (is_xnn(spec)) {
+    return map_fused(
+        n, [](float x) { return curves::folded_for_sin(x); },
+        [](float x) { return curves::sine_of_folded(x); });
+  }
   return map_values<float>(n, [](float x) { return std::sin(x); });
 }
 std::unique_ptr<Kernel> prepare_cos(OpSpec& spec) {
   const std::size_t n = prepare_float(spec);
-  if (is_xnn(spec)) return map_fused(n, [](float x) { return curves::cos_curve(x); });
+  if (is_xnn(spec)) {
+    return map_fused(
+        n, [](float x) { return curves::folded_for_cos(x); },
+        [](float x) { return curves::sine_of_folded(x); });
+  }
   return map_values<float>(n, [](float x) { return std::cos(x); });
 }
 

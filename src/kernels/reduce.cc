@@ -67,6 +67,7 @@ Reduction prepare_reduction(OpSpec& spec) {
   r.inputs = shape_elements(x);
   r.outputs = shape_elements(out);
   r.image_mean = keep && reduced == std::vector<bool>{false, true, true, false};
+  r.last = !reduced.empty() && reduced.back();
   r.channels = x.empty() ? 1 : static_cast<std::size_t>(x.back());
   set_axes(r, spec, reduced);
   return r;
@@ -177,6 +178,19 @@ std::unique_ptr<Kernel> sum_codes(const OpSpec& spec, const Reduction& r) {
   });
 }
 
+// XNNPACK: a mean is the sum times the inverse of the count.
+std::unique_ptr<Kernel> reduce_lanes(const OpSpec& spec, Reduction r) {
+  // A last axis of one element, which is no axis elsewhere, decides what are lines and what are
+  // rows.
+  if ((r.inner.stride == 0) != r.last) {
+    r.outer[r.outer_rank++] = r.inner;
+    r.inner = {1, r.last ? std::size_t{0} : std::size_t{1}};
+  }
+  const bool mean = spec.op->code == OpCode::kMean;
+  return reduce_kernel<float>(r, 0.0f, LaneSum{mean ? 1.0f / static_cast<float>(r.count) : 1.0f},
+                              [](float sum, std::size_t) { return sum; });
+}
+
 // Numbers without scales; integers add up modulo 2^64.
 template <class T>
 std::unique_ptr<Kernel> reduce_plain(const OpSpec& spec, const Reduction& r) {
@@ -210,6 +224,7 @@ std::unique_ptr<Kernel> prepare_mean_sum(OpSpec& spec) {
   if (r.count > 1u << 30) refuse(spec, "{} elements to one output", r.count);
   switch (t) {
     case DType::kFloat32:
+      if (spec.dialect == Dialect::kXnnpack) return reduce_lanes(spec, r);
       return reduce_plain<float>(spec, r);
     case DType::kInt32:
       return reduce_plain<std::int32_t>(spec, r);
@@ -231,12 +246,8 @@ template <class T>
 std::unique_ptr<Kernel> extreme(const Reduction& r, bool largest) {
   using Limits = std::numeric_limits<T>;
   const auto same = [](T m, std::size_t) { return m; };
-  if (largest) {
-    return reduce_kernel<T>(
-        r, Limits::lowest(), [](T a, T v) { return v > a ? v : a; }, same);
-  }
-  return reduce_kernel<T>(
-      r, Limits::max(), [](T a, T v) { return v < a ? v : a; }, same);
+  if (largest) return reduce_kernel<T>(r, Limits::lowest(), Extreme<true>{}, same);
+  return reduce_kernel<T>(r, Limits::max(), Extreme<false>{}, same);
 }
 
 std::unique_ptr<Kernel> prepare_extreme(OpSpec& spec) {

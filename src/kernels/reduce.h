@@ -23,6 +23,7 @@ struct Reduction {
   Axis inner;
   std::size_t inputs = 1, outputs = 1, count = 1;  // count: inputs of one output
   bool image_mean = false;                         // 4-D, axes {1, 2}, keep_dims
+  bool last = false;                               // the last axis is reduced, whatever its size
   std::size_t channels = 1;                        // size of the last axis
 };
 
@@ -81,6 +82,66 @@ requires(sizeof(T) == 1) void accumulate_rows(const T* in, std::size_t rows, std
   }
 }
 
+// The step of REDUCE_MAX or REDUCE_MIN; a NaN loses.
+template <bool largest>
+struct Extreme {
+  template <class T>
+  T operator()(T a, T v) const {
+    if constexpr (largest)
+      return v > a ? v : a;
+    else
+      return v < a ? v : a;
+  }
+};
+// 32 bytes of elements at any address.  Written out, as the compiler leaves such accumulators in
+// memory.
+template <class T>
+struct Lanes32 {
+  typedef T Type __attribute__((vector_size(32), aligned(alignof(T)), may_alias));
+  static constexpr std::size_t kCount = 32 / sizeof(T);
+  // *a = step(*a, *v), written out: a function of such vectors would take them for aligned ones.
+  template <bool largest>
+  static void take(Type* a, const Type* v) {
+    if constexpr (largest)
+      *a = *v > *a ? *v : *a;
+    else
+      *a = *v < *a ? *v : *a;
+  }
+};
+// As many columns as whole groups of `vectors` are, from column k on; the column behind them.
+template <std::size_t vectors, bool largest, class T>
+std::size_t extreme_columns(const T* in, std::size_t rows, std::size_t n, std::size_t k, T* acc) {
+  using Lanes = typename Lanes32<T>::Type;
+  constexpr std::size_t kLanes = Lanes32<T>::kCount;
+  const auto at = [](const T* p, std::size_t v) {
+    return reinterpret_cast<const Lanes*>(p + v * kLanes);
+  };
+  for (; k + vectors * kLanes <= n; k += vectors * kLanes) {
+    Lanes a[vectors];
+#pragma GCC unroll 4
+    for (std::size_t v = 0; v < vectors; ++v) a[v] = *at(acc + k, v);
+    const T* from = in + k;
+    for (std::size_t r = 0; r < rows; ++r, from += n) {
+#pragma GCC unroll 4
+      for (std::size_t v = 0; v < vectors; ++v)
+        Lanes32<T>::template take<largest>(a + v, at(from, v));
+    }
+#pragma GCC unroll 4
+    for (std::size_t v = 0; v < vectors; ++v)
+      *reinterpret_cast<Lanes*>(acc + k + v * kLanes) = a[v];
+  }
+  return k;
+}
+template <class T, bool largest>
+void accumulate_rows(const T* in, std::size_t rows, std::size_t n, T* acc, Extreme<largest> step) {
+  std::size_t k = extreme_columns<4, largest>(in, rows, n, 0, acc);
+  k = extreme_columns<2, largest>(in, rows, n, k, acc);
+  k = extreme_columns<1, largest>(in, rows, n, k, acc);
+  for (; k < n; ++k) {
+    for (std::size_t r = 0; r < rows; ++r) acc[k] = step(acc[k], in[r * n + k]);
+  }
+}
+
 // Rows of n inputs, each to one output: of floats several at a time, as each is a chain of steps
 // that wait for each other.
 template <class T, class Acc, class Step>
@@ -103,6 +164,82 @@ void accumulate_lines(const T* in, std::size_t rows, std::size_t n, Acc* acc, St
     const T* from = in + r * n;
     for (std::size_t k = 0; k < n; ++k) a = step(a, from[k]);
     acc[r] = a;
+  }
+}
+
+// Floats in lanes.  Among zeros of both signs the first is the extreme one, which lanes lose.
+template <bool largest>
+void accumulate_lines(const float* in, std::size_t rows, std::size_t n, float* acc,
+                      Extreme<largest> step) {
+  using Lanes = Lanes32<float>::Type;
+  for (std::size_t r = 0; r < rows; ++r, in += n) {
+    const float before = acc[r];
+    float a = before;
+    std::size_t k = 0;
+    if (n >= 8) {
+      Lanes lanes = Lanes{} + before;
+      for (; k + 8 <= n; k += 8)
+        Lanes32<float>::take<largest>(&lanes, reinterpret_cast<const Lanes*>(in + k));
+      float half[4];
+      for (int i = 0; i < 4; ++i) half[i] = step(float{lanes[i]}, float{lanes[i + 4]});
+      a = step(step(half[0], half[1]), step(half[2], half[3]));
+    }
+    for (; k < n; ++k) a = step(a, in[k]);
+    if (a == 0.0f && before != 0.0f) a = *std::find(in, in + n, 0.0f);
+    acc[r] = a;
+  }
+}
+
+// XNNPACK's sum of a line of floats on AVX2: four sums of eight lanes over blocks of 32, a vector
+// that is left to each of the first three, joined as (0 + 2) + (1 + 3); then the last n mod 8
+// elements, a lane each, and the lanes in halves.
+inline float line_sum(const float* in, std::size_t n) {
+  using Lanes = Lanes32<float>::Type;
+  const auto at = [in](std::size_t i) { return reinterpret_cast<const Lanes*>(in + i); };
+  Lanes a{}, b{}, c{}, d{};
+  std::size_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    a += *at(i);
+    b += *at(i + 8);
+    c += *at(i + 16);
+    d += *at(i + 24);
+  }
+  if (i + 8 <= n) a += *at(i);
+  if (i + 16 <= n) b += *at(i + 8);
+  if (i + 24 <= n) c += *at(i + 16);
+  i = n / 8 * 8;
+  a = (a + c) + (b + d);
+  for (int k = 0; i < n; ++i, ++k) a[k] += in[i];
+  float half[4];
+  for (int k = 0; k < 4; ++k) half[k] = a[k] + a[k + 4];
+  return (half[0] + half[2]) + (half[1] + half[3]);
+}
+// The step of XNNPACK's sums and means: of a line so, of rows that follow each other one after
+// another from 0 on; that times the scale is added to the output.
+struct LaneSum {
+  float scale = 1;
+};
+inline void accumulate_lines(const float* in, std::size_t rows, std::size_t n, float* acc,
+                             LaneSum step) {
+  for (std::size_t r = 0; r < rows; ++r) acc[r] += line_sum(in + r * n, n) * step.scale;
+}
+inline void accumulate_rows(const float* in, std::size_t rows, std::size_t n, float* acc,
+                            LaneSum step) {
+  const float scale = step.scale;
+  constexpr std::size_t kColumns = 32;
+  std::size_t k = 0;
+  for (; k + kColumns <= n; k += kColumns) {
+    float a[kColumns] = {};
+    const float* from = in + k;
+    for (std::size_t r = 0; r < rows; ++r, from += n) {
+      for (std::size_t i = 0; i < kColumns; ++i) a[i] += from[i];
+    }
+    for (std::size_t i = 0; i < kColumns; ++i) acc[k + i] += a[i] * scale;
+  }
+  for (; k < n; ++k) {
+    float a = 0;
+    for (std::size_t r = 0; r < rows; ++r) a += in[r * n + k];
+    acc[k] += a * scale;
   }
 }
 

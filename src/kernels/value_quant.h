@@ -105,6 +105,23 @@ std::unique_ptr<Kernel> map_fused(std::size_t n, F f) {
   });
 }
 
+// In two steps, with a block of the output in between.
+template <class F, class G>
+std::unique_ptr<Kernel> map_fused(std::size_t n, F f, G g) {
+  constexpr std::size_t kBlock = 512;
+  return make_kernel([n, f, g](const Io& io) {
+    with_fused([&] {
+      const float* x = static_cast<const float*>(io.inputs[0]);
+      float* y = static_cast<float*>(io.outputs[0]);
+      for (std::size_t i = 0; i < n; i += kBlock, x += kBlock, y += kBlock) {
+        const std::size_t count = n - i < kBlock ? n - i : kBlock;
+        for (std::size_t k = 0; k < count; ++k) y[k] = f(x[k]);
+        for (std::size_t k = 0; k < count; ++k) y[k] = g(y[k]);
+      }
+    });
+  });
+}
+
 inline std::unique_ptr<Kernel> table8_kernel(std::size_t n, const Table8& table) {
   return make_kernel([n, table](const Io& io) {
     map_bytes(table, static_cast<const std::uint8_t*>(io.inputs[0]),

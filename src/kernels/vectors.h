@@ -20,6 +20,22 @@ template <class F>
 __attribute__((target("avx2,fma"), flatten, noinline)) void run_for_fma(const F& f) {
   f();
 }
+// While it lives the processor takes subnormal operands, not results, of this thread for zeros of
+// their sign, as XNNPACK has it.  What is computed so has to be behind a call that is not inlined:
+// compilers know nothing of this.
+class SubnormalsAreZero {
+ public:
+  SubnormalsAreZero() : before_(__builtin_ia32_stmxcsr()) {
+    __builtin_ia32_ldmxcsr(before_ | 0x40);
+  }
+  ~SubnormalsAreZero() { __builtin_ia32_ldmxcsr(before_); }
+  SubnormalsAreZero(const SubnormalsAreZero&) = delete;
+  SubnormalsAreZero& operator=(const SubnormalsAreZero&) = delete;
+
+ private:
+  unsigned before_;
+};
+
 template <class F>
 void with_vectors(const F& f) {
   if (__builtin_cpu_supports("avx2"))

@@ -52,6 +52,29 @@ TEST(Elementwise, AddAndSubEqualTheJudge) {
   }
 }
 
+// The ends of int16 with multipliers near both ends of their mantissa, and far below 1.
+TEST(Elementwise, AddAndSubOfTheLargestWords) {
+  constexpr std::int32_t kEnds[] = {-32768, -32767, -21846, -3,    -2,    -1,   0,
+                                    1,      2,      3,      21845, 32766, 32767};
+  for (const float ratio :
+       {1.0f, 0.99999994f, 0.50000006f, 0.5f, 0.3333333f, 0.01f, 3e-5f, 1e-9f}) {
+    for (const float out : {0.7f, 1.0f, 1.9f, 2.0f, 300.0f}) {
+      Codes a{DType::kInt16, {13, 1}, {}, 0.01f, 0},
+          b{DType::kInt16, {1, 13}, {}, 0.01f * ratio, 0};
+      a.at.assign(std::begin(kEnds), std::end(kEnds));
+      b.at = a.at;
+      if (ratio < 0.4f) std::swap(a.scale, b.scale);
+      Codes y{DType::kInt16, {13, 13}, {}, 0.01f * out, 0};
+      for (const int sign : {1, -1}) {
+        OpCase c = case_of(sign > 0 ? OpCode::kAdd : OpCode::kSub,
+                           AddAttrs{Activation::kNone, false}, {a, b, y});
+        const Result want = add(a, b, y, Activation::kNone, Dialect::kBuiltin, sign);
+        ASSERT_NO_FATAL_FAILURE(expect_codes(c, y, Dialect::kBuiltin, want)) << ratio << " " << out;
+      }
+    }
+  }
+}
+
 TEST(Elementwise, MulEqualsTheJudge) {
   for (int seed = 0; seed < rounds(4000); ++seed) {
     Draw draw(static_cast<unsigned>(seed));

@@ -102,6 +102,44 @@ TEST(FastForms, PairsOfCodes) {
   }
 }
 
+// Rows with a single code each are rows with that code everywhere.
+template <class T>
+void check_single(std::mt19937& random, std::size_t n, std::size_t step) {
+  constexpr std::int32_t low = std::numeric_limits<T>::min(), high = std::numeric_limits<T>::max();
+  constexpr std::size_t kRows = 3;
+  const auto code = [&] { return static_cast<std::int32_t>(static_cast<T>(random())); };
+  const auto factor = [&] { return static_cast<std::int32_t>(random() % (1u << 21)); };
+  const AddRow f{1 << 19, factor(), -factor(), 20, code(), low + 3, high};
+  const MultiplyRow g{code(), code(), code(), low, high - 4, 1.0f / 90, 70.0f};
+  std::vector<T> x(kRows * n), y(kRows * step + 1), all(n), sum(x.size() + 1, 77),
+      product(x.size() + 1, 77), want(n);
+  for (auto& v : x) v = static_cast<T>(random());
+  for (auto& v : y) v = static_cast<T>(random());
+  add_to_rows(f, kRows, n, x.data(), y.data(), step, sum.data());
+  multiply_rows(g, kRows, n, x.data(), y.data(), step, product.data());
+  for (std::size_t r = 0; r < kRows; ++r) {
+    const auto at = static_cast<std::ptrdiff_t>(r * n);
+    std::fill(all.begin(), all.end(), y[r * step]);
+    add_codes(f, n, x.data() + at, all.data(), want.data());
+    ASSERT_TRUE(std::equal(want.begin(), want.end(), sum.begin() + at)) << n << ", row " << r;
+    multiply_codes(g, n, x.data() + at, all.data(), want.data());
+    ASSERT_TRUE(std::equal(want.begin(), want.end(), product.begin() + at)) << n << ", row " << r;
+  }
+  EXPECT_EQ(sum.back(), T(77));
+  EXPECT_EQ(product.back(), T(77));
+}
+TEST(FastForms, RowsOfASingleCode) {
+  std::mt19937 random(6);
+  for (const std::size_t n : {0u, 1u, 7u, 8u, 9u, 15u, 16u, 17u, 31u, 33u, 100u}) {
+    for (const std::size_t step : {0u, 1u, 5u}) {
+      for (int i = 0; i < 20; ++i) {
+        check_single<std::int8_t>(random, n, step);
+        check_single<std::uint8_t>(random, n, step);
+      }
+    }
+  }
+}
+
 TEST(FastForms, RoundingInLanes) {
   std::mt19937 random(2);
   const auto word = [&] {
@@ -204,16 +242,18 @@ void near(Ours ours, Exact exact, float from, float to, double units) {
 TEST(FastForms, CurvesOfFloats) {
   const auto gelu = [](double v) { return 0.5 * v * std::erfc(-v * std::sqrt(0.5)); };
   const auto sigmoid = [](double v) { return 1 / (1 + std::exp(-v)); };
-  near(
-      curves::tanh_curve, [](double v) { return std::tanh(v); }, -12, 12, 4);
+  near([](float v) { return curves::tanh_curve(v); }, [](double v) { return std::tanh(v); }, -12,
+       12, 4);
   near(curves::sigmoid_curve, sigmoid, -80, 80, 8);
-  near(curves::gelu_curve, gelu, -1, 12, 16);
+  near([](float v) { return curves::gelu_curve(v); }, gelu, -1, 12, 16);
   near(
       curves::log_curve, [](double v) { return std::log(v); }, 1.5f, 1e6f, 4);
   near(
       curves::elu_curve, [](double v) { return v < 0 ? std::expm1(v) : v; }, -20, 5, 8);
-  near(
-      curves::exp_below_curve, [](double v) { return std::exp(v); }, -80, 0, 4);
+  const auto exp = [](double v) { return std::exp(v); };
+  near(curves::exp_below_curve, exp, -80, 0, 4);
+  near([](float v) { return curves::exp_curve(v); }, exp, -1, 1, 2);
+  near([](float v) { return curves::exp_curve(v); }, exp, -12, 88, 80);  // v log2 e is a float32
   for (float v = -30; v <= 30; v += 0.01f) {
     EXPECT_NEAR(curves::sin_curve(v), std::sin(static_cast<double>(v)), 5e-7) << v;
     EXPECT_NEAR(curves::cos_curve(v), std::cos(static_cast<double>(v)), 5e-7) << v;
@@ -234,6 +274,13 @@ TEST(FastForms, CurvesAtTheirEnds) {
   EXPECT_EQ(curves::exp_below_curve(-100.0f), 0.0f);
   EXPECT_EQ(curves::exp_below_curve(0.0f), 1.0f);
   EXPECT_EQ(curves::elu_curve(3.0f), 3.0f);
+  EXPECT_EQ(curves::exp_curve(0.0f), 1.0f);
+  EXPECT_EQ(curves::exp_curve(1e-40f), 1.0f);
+  EXPECT_EQ(curves::exp_curve(kInfinity), kInfinity);
+  EXPECT_EQ(curves::exp_curve(88.4f), kInfinity);  // though e^88.4 is a number
+  EXPECT_EQ(curves::exp_curve(-kInfinity), 0.0f);
+  EXPECT_EQ(curves::exp_curve(-87.5f), 0.0f);  // subnormal
+  EXPECT_EQ(curves::exp_curve(none), 0.0f);
 }
 
 }  // namespace

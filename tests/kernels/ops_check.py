@@ -14,6 +14,7 @@ ai_edge_litert; LITEGAP is the program.
 import os
 import pathlib
 import pickle
+import platform
 import subprocess
 import sys
 import tempfile
@@ -526,7 +527,7 @@ def curve_cases():
     near = RNG.normal(0, 3, 5000).astype(np.float32)
     for name, kind, wild, options in (("LOGISTIC", None, True, {}), ("TANH", None, True, {}), ("ELU", None, False, {}),
                                       ("GELU", "Gelu", False, {}), ("GELU", "Gelu", False, {"approximate": True}),
-                                      ("LOG", None, False, {}), ("SIN", None, False, {}), ("COS", "Cos", False, {}),
+                                      ("LOG", None, False, {}), ("EXP", "Exp", True, {}), ("SIN", None, False, {}), ("COS", "Cos", False, {}),
                                       ("SOFTMAX", "Softmax", False, {"beta": 1.0})):
         x = np.concatenate([near, edges, bits]) if wild else near
         if name == "LOG":
@@ -539,6 +540,101 @@ def curve_cases():
             f.op(g, name, [v], [y], **options)
             yield (f"{name} {options} of {n}", f.bytes(g, [v], [y]), [x[None, :n]],
                    1e-6 if name == "ELU" else tolerance)
+
+
+def log_softmax_cases():
+    """The built-in kernel's e^x and its sums in vectors of four, whatever the processor has (x86)."""
+    same = 0 if platform.machine() == "x86_64" else 1e-6
+    CODES["LOG_SOFTMAX"] = (schema.BuiltinOperator.LOG_SOFTMAX, "LogSoftmax", schema.BuiltinOptions.LogSoftmaxOptions)
+    for n in (1, 2, 3, 4, 5, 7, 8, 9, 11, 12, 15, 31, 33, 100, 255, 257, 263, 1000):
+        x = RNG.normal(0, 4, (200, n)).astype(np.float32)
+        x[:3] *= 30
+        x[3, -1], x[4, 0], x[5] = -np.inf, np.nan, 7
+        f = File()
+        g = f.graph()
+        v, y = f.tensor(g, x.shape, "float32"), f.tensor(g, x.shape, "float32")
+        f.op(g, "LOG_SOFTMAX", [v], [y])
+        yield (f"LOG_SOFTMAX of {n}", f.bytes(g, [v], [y]), [x], {"reference": 1e-6, "builtin": same, "xnnpack": same})
+        for dtype in ("int8", "uint8"):
+            codes = values(dtype, (19, n))
+            f = File()
+            g = f.graph()
+            v = f.tensor(g, codes.shape, dtype, quant=quant(0.07, 3))
+            y = f.tensor(g, codes.shape, dtype, quant=quant(1 / 16, 127 if dtype == "int8" else 255))
+            f.op(g, "LOG_SOFTMAX", [v], [y], 2)
+            yield f"LOG_SOFTMAX {dtype} of {n}", f.bytes(g, [v], [y]), [codes], 0
+
+
+def broadcast_cases():
+    """A value per channel, per pixel, or a single one, on either side, in rows of odd lengths.  Scales without ties:
+    there the built-in vector code of ADD rounds in other places than the rest of its rows."""
+    CODES["SUB"] = (schema.BuiltinOperator.SUB, "Sub", schema.BuiltinOptions.SubOptions)
+    for dtype in ("float32", "int8", "uint8", "int16"):
+        words, real = dtype == "int16", dtype == "float32"
+
+        def scaled(scale, zero):
+            return None if real else quant(scale / 300 if words else scale, 0 if words else zero)
+        for n in (1, 7, 8, 9, 15, 16, 17, 31, 33, 100):
+            f = File()
+            g = f.graph()
+            big, others = [1, 3, 5, n], ([n], [1, 1, 1, n], [1, 3, 5, 1], [1, 1, 5, 1], [1], [1, 3, 5, n])
+            inputs, outputs = [f.tensor(g, big, dtype, quant=scaled(0.05, 3))], []
+            x = [values(dtype, big)]
+            for shape in others:
+                inputs.append(f.tensor(g, shape, dtype, quant=scaled(0.031721, 2)))
+                x.append(values(dtype, shape))
+                for name in ("ADD", "SUB", "MUL"):
+                    for sides in ([inputs[0], inputs[-1]], [inputs[-1], inputs[0]]):
+                        outputs.append(f.tensor(g, big, dtype, quant=scaled(0.0717, 5)))
+                        f.op(g, name, sides, [outputs[-1]], 3 if words else 2)
+            if real:
+                for v in x:
+                    v.reshape(-1)[::5] *= np.float32(1e-39)
+            yield f"broadcast {dtype} of {n}", f.bytes(g, inputs, outputs), x, 0
+
+
+def reduction_cases():
+    """Maxima and minima over rows and columns of odd lengths."""
+    for name in ("REDUCE_MAX", "REDUCE_MIN"):
+        CODES[name] = (getattr(schema.BuiltinOperator, name), "Reducer", schema.BuiltinOptions.ReducerOptions)
+        for dtype in ("float32", "int8", "uint8", "int16"):
+            for n in (1, 7, 8, 9, 31, 33, 64, 100, 129, 200):
+                f = File()
+                g = f.graph()
+                q = None if dtype == "float32" else quant(0.05, 0 if dtype == "int16" else 3)
+                x, outputs = f.tensor(g, [3, 5, n], dtype, quant=q), []
+                for axes in ([0], [1], [2], [0, 2], [1, 2]):
+                    shape = [d for i, d in enumerate((3, 5, n)) if i not in axes]
+                    outputs.append(f.tensor(g, shape, dtype, quant=q))
+                    f.op(g, name, [x, f.constant(g, np.array(axes, np.int32))], outputs[-1:], 3 if dtype == "int16" else 2)
+                yield f"{name} {dtype} of {n}", f.bytes(g, [x], outputs), [values(dtype, (3, 5, n))], 0
+
+
+def sum_cases():
+    """Sums of float32 over lines, rows, and several axes that are no neighbours."""
+    same = {"reference": 3e-6, "builtin": 3e-6, "xnnpack": 0 if fuses_in_eight() else 3e-6}
+    for name in ("SUM", "MEAN"):
+        CODES[name] = (getattr(schema.BuiltinOperator, name), "Reducer", schema.BuiltinOptions.ReducerOptions)
+        for n in (1, 3, 7, 8, 9, 16, 23, 31, 32, 33, 40, 63, 64, 65, 127, 300, 1000):
+            f = File()
+            g = f.graph()
+            x, outputs = f.tensor(g, [2, 3, 5, n], "float32"), []
+            for axes in ([0], [1], [2], [3], [1, 2], [2, 3], [0, 1, 2, 3], [1, 2, 3], [0, 2], [1, 3], [0, 1, 3], [0, 2, 3]):
+                shape = [d for i, d in enumerate((2, 3, 5, n)) if i not in axes]
+                outputs.append(f.tensor(g, shape, "float32"))
+                f.op(g, name, [x, f.constant(g, np.array(axes, np.int32))], outputs[-1:], 2)
+            yield f"{name} float32 of {n}", f.bytes(g, [x], outputs), [values("float32", (2, 3, 5, n))], same
+
+
+def rescaled_cases():
+    """CONCATENATION of uint8 with a scale for each input, in short and long rows."""
+    for n in (1, 7, 33, 64, 127, 129, 1023, 1025, 5000):
+        f = File()
+        g = f.graph()
+        x = [f.tensor(g, [3, n + i], "uint8", quant=quant(0.05 + 0.013 * i, 100 + i)) for i in range(3)]
+        y = f.tensor(g, [3, 3 * n + 3], "uint8", quant=quant(0.05, 100))
+        f.op(g, "CONCATENATION", x, [y], 2, axis=1)
+        yield f"rescaled CONCATENATION of {n}", f.bytes(g, x, [y]), [values("uint8", (3, n + i)) for i in range(3)], 0
 
 
 def pool_cases():
@@ -563,7 +659,7 @@ def pool_cases():
 
 
 def cases():
-    for family in (pool_cases, curve_cases, blockwise_cases, four_bit_cases, sparse_cases, stablehlo_cases, random_cases, projection_cases,
+    for family in (pool_cases, curve_cases, log_softmax_cases, broadcast_cases, reduction_cases, sum_cases, rescaled_cases, blockwise_cases, four_bit_cases, sparse_cases, stablehlo_cases, random_cases, projection_cases,
                    graph_cases):
         yield from family()
 
