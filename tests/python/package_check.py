@@ -2,11 +2,14 @@
 """The Python package as its users get it: `pip install .` into this interpreter, then the Python
 examples, every file that they wrote measured again by the stock runtime with NumPy, and the errors.
 
-Only built with -O1, in half of the time: what the optimizer makes of the rooms the other tests see.
+With LITEGAP, the program in the folder of a release build, the module links the rooms as they were
+compiled there; that `pip install .` alone would compile each of their files with the same command is
+checked instead.  Without it everything is built as for a user, in several minutes.
 
 Needs numpy and ai-edge-litert.  Prints "N passed, N failed".
 """
 import importlib
+import json
 import os
 import pathlib
 import shutil
@@ -22,10 +25,9 @@ except ImportError:
     print("package_check: ai-edge-litert is not installed; skipped")
     sys.exit(77)
 
-ROOT = pathlib.Path(os.environ.get("LITEGAP_ROOT", pathlib.Path(__file__).resolve().parents[2]))
+ROOT = pathlib.Path(os.environ.get("LITEGAP_ROOT", pathlib.Path(__file__).parents[2])).resolve()
 EXAMPLES = ROOT / "examples/python"
-QUICK = ["--config-settings=cmake.build-type=RelWithDebInfo",
-         "--config-settings=cmake.define.CMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 -DNDEBUG"]
+OWN = "build/pip_check"  # not the folder of the user's `pip install .`
 passed = failed = 0
 
 
@@ -128,13 +130,43 @@ def check_errors(folder, example, litegap):
     check(not out.exists(), "nothing was written")
 
 
+def commands(build):
+    """File of the rooms or of their precompiled headers -> its command, whatever the build folder."""
+    entries = json.loads((build / "compile_commands.json").read_text().replace(str(build), "BUILD"))
+    places = (f"{ROOT}/src/", "BUILD/CMakeFiles/litegap_")
+    return {e["file"]: e["command"] for e in entries
+            if e["file"].startswith(places) and "/litegap_" in e["command"]}
+
+
+def check_commands(prebuilt):
+    theirs, ours = commands(prebuilt), commands(ROOT / OWN)
+    differ = [f for f in {**theirs, **ours} if theirs.get(f) != ours.get(f)]
+    check(ours and not differ, f"{len(ours)} files of the rooms have the same commands in both builds" +
+          (f", but {differ[0]}: {ours.get(differ[0])}; expected {theirs.get(differ[0])}" if differ else ""))
+
+
+def prebuilt_rooms():
+    """The folder with the archives of the rooms, up to date, or None."""
+    program = os.environ.get("LITEGAP")
+    folder = pathlib.Path(program).resolve().parent if program else None
+    if folder is None or not (folder / "liblitegap_verbs.a").exists():
+        return None
+    subprocess.run(["cmake", "--build", str(folder), "--target", "litegap_verbs"], check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
 def main():
+    prebuilt = prebuilt_rooms()
+    settings = [f"--config-settings={s}" for s in
+                (f"build-dir={OWN}", f"cmake.define.LITEGAP_PREBUILT={prebuilt}")] if prebuilt else []
     # The compiler by the name that CMake finds by itself: what a compiler cache knows is used again.
     environment = {"CXX": "c++", **os.environ} if shutil.which("c++") else None
-    install = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *QUICK, str(ROOT)],
+    install = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *settings, str(ROOT)],
                              capture_output=True, text=True, env=environment)
     check(install.returncode == 0, "pip install ." + (": " + install.stderr[-2000:] if install.returncode else ""))
     if install.returncode == 0:
+        if prebuilt:
+            check_commands(prebuilt)
         import litegap
         with tempfile.TemporaryDirectory() as tmp:
             folder = pathlib.Path(tmp)
