@@ -216,9 +216,9 @@ std::unique_ptr<Kernel> code_rows(const OpSpec& spec, const Broadcast& b, const 
   return code_rows_of<std::uint8_t>(b, f);
 }
 
-// The built-in vector code of ADD and MUL adds the zero point in 16-bit words that wrap, in whole
-// blocks of operands of one shape.  Before that ADD cuts the value off to 16 bits, MUL saturates
-// it. `most` is the largest magnitude of a value.
+// The built-in vector code of ADD and MUL adds the zero point in 16-bit words that wrap.  Before
+// that ADD cuts the value off to 16 bits, MUL saturates it, in whole blocks of operands of one
+// shape. `most` is the largest magnitude of a value.
 bool wraps_in_blocks(const OpSpec& spec, const Broadcast& b, double most) {
   return spec.dialect != Dialect::kReference && b.equal && most > 32000.0;
 }
@@ -263,6 +263,18 @@ struct AddCodes {
   ScaleZero sa, sb, sy;
   Range32 range;
 
+  // How the built-in vector code scales an operand: the shift to the right first, where it takes
+  // bits from that to the left, or last and without rounding.
+  enum class Vector { kShiftFirst, kShiftLast };
+  std::int32_t scaled_in_vector(Vector how, std::int32_t code, std::int32_t zero,
+                                Multiplier m) const {
+    const std::int32_t x = code - zero, right = std::min(-m.exponent, 31);
+    if (how == Vector::kShiftLast)
+      return high_multiply_lane(wrap_shift_left(x, left), m.mantissa) >> right;
+    const std::int32_t moved =
+        right <= left ? wrap_shift_left(x, left - right) : x >> (right - left);
+    return high_multiply_lane(moved, m.mantissa);
+  }
   std::int32_t scaled_a(std::int32_t x) const {
     return scale_lane(wrap_shift_left(x - sa.zero, left), a);
   }
@@ -280,22 +292,74 @@ struct AddCodes {
 
 using WideTable = std::array<std::int32_t, 256>;
 
-template <class T>
-std::unique_ptr<Kernel> add_tables(const OpSpec& spec, Broadcast b, const AddCodes& add) {
+template <class T, class A, class B>
+auto table_sum(A scaled_a, B scaled_b) {
   WideTable ta{}, tb{};
   for (int q = std::numeric_limits<T>::min(); q <= std::numeric_limits<T>::max(); ++q) {
-    ta[static_cast<std::uint8_t>(q)] = add.scaled_a(q);
-    tb[static_cast<std::uint8_t>(q)] = add.scaled_b(q);
+    ta[static_cast<std::uint8_t>(q)] = scaled_a(q);
+    tb[static_cast<std::uint8_t>(q)] = scaled_b(q);
   }
-  const auto sum = [ta, tb](T x, T y) {
+  return [ta, tb](T x, T y) {
     return ta[static_cast<std::uint8_t>(x)] + tb[static_cast<std::uint8_t>(y)];
   };
-  const double most = 256.0 * (static_cast<double>(add.sa.scale) + add.sb.scale) / add.sy.scale;
-  if (wraps_in_blocks(spec, b, most) && !add.subtract) {
-    return block_kernel<T>(
-        b.elements, [sum, add](T x, T y) { return add.finish_narrow(sum(x, y)); },
-        [sum, add](T x, T y) { return add.finish(sum(x, y)); });
-  }
+}
+
+// Whether the built-in kernels broadcast in runs, which are rows of Broadcast: from the last
+// dimensions on equal ones, those that one operand repeats, equal ones, those that the other
+// repeats, equal ones.  Else they go element by element.
+bool broadcasts_in_runs(const Shape& a, const Shape& b) {
+  const std::size_t rank = std::max(a.size(), b.size());
+  std::size_t d = 0;  // dimensions behind, from the last
+  const auto size = [&](const Shape& s) { return d < s.size() ? s[s.size() - 1 - d] : 1; };
+  const auto skip_equal = [&] {
+    while (d < rank && size(a) == size(b)) ++d;
+  };
+  const auto skip_repeated = [&](const Shape& repeated) {
+    while (d < rank && size(repeated) == 1) ++d;
+  };
+  skip_equal();
+  if (d == rank) return true;
+  const bool first = size(a) == 1;
+  skip_repeated(first ? a : b);
+  skip_equal();
+  skip_repeated(first ? b : a);
+  skip_equal();
+  return d == rank;
+}
+
+// The built-in ADD of bytes: whole blocks of a run are vector code.
+template <class T>
+std::unique_ptr<Kernel> add_in_blocks(const Broadcast& b, const AddCodes& add) {
+  const bool single = b.inner.a != b.inner.b;
+  const bool words = std::is_signed_v<T> && !single;
+  const auto how = words ? AddCodes::Vector::kShiftFirst : AddCodes::Vector::kShiftLast;
+  const std::size_t whole = words ? b.inner.size / 16 * 16 : b.inner.size / 8 * 8;
+  const auto in_block =
+      table_sum<T>([&](int q) { return add.scaled_in_vector(how, q, add.sa.zero, add.a); },
+                   [&](int q) { return add.scaled_in_vector(how, q, add.sb.zero, add.b); });
+  const auto behind =
+      table_sum<T>([&](int q) { return add.scaled_a(q); }, [&](int q) { return add.scaled_b(q); });
+  return make_kernel([=](const Io& io) noexcept {
+    b.rows([&](std::size_t o, std::size_t i, std::size_t j) {
+      const T* x = static_cast<const T*>(io.inputs[0]) + i;
+      const T* y = static_cast<const T*>(io.inputs[1]) + j;
+      T* out = static_cast<T*>(io.outputs[0]) + o;
+      std::size_t k = 0;
+      for (; k < whole; ++k)
+        out[k] = static_cast<T>(add.finish_narrow(in_block(x[k * b.inner.a], y[k * b.inner.b])));
+      for (; k < b.inner.size; ++k)
+        out[k] = static_cast<T>(add.finish(behind(x[k * b.inner.a], y[k * b.inner.b])));
+    });
+  });
+}
+
+template <class T>
+std::unique_ptr<Kernel> add_tables(const OpSpec& spec, Broadcast b, const AddCodes& add) {
+  if (spec.dialect != Dialect::kReference && !add.subtract &&
+      broadcasts_in_runs(spec.inputs[0].shape, spec.inputs[1].shape))
+    return add_in_blocks<T>(b, add);
+  const auto sum =
+      table_sum<T>([&](int q) { return add.scaled_a(q); }, [&](int q) { return add.scaled_b(q); });
   return broadcast_kernel<T, T, T>(std::move(b),
                                    [sum, add](T x, T y) { return add.finish(sum(x, y)); });
 }
@@ -326,6 +390,26 @@ struct AddWords {
   }
 };
 
+// The built-in ADD of int16: whole blocks of operands of one shape are vector code.
+std::unique_ptr<Kernel> add_words_in_blocks(std::size_t n, const AddCodes& add) {
+  return make_kernel([=](const Io& io) noexcept {
+    const auto* x = static_cast<const std::int16_t*>(io.inputs[0]);
+    const auto* y = static_cast<const std::int16_t*>(io.inputs[1]);
+    auto* out = static_cast<std::int16_t*>(io.outputs[0]);
+    with_vectors([&] {
+      const auto first = AddCodes::Vector::kShiftFirst;
+      const std::size_t whole = n / 16 * 16;
+      for (std::size_t i = 0; i < whole; ++i) {
+        out[i] = static_cast<std::int16_t>(
+            add.finish(add.scaled_in_vector(first, x[i], add.sa.zero, add.a) +
+                       add.scaled_in_vector(first, y[i], add.sb.zero, add.b)));
+      }
+      for (std::size_t i = whole; i < n; ++i)
+        out[i] = static_cast<std::int16_t>(add.finish(add.scaled_a(x[i]) + add.scaled_b(y[i])));
+    });
+  });
+}
+
 std::unique_ptr<Kernel> add_codes(const OpSpec& spec, Broadcast b, const Scales& s, bool subtract) {
   const bool wide = spec.inputs[0].dtype == DType::kInt16;
   AddCodes add;
@@ -347,6 +431,9 @@ std::unique_ptr<Kernel> add_codes(const OpSpec& spec, Broadcast b, const Scales&
   if (spec.inputs[0].dtype == DType::kInt8) return add_tables<std::int8_t>(spec, std::move(b), add);
   if (spec.inputs[0].dtype == DType::kUint8)
     return add_tables<std::uint8_t>(spec, std::move(b), add);
+  const bool dense = b.outer_rank == 0 && b.inner.a == b.inner.b;
+  if (spec.dialect != Dialect::kReference && !subtract && dense)
+    return add_words_in_blocks(b.elements, add);
   using I16 = std::int16_t;
   return broadcast_kernel<I16, I16, I16>(
       std::move(b), AddWords{AddWords::Part(add.a), AddWords::Part(add.b), add.out,

@@ -566,10 +566,11 @@ def log_softmax_cases():
 
 
 def broadcast_cases():
-    """A value per channel, per pixel, or a single one, on either side, in rows of odd lengths.  Scales without ties:
-    there the built-in vector code of ADD rounds in other places than the rest of its rows."""
+    """A value per channel, per pixel, or a single one, on either side, in rows of odd lengths; scales with ties, where
+    the built-in vector code of ADD rounds in other places than the rest of its rows, and without."""
     CODES["SUB"] = (schema.BuiltinOperator.SUB, "Sub", schema.BuiltinOptions.SubOptions)
-    for dtype in ("float32", "int8", "uint8", "int16"):
+    for dtype, other, result in (("float32", 0, 0), ("int8", 0.031721, 0.0717), ("int8", 0.031, 0.07),
+                                 ("uint8", 0.031721, 0.0717), ("uint8", 0.031, 0.07), ("int16", 0.031721, 0.0717)):
         words, real = dtype == "int16", dtype == "float32"
 
         def scaled(scale, zero):
@@ -581,16 +582,16 @@ def broadcast_cases():
             inputs, outputs = [f.tensor(g, big, dtype, quant=scaled(0.05, 3))], []
             x = [values(dtype, big)]
             for shape in others:
-                inputs.append(f.tensor(g, shape, dtype, quant=scaled(0.031721, 2)))
+                inputs.append(f.tensor(g, shape, dtype, quant=scaled(other, 2)))
                 x.append(values(dtype, shape))
                 for name in ("ADD", "SUB", "MUL"):
                     for sides in ([inputs[0], inputs[-1]], [inputs[-1], inputs[0]]):
-                        outputs.append(f.tensor(g, big, dtype, quant=scaled(0.0717, 5)))
+                        outputs.append(f.tensor(g, big, dtype, quant=scaled(result, 5)))
                         f.op(g, name, sides, [outputs[-1]], 3 if words else 2)
             if real:
                 for v in x:
                     v.reshape(-1)[::5] *= np.float32(1e-39)
-            yield f"broadcast {dtype} of {n}", f.bytes(g, inputs, outputs), x, 0
+            yield f"broadcast {dtype} of {n}, scales 0.05, {other}, {result}", f.bytes(g, inputs, outputs), x, 0
 
 
 def reduction_cases():
