@@ -171,13 +171,11 @@ __attribute__((target("avx2"))) std::size_t scale_blocks(const ScaleRow& f, std:
 #undef LITEGAP_AVX2
 #endif
 
-bool in_vectors(std::int32_t zero) {
 #if defined(__x86_64__)
+bool in_vectors(std::int32_t zero) {
   return zero == static_cast<std::int16_t>(zero) && __builtin_cpu_supports("avx2");
-#else
-  return false;
-#endif
 }
+#endif
 template <class T, class Row>
 void all(const Row& f, std::size_t n, const T* x, const T* y, T* out) noexcept {
   std::size_t done = 0;

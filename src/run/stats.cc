@@ -65,8 +65,11 @@ std::vector<double> resampled_means(std::span<const double> values, std::uint64_
 
 namespace {
 
+struct Ends {
+  double low = 0, high = 0;
+};
 // Least and largest, in lanes.
-std::pair<double, double> ends_of(std::span<const double> v) {
+Ends ends_of(std::span<const double> v) {
   constexpr std::size_t kLanes = 8;
   double low[kLanes], high[kLanes];
   for (std::size_t k = 0; k < kLanes; ++k) low[k] = high[k] = v[0];
