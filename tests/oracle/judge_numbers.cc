@@ -94,9 +94,27 @@ double magnitude_in(const Node& n) {
   return peak;
 }
 
+// EXP under XNNPACK: x log2 e is a float32, which is infinite from 127.5 on, and what is too small
+// for a normal number is 0, as is what comes of NaN.
+Verdict exp_xnn(const Node& n) {
+  const Array& x = n.array(0);
+  Array y = Array::zeros(DType::kFloat32, n.shape(0));
+  double most = 0;
+  for (std::size_t i = 0; i < x.elements(); ++i) {
+    const double v = number(x, i), z = v / std::log(2.0);
+    if (std::abs(z - 127.5) < 1e-4 || std::abs(z + 126) < 1e-4)
+      return {{}, 0, "where its form ends", {}};
+    put(y, i, z > 127.5 ? HUGE_VAL : z > -126 ? std::exp(v) : 0);
+    if (z > -126 && z < 127.5) most = std::max(most, std::abs(v));
+  }
+  return {{y}, kCurve + std::ldexp(most, -24)};
+}
+
 }  // namespace
 
 Verdict unary_numbers(const Node& n) {
+  if (n.op.code == OpCode::kExp && n.dialect == Dialect::kXnnpack && n.type(0) == DType::kFloat32)
+    return exp_xnn(n);
   const Array& x = n.array(0);
   Array y = Array::zeros(n.out_types[0], n.shape(0));
   const bool real = is_float(n.type(0));

@@ -531,7 +531,9 @@ Verdict bilinear(const Node& n) {
                  bl = pixel(ty.high, tx.low), br = pixel(ty.high, tx.high);
     if (real) return put(y, i, blended(n, tl, tr, bl, br, ty, tx));
     if (t == DType::kUint8 && !eleven)
-      return put_integer(y, i, static_cast<std::int64_t>(blended(n, tl, tr, bl, br, ty, tx) + 0.5));
+      return put_integer(
+          y, i,
+          static_cast<std::int64_t>(static_cast<float>(blended(n, tl, tr, bl, br, ty, tx)) + 0.5f));
     const std::int64_t unit = words ? 1024 : 2048, p = ty.units, q = tx.units;
     const auto whole = [](double v) { return static_cast<std::int64_t>(v); };
     const std::int64_t sum = whole(tl) * (unit - p) * (unit - q) + whole(tr) * (unit - p) * q +
