@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "oracle/op_case.h"
 
@@ -296,6 +297,8 @@ Verdict complex_product(const Node& n) {
     const double br = number(n.array(1), b), bi = imaginary(n.array(1), b);
     const float z[] = {static_cast<float>(ar * br - ai * bi),
                        static_cast<float>(ar * bi + ai * br)};
+    if (!std::isfinite(z[0]) || !std::isfinite(z[1]))
+      return {{}, 0, "a complex product beyond the numbers", {}};
     std::memcpy(y.mutable_data() + 8 * i, z, 8);
   }
   return {{y}, kCurve};
@@ -326,6 +329,8 @@ Verdict binary_numbers(const Node& n) {
     const std::int64_t x = integer(n.array(0), a), z = integer(n.array(1), b);
     if (z == 0 && (code == OpCode::kDiv || code == OpCode::kFloorDiv || code == OpCode::kFloorMod))
       return {{}, 0, "a divisor of 0", {}};
+    if (code == OpCode::kDiv && z == -1 && x == std::numeric_limits<std::int32_t>::min())
+      return {{}, 0, "a quotient at which the runtime stops", {}};
     if (code == OpCode::kPow && z > 1000) return {{}, 0, "a power beyond the judge's patience", {}};
     if (known_pair(code))
       put_integer(y, i, compared(code, x, z) ? 1 : 0);

@@ -422,9 +422,12 @@ Result sum(const Codes& x, const Codes& y, const std::vector<bool>& axes, Dialec
       r.push_back(bound(y.type, times_away(v - s.count * x.zero, f) + y.zero));
     else if (d == Dialect::kXnnpack && x.type != DType::kInt16)
       r.push_back(reduced_xnn(v, s.count, x, y, scale));
-    else
-      r.push_back(
-          bound(y.type, away(f32(v) * scale + f32(-x.zero) * scale * f32(s.count)) + y.zero));
+    else {
+      // A float beyond the word becomes the least one.
+      const float real = f32(v) * scale + f32(-x.zero) * scale * f32(s.count);
+      const bool fits = real >= -0x1p31f && real < 0x1p31f;
+      r.push_back(bound(y.type, (fits ? away(real) : -2147483648LL) + y.zero));
+    }
   }
   return r;
 }
