@@ -23,7 +23,11 @@ OutputSizes sizes_of(const Contestant& c, std::size_t samples) {
 
 Cover::Cover(std::vector<Contestant>& all, const Dataset& data, const Metric& metric,
              Options options)
-    : all_(all), data_(data), covered_(data.count, 0) {
+    : all_(all),
+      data_(data),
+      hit_metric_(is_hit_metric(metric)),
+      hits_(all.size(), 0),
+      covered_(data.count, 0) {
   const bool one_thread = std::any_of(all.begin(), all.end(), carries_state);
   threads_ = one_thread ? 1 : std::max(1, options.threads);
   lanes_.resize(static_cast<std::size_t>(threads_));
@@ -113,15 +117,13 @@ void Cover::run(std::span<const std::size_t> rows, const Progress& progress) {
     if (part.size() < rows.size()) data_.forget();
   }
   for (const std::size_t r : rows) covered_[r] = 1;
+  for (std::size_t k = 0; hit_metric_ && k < judged.size(); ++k) {
+    for (const std::size_t r : rows) hits_[k] += judged[k].scores[r] > 0.5;
+  }
   count += rows.size();
 }
 
-Interval Cover::hit_interval(std::size_t model) const {
-  std::size_t hits = 0;
-  for (std::size_t r = 0; r < covered_.size(); ++r)
-    hits += covered_[r] != 0 && judged[model].scores[r] > 0.5;
-  return wilson(hits, count);
-}
+Interval Cover::hit_interval(std::size_t model) const { return wilson(hits_[model], count); }
 
 std::vector<std::size_t> Cover::covered_rows() const {
   std::vector<std::size_t> rows;

@@ -53,6 +53,8 @@ class Cover {
   const Dataset& data_;
   int threads_ = 1;
   std::size_t block_ = 1, stack_ = 1;  // stack_: of rows that a run of some model takes
+  bool hit_metric_ = false;
+  std::vector<std::size_t> hits_;      // of the covered samples, by model
   std::vector<std::uint8_t> covered_;  // by row
   std::vector<OutputJudge> judges_;
   std::vector<std::vector<Predictions>> lanes_;  // of the threads: a block's outputs, by model
