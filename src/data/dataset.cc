@@ -441,8 +441,7 @@ Dataset read_dataset(const std::string& path, const DataOptions& options) {
   if (!options.labels_path.empty()) read_labels(data, options);
   check_dataset(data);
   if (options.limit == 0 || options.limit >= data.count) return data;
-  DrawnRows draw(data.count, data.paired_labels() ? 2 : 1, options.seed);
-  Dataset limited = data.subset(draw.next(options.limit));
+  Dataset limited = data.subset(drawn_rows(data, options.seed).next(options.limit));
   limited.decisions.push_back({"samples",
                                fmt::format("{} of {}", limited.count, data.count),
                                "--limit; drawn by the seed",

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "data/dataset.h"
+
 namespace litegap {
 
 DrawnRows::DrawnRows(std::size_t rows, std::size_t unit, std::uint64_t seed, bool in_order)
@@ -80,6 +82,10 @@ std::vector<std::size_t> DrawnRows::rows_of(std::vector<std::size_t> units) cons
     for (std::size_t k = 0; k < unit_; ++k) rows.push_back(u * unit_ + k);
   }
   return rows;
+}
+
+DrawnRows drawn_rows(const Dataset& data, std::uint64_t seed, bool in_order) {
+  return {data.count, data.paired_labels() ? std::size_t{2} : std::size_t{1}, seed, in_order};
 }
 
 }  // namespace litegap

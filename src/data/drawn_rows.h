@@ -39,4 +39,8 @@ class DrawnRows {
   Random random_;
 };
 
+struct Dataset;
+// Of a data set: labels of pairs keep their two samples together.
+DrawnRows drawn_rows(const Dataset& data, std::uint64_t seed, bool in_order = false);
+
 }  // namespace litegap

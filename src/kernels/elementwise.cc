@@ -217,8 +217,8 @@ std::unique_ptr<Kernel> code_rows(const OpSpec& spec, const Broadcast& b, const 
 }
 
 // The built-in vector code of ADD and MUL adds the zero point in 16-bit words that wrap.  Before
-// that ADD cuts the value off to 16 bits, MUL saturates it, in whole blocks of operands of one
-// shape. `most` is the largest magnitude of a value.
+// that ADD cuts the value off to 16 bits, MUL saturates it.  This is MUL's, in whole blocks of
+// operands of one shape; `most` is the largest magnitude of a value.
 bool wraps_in_blocks(const OpSpec& spec, const Broadcast& b, double most) {
   return spec.dialect != Dialect::kReference && b.equal && most > 32000.0;
 }
@@ -233,8 +233,10 @@ std::unique_ptr<Kernel> block_kernel(std::size_t n, Block block, Rest rest) {
   return make_kernel([=](const Io& io) noexcept {
     const T *x = static_cast<const T*>(io.inputs[0]), *y = static_cast<const T*>(io.inputs[1]);
     T* out = static_cast<T*>(io.outputs[0]);
-    for (std::size_t i = 0; i < whole; ++i) out[i] = static_cast<T>(block(x[i], y[i]));
-    for (std::size_t i = whole; i < n; ++i) out[i] = static_cast<T>(rest(x[i], y[i]));
+    with_vectors([&] {
+      for (std::size_t i = 0; i < whole; ++i) out[i] = static_cast<T>(block(x[i], y[i]));
+      for (std::size_t i = whole; i < n; ++i) out[i] = static_cast<T>(rest(x[i], y[i]));
+    });
   });
 }
 
@@ -328,8 +330,8 @@ bool broadcasts_in_runs(const Shape& a, const Shape& b) {
 }
 
 // The built-in ADD of bytes: whole blocks of a run are vector code.
-template <class T>
-std::unique_ptr<Kernel> add_in_blocks(const Broadcast& b, const AddCodes& add) {
+template <class T, class Sum>
+std::unique_ptr<Kernel> add_in_blocks(const Broadcast& b, const AddCodes& add, const Sum& behind) {
   const bool single = b.inner.a != b.inner.b;
   const bool words = std::is_signed_v<T> && !single;
   const auto how = words ? AddCodes::Vector::kShiftFirst : AddCodes::Vector::kShiftLast;
@@ -337,8 +339,6 @@ std::unique_ptr<Kernel> add_in_blocks(const Broadcast& b, const AddCodes& add) {
   const auto in_block =
       table_sum<T>([&](int q) { return add.scaled_in_vector(how, q, add.sa.zero, add.a); },
                    [&](int q) { return add.scaled_in_vector(how, q, add.sb.zero, add.b); });
-  const auto behind =
-      table_sum<T>([&](int q) { return add.scaled_a(q); }, [&](int q) { return add.scaled_b(q); });
   return make_kernel([=](const Io& io) noexcept {
     b.rows([&](std::size_t o, std::size_t i, std::size_t j) {
       const T* x = static_cast<const T*>(io.inputs[0]) + i;
@@ -355,11 +355,11 @@ std::unique_ptr<Kernel> add_in_blocks(const Broadcast& b, const AddCodes& add) {
 
 template <class T>
 std::unique_ptr<Kernel> add_tables(const OpSpec& spec, Broadcast b, const AddCodes& add) {
-  if (spec.dialect != Dialect::kReference && !add.subtract &&
-      broadcasts_in_runs(spec.inputs[0].shape, spec.inputs[1].shape))
-    return add_in_blocks<T>(b, add);
   const auto sum =
       table_sum<T>([&](int q) { return add.scaled_a(q); }, [&](int q) { return add.scaled_b(q); });
+  if (spec.dialect != Dialect::kReference && !add.subtract &&
+      broadcasts_in_runs(spec.inputs[0].shape, spec.inputs[1].shape))
+    return add_in_blocks<T>(b, add, sum);
   return broadcast_kernel<T, T, T>(std::move(b),
                                    [sum, add](T x, T y) { return add.finish(sum(x, y)); });
 }
@@ -390,26 +390,6 @@ struct AddWords {
   }
 };
 
-// The built-in ADD of int16: whole blocks of operands of one shape are vector code.
-std::unique_ptr<Kernel> add_words_in_blocks(std::size_t n, const AddCodes& add) {
-  return make_kernel([=](const Io& io) noexcept {
-    const auto* x = static_cast<const std::int16_t*>(io.inputs[0]);
-    const auto* y = static_cast<const std::int16_t*>(io.inputs[1]);
-    auto* out = static_cast<std::int16_t*>(io.outputs[0]);
-    with_vectors([&] {
-      const auto first = AddCodes::Vector::kShiftFirst;
-      const std::size_t whole = n / 16 * 16;
-      for (std::size_t i = 0; i < whole; ++i) {
-        out[i] = static_cast<std::int16_t>(
-            add.finish(add.scaled_in_vector(first, x[i], add.sa.zero, add.a) +
-                       add.scaled_in_vector(first, y[i], add.sb.zero, add.b)));
-      }
-      for (std::size_t i = whole; i < n; ++i)
-        out[i] = static_cast<std::int16_t>(add.finish(add.scaled_a(x[i]) + add.scaled_b(y[i])));
-    });
-  });
-}
-
 std::unique_ptr<Kernel> add_codes(const OpSpec& spec, Broadcast b, const Scales& s, bool subtract) {
   const bool wide = spec.inputs[0].dtype == DType::kInt16;
   AddCodes add;
@@ -431,10 +411,19 @@ std::unique_ptr<Kernel> add_codes(const OpSpec& spec, Broadcast b, const Scales&
   if (spec.inputs[0].dtype == DType::kInt8) return add_tables<std::int8_t>(spec, std::move(b), add);
   if (spec.inputs[0].dtype == DType::kUint8)
     return add_tables<std::uint8_t>(spec, std::move(b), add);
+  using I16 = std::int16_t;
   const bool dense = b.outer_rank == 0 && b.inner.a == b.inner.b;
   if (spec.dialect != Dialect::kReference && !subtract && dense)
-    return add_words_in_blocks(b.elements, add);
-  using I16 = std::int16_t;
+    return block_kernel<I16>(
+        b.elements,
+        [add](std::int32_t x, std::int32_t y) {
+          const auto first = AddCodes::Vector::kShiftFirst;
+          return add.finish(add.scaled_in_vector(first, x, add.sa.zero, add.a) +
+                            add.scaled_in_vector(first, y, add.sb.zero, add.b));
+        },
+        [add](std::int32_t x, std::int32_t y) {
+          return add.finish(add.scaled_a(x) + add.scaled_b(y));
+        });
   return broadcast_kernel<I16, I16, I16>(
       std::move(b), AddWords{AddWords::Part(add.a), AddWords::Part(add.b), add.out,
                              subtract ? -1 : 1, add.range});

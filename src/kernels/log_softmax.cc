@@ -38,19 +38,6 @@ inline float exp_in_lanes(float v) {
   return e * std::bit_cast<float>(std::bit_cast<std::uint32_t>(n + kExponent) << 23);
 }
 
-constexpr std::size_t kPeaks = 32;
-inline float peak_in_lanes(const float* in, std::size_t n) {
-  if (n < kPeaks) return row_peak(in, n);
-  float most[kPeaks];
-  for (std::size_t k = 0; k < kPeaks; ++k) most[k] = in[k];
-  std::size_t i = kPeaks;
-  for (; i + kPeaks <= n; i += kPeaks) {
-    for (std::size_t k = 0; k < kPeaks; ++k) most[k] = in[i + k] > most[k] ? in[i + k] : most[k];
-  }
-  const float peak = row_peak(most, kPeaks);
-  return i < n ? std::max(peak, row_peak(in + i, n - i)) : peak;
-}
-
 // Whole blocks of four in two sums of four lanes, even and odd blocks; a last single one to both
 // together; then what is left, by the C library.
 inline float exp_sum_in_lanes(const float* in, std::size_t n, float peak) {
@@ -82,7 +69,7 @@ std::unique_ptr<Kernel> log_softmax_lanes(Rows rows) {
       float* out = static_cast<float*>(io.outputs[0]);
       const std::size_t n = rows.depth;
       for (std::size_t r = 0; r < rows.count; ++r, in += n, out += n) {
-        const float peak = peak_in_lanes(in, n);
+        const float peak = peak_of(in, n);
         const float log_sum = std::log(exp_sum_in_lanes(in, n, peak));
         for (std::size_t i = 0; i < n; ++i) out[i] = in[i] - peak - log_sum;
       }

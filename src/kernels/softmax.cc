@@ -52,23 +52,6 @@ std::unique_ptr<Kernel> softmax_float_inverse(Rows rows, float beta) {
   });
 }
 
-// Eight floats at any address.
-typedef float Lanes __attribute__((vector_size(32), aligned(4), may_alias));
-
-// row_peak() in lanes.
-inline float peak_of(const float* in, std::size_t n) {
-  Lanes most = Lanes{} + in[0];
-  std::size_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    const Lanes next = *reinterpret_cast<const Lanes*>(in + i);
-    most = next > most ? next : most;
-  }
-  float peak = most[0];
-  for (int k = 1; k < 8; ++k) peak = most[k] > peak ? most[k] : peak;
-  for (; i < n; ++i) peak = in[i] > peak ? in[i] : peak;
-  return peak;
-}
-
 // XNNPACK's order on AVX2: sixteen lanes, the halves of which are joined before the rest.
 inline float sum_in_lanes(const float* v, std::size_t n) {
   Lanes first{}, second{};

@@ -43,10 +43,6 @@ int threads_within(const EvalRequest& o, const std::vector<Contestant>& contesta
 // ---- covering samples
 // ----------------------------------------------------------------------------
 
-DrawnRows drawn_rows(const Dataset& data, std::uint64_t seed, bool in_order = false) {
-  return {data.count, data.paired_labels() ? std::size_t{2} : std::size_t{1}, seed, in_order};
-}
-
 // Whether all intervals are so narrow that more samples would not change the picture.
 bool narrow_enough(const Cover& cover, const Metric& metric) {
   if (!is_hit_metric(metric) || cover.count < kFirstChunk) return false;
