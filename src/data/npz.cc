@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "data/dataset.h"
 #include "data/npy.h"
 #include "data/npy_format.h"
 #include "model/aligned.h"
@@ -209,12 +210,12 @@ Array inflate_member(std::span<const std::byte> packed, const Member& m, const s
 // is in the cache, and no more of the file in memory than a few pieces.
 std::uint32_t copy_checked(std::uint32_t crc, std::span<const std::byte> from, std::byte* to,
                            const MappedFile& file) {
-  constexpr std::size_t kPiece = std::size_t{1} << 15, kHeld = std::size_t{1} << 24;
+  constexpr std::size_t kPiece = std::size_t{1} << 15;
   for (std::size_t at = 0; at < from.size(); at += kPiece) {
     const auto piece = from.subspan(at, std::min(kPiece, from.size() - at));
     crc = crc_of(crc, piece);
     if (to != nullptr) std::memcpy(to + at, piece.data(), piece.size());
-    if ((at + kPiece) % kHeld == 0) file.forget();
+    if ((at + kPiece) % kHeldBytes == 0) file.forget();
   }
   return crc;
 }

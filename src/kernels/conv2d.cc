@@ -8,6 +8,7 @@
 #include "kernels/gemm_ops.h"
 #include "kernels/gemm_spec.h"
 #include "kernels/geometry.h"
+#include "kernels/narrow_conv.h"
 
 namespace litegap {
 namespace {
@@ -155,6 +156,7 @@ std::unique_ptr<Kernel> prepare_conv_2d(OpSpec& spec, const GemmKernels& kernels
   set_bias(spec, 2, s);
   spec.outputs[0].shape = {s.window.batch, s.window.out_h, s.window.out_w, s.window.out_c};
   flatten(spec, a, s);
+  if (is_narrow_conv(s)) return make_narrow_conv(std::move(s));
   return make_window_kernel(std::move(s));
 }
 

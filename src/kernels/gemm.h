@@ -100,6 +100,25 @@ struct Depthwise3x3Task {
 };
 using Depthwise3x3Fn = void (*)(const Depthwise3x3Task&);
 
+// `pixels` neighbouring outputs of all channels of a narrow convolution (narrow_conv.cc):
+//   out[p][c] = clamp(start[c] + sum over taps t of input[offsets[t] + p] * weights(t, c)), fused
+// Inputs up to the next multiple of 8 pixels are read.
+struct NarrowTask {
+  const float* input = nullptr;
+  const std::ptrdiff_t* offsets = nullptr;
+  std::size_t taps = 0;
+  const float* weights = nullptr;  // [four channels][tap][4], padded
+  const float* start = nullptr;    // padded to whole fours
+  float low = 0, high = 0;
+  std::size_t pixels = 0, channels = 0;
+  float* out = nullptr;  // [pixels][channels]
+};
+struct NarrowLoops {
+  void (*row)(const NarrowTask&);
+  // to[i] = from[2 * i] of at least 8 values, none of `from` is read behind the last
+  void (*every_second)(const float* from, std::size_t n, float* to);
+};
+
 // The place of a channel in a packed pair of taps: the order in which 128-bit lanes interleave.
 inline int depthwise_slot(int c) { return (c & 3) | ((c >> 3 & 1) << 2) | ((c >> 2 & 1) << 3); }
 
@@ -166,6 +185,7 @@ struct GemmKernels {
   DepthwiseFn depthwise = nullptr;
   DepthwiseFloatFn depthwise_fused = nullptr, depthwise_plain = nullptr;
   Depthwise3x3Fn depthwise_3x3 = nullptr;  // fused; null where there is none
+  const NarrowLoops* narrow = nullptr;     // null where there are none
   FinishFn finish = nullptr;               // kFixed and kXnn; the others are finish_plain
   FloatFinishFn finish_float = nullptr;
   // out[i] = in[i] - zero_point

@@ -2,6 +2,7 @@
 // +-32768 x +-255 is exact, the saturating byte product (vpmaddubsw) is never used.
 #include "kernels/depthwise_float.h"
 #include "kernels/gemm.h"
+#include "kernels/narrow_conv.h"
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #include <immintrin.h>
@@ -609,6 +610,7 @@ GemmKernels make_avx2() {
   k.plain_row = float_row<false>;
   k.depthwise = depthwise;
   set_depthwise_avx2(k);
+  set_narrow_avx2(k);
   k.finish = finish;
   k.finish_float = finish_float;
   k.range = range;

@@ -27,22 +27,8 @@ namespace litegap {
 namespace {
 
 constexpr ScanLoops kLoops{
-    float_lanes, code_sums<std::int8_t>,   code_sums<std::uint8_t>,  code_sums<std::int16_t>,
-    error_lanes, code_errors<std::int8_t>, code_errors<std::uint8_t>};
-
-// In pairs, as additions that wait for each other take longest.
-double total(const float (&v)[8]) {
-  const auto pair = [&](int i) {
-    return static_cast<double>(v[i]) + static_cast<double>(v[i + 4]);
-  };
-  return (pair(0) + pair(1)) + (pair(2) + pair(3));
-}
-template <class Better>
-double best_of(const float (&v)[8], Better better) {
-  const auto pick = [&](float a, float b) { return better(a, b) ? a : b; };
-  const auto pair = [&](int i) { return pick(v[i], v[i + 4]); };
-  return static_cast<double>(pick(pick(pair(0), pair(1)), pick(pair(2), pair(3))));
-}
+    float_sums,   code_sums<std::int8_t>,   code_sums<std::uint8_t>,  code_sums<std::int16_t>,
+    float_errors, code_errors<std::int8_t>, code_errors<std::uint8_t>};
 
 void add_finite(std::span<const float> v, Scan& to) {
   for (const float x : v) {
@@ -58,15 +44,14 @@ void add_finite(std::span<const float> v, Scan& to) {
 
 // A chunk with NaN or infinities, or with squares beyond float, is taken again, one by one.
 void add_chunk(const ScanLoops& loops, std::span<const float> v, Scan& to) {
-  FloatLanes lanes;
-  const std::size_t whole = v.size() / kScanLanes * kScanLanes;
-  loops.floats(v.data(), whole, lanes);
-  const double squares = total(lanes.squares);
-  if (!std::isfinite(squares)) return add_finite(v, to);
-  to.low = std::min(to.low, best_of(lanes.low, std::less<>{}));
-  to.high = std::max(to.high, best_of(lanes.high, std::greater<>{}));
-  to.sum += total(lanes.sum);
-  to.squares += squares;
+  FloatSums sums;
+  const std::size_t whole = v.size() / kScanStep * kScanStep;
+  loops.floats(v.data(), whole, sums);
+  if (!std::isfinite(sums.squares)) return add_finite(v, to);
+  to.low = std::min(to.low, static_cast<double>(sums.low));
+  to.high = std::max(to.high, static_cast<double>(sums.high));
+  to.sum += sums.sum;
+  to.squares += sums.squares;
   to.count += whole;
   add_finite(v.subspan(whole), to);
 }
@@ -105,25 +90,30 @@ void scan_codes(void (*loop)(const T*, std::size_t, CodeSums&), std::span<const 
     loop(v.data() + i, std::min(kCodeChunk, whole - i), c);
     add(c);
   }
-  for (std::size_t i = whole; i < v.size(); ++i) {
-    const std::int32_t x = v[i];
-    add({x, x, x, std::int64_t{x} * x});
+  if (whole < v.size()) {  // the rest, filled up with its first value
+    T rest[kScanLanes];
+    const std::size_t count = v.size() - whole, more = kScanLanes - count;
+    std::copy(v.begin() + static_cast<std::ptrdiff_t>(whole), v.end(), rest);
+    std::fill(rest + count, rest + kScanLanes, rest[0]);
+    CodeSums c;
+    loop(rest, kScanLanes, c);
+    const std::int64_t first = rest[0], n = static_cast<std::int64_t>(more);
+    add({c.low, c.high, c.sum - n * first, c.squares - n * first * first});
   }
   if (!v.empty()) add_codes(all, v.size(), q, to);
 }
 
 // False, and nothing added, where a sum of squares does not fit into float.
-bool add_lanes(const ErrorLanes& lanes, TwinErrors& to) {
-  const double signal = total(lanes.signal), error = total(lanes.error);
-  if (!std::isfinite(signal) || !std::isfinite(error)) return false;
-  to.signal += signal;
-  to.error += error;
-  to.bias += total(lanes.bias);
-  to.largest = std::max(to.largest, std::sqrt(best_of(lanes.largest, std::greater<>{})));
+bool add_sums(const ErrorSums& sums, TwinErrors& to) {
+  if (!std::isfinite(sums.signal) || !std::isfinite(sums.error)) return false;
+  to.signal += sums.signal;
+  to.error += sums.error;
+  to.bias += sums.bias;
+  to.largest = std::max(to.largest, std::sqrt(static_cast<double>(sums.largest)));
   return true;
 }
 
-// loop(first, count, lanes) over whole lanes; real(i) is the found value of the rest.
+// loop(first, count, sums) over whole vectors; real(i) is the found value of the rest.
 template <class Loop, class Real>
 void add_errors(std::span<const float> exact, Loop loop, Real real, TwinErrors& to) {
   const auto one_by_one = [&](std::size_t begin, std::size_t end) {
@@ -135,26 +125,26 @@ void add_errors(std::span<const float> exact, Loop loop, Real real, TwinErrors& 
       to.largest = std::max(to.largest, std::fabs(d));
     }
   };
-  const std::size_t whole = exact.size() / kScanLanes * kScanLanes;
+  const std::size_t whole = exact.size() / kScanStep * kScanStep;
   for (std::size_t i = 0; i < whole; i += kScanChunk) {
     const std::size_t n = std::min(kScanChunk, whole - i);
-    ErrorLanes lanes;
-    loop(i, n, lanes);
-    if (!add_lanes(lanes, to)) one_by_one(i, i + n);
+    ErrorSums sums;
+    loop(i, n, sums);
+    if (!add_sums(sums, to)) one_by_one(i, i + n);
   }
   one_by_one(whole, exact.size());
   to.count += exact.size();
 }
 
 template <class T, class F>
-void add_code_errors(F loop, std::span<const float> exact, std::span<const T> found, const Quant& q,
-                     TwinErrors& to) {
+void compare_codes(F loop, std::span<const float> exact, std::span<const T> found, const Quant& q,
+                   TwinErrors& to) {
   const float scale = q.scale[0];
   const auto zero = static_cast<std::int32_t>(q.zero_point[0]);
   add_errors(
       exact,
-      [&](std::size_t i, std::size_t n, ErrorLanes& lanes) {
-        loop(exact.data() + i, found.data() + i, n, scale, zero, lanes);
+      [&](std::size_t i, std::size_t n, ErrorSums& sums) {
+        loop(exact.data() + i, found.data() + i, n, scale, zero, sums);
       },
       [&](std::size_t i) { return scale * static_cast<float>(found[i] - zero); }, to);
 }
@@ -177,8 +167,9 @@ void Scan::merge(const Scan& other) {
 const ScanLoops& portable_scan_loops() { return kLoops; }
 
 const ScanLoops& best_scan_loops() {
-  const ScanLoops* avx2 = avx2_scan_loops();
-  return avx2 != nullptr ? *avx2 : portable_scan_loops();
+  static const ScanLoops* const best =
+      avx2_scan_loops() != nullptr ? avx2_scan_loops() : &portable_scan_loops();
+  return *best;
 }
 
 void scan(const ScanLoops& loops, const Array& value, const Quant& quant, Scan& to) {
@@ -211,16 +202,16 @@ void compare_twin(const ScanLoops& loops, const Array& exact, const Array& found
     const auto b = found.span<float>();
     return add_errors(
         a,
-        [&](std::size_t i, std::size_t n, ErrorLanes& lanes) {
-          loops.errors(a.data() + i, b.data() + i, n, lanes);
+        [&](std::size_t i, std::size_t n, ErrorSums& sums) {
+          loops.errors(a.data() + i, b.data() + i, n, sums);
         },
         [&](std::size_t i) { return b[i]; }, to);
   }
   if (quant.empty()) return;
   if (one_scale(quant) && found.dtype() == DType::kInt8)
-    return add_code_errors(loops.errors_int8, a, found.span<std::int8_t>(), quant, to);
+    return compare_codes(loops.errors_int8, a, found.span<std::int8_t>(), quant, to);
   if (one_scale(quant) && found.dtype() == DType::kUint8)
-    return add_code_errors(loops.errors_uint8, a, found.span<std::uint8_t>(), quant, to);
+    return compare_codes(loops.errors_uint8, a, found.span<std::uint8_t>(), quant, to);
   compare_twin(loops, exact, dequantize(found, quant), quant, to);
 }
 

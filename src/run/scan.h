@@ -7,10 +7,10 @@
 //   compare_twin(exact, found, quant, e);   // e.error / e.signal: relative squared error
 //
 // Values are taken in chunks of 8192; in a chunk 32 float sums run side by side (those of squares
-// by fused multiply-adds) and are joined to eight, chunks add up in double.  The order is part of
-// the definition, so every instruction set gives the same bits; moments are exact to about 10^-6 of
-// their size, extremes exactly.  Codes are summed as integers, exactly, and become real numbers at
-// the end.
+// by fused multiply-adds) and are joined to eight; those, chunks, and what does not fill eight lanes
+// add up in double.  The order is part of the definition, so every instruction set gives the same
+// bits; moments are exact to about 10^-6 of their size, extremes exactly.  Codes are summed as
+// integers, exactly, and become real numbers at the end.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -48,33 +48,36 @@ void scan(std::span<const float> value, Scan& to);
 // Adds exact float32 values against float32 values or codes as above; differing sizes are left out.
 void compare_twin(const Array& exact, const Array& found, const Quant& quant, TwinErrors& to);
 
-// The loops of one instruction set; lanes of a chunk, n a multiple of 32 and at most kScanChunk, or
-// kCodeChunk, whose squares fit into eight 32-bit sums.
-inline constexpr std::size_t kScanLanes = 32, kScanChunk = 8192, kCodeChunk = 131072;
-struct FloatLanes {
-  float low[8], high[8], sum[8], squares[8];
+// The loops of one instruction set, over n values: of floats a multiple of kScanStep and at most
+// kScanChunk, of codes a multiple of kScanLanes and at most kCodeChunk, whose squares fit into
+// eight 32-bit sums.
+inline constexpr std::size_t kScanStep = 8, kScanLanes = 32, kScanChunk = 8192, kCodeChunk = 131072;
+struct FloatSums {
+  float low = 0, high = 0;
+  double sum = 0, squares = 0;
 };
 struct CodeSums {
   std::int32_t low = 0, high = 0;
   std::int64_t sum = 0, squares = 0;
 };
-struct ErrorLanes {
-  float signal[8], bias[8], error[8], largest[8];  // largest: of the squares
+struct ErrorSums {
+  double signal = 0, bias = 0, error = 0;
+  float largest = 0;  // of the squares
 };
-// Eight of them, as the compiler's vectors.
+// Eight lanes, as the compiler's vectors.
 typedef float F8 __attribute__((vector_size(32)));
 typedef std::int32_t I8 __attribute__((vector_size(32)));
 struct ScanLoops {
-  void (*floats)(const float* v, std::size_t n, FloatLanes& out);
+  void (*floats)(const float* v, std::size_t n, FloatSums& out);
   void (*int8)(const std::int8_t* v, std::size_t n, CodeSums& out);
   void (*uint8)(const std::uint8_t* v, std::size_t n, CodeSums& out);
   void (*int16)(const std::int16_t* v, std::size_t n, CodeSums& out);
   // errors of found - exact; of codes: scale * (code - zero) - exact
-  void (*errors)(const float* exact, const float* found, std::size_t n, ErrorLanes& out);
+  void (*errors)(const float* exact, const float* found, std::size_t n, ErrorSums& out);
   void (*errors_int8)(const float* exact, const std::int8_t* found, std::size_t n, float scale,
-                      std::int32_t zero, ErrorLanes& out);
+                      std::int32_t zero, ErrorSums& out);
   void (*errors_uint8)(const float* exact, const std::uint8_t* found, std::size_t n, float scale,
-                       std::int32_t zero, ErrorLanes& out);
+                       std::int32_t zero, ErrorSums& out);
 };
 const ScanLoops& portable_scan_loops();
 const ScanLoops* avx2_scan_loops();  // null where the machine has no AVX2 and FMA

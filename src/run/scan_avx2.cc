@@ -83,11 +83,11 @@ LITEGAP_SCAN void uint8_sums(const std::uint8_t* v, std::size_t n, CodeSums& out
   bytes_sums<false>(v, n, out);
 }
 
-constexpr ScanLoops kLoops{float_lanes,
+constexpr ScanLoops kLoops{float_sums,
                            int8_sums,
                            uint8_sums,
                            code_sums<std::int16_t>,
-                           error_lanes,
+                           float_errors,
                            code_errors<std::int8_t>,
                            code_errors<std::uint8_t>};
 

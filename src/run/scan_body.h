@@ -13,30 +13,57 @@ namespace {
 
 #define LITEGAP_LOAD(to, from) std::memcpy(&(to), (from), sizeof(to))
 
-LITEGAP_SCAN void float_lanes(const float* v, std::size_t n, FloatLanes& out) {
+typedef float F4 __attribute__((vector_size(16)));
+typedef double D4 __attribute__((vector_size(32)));
+
+// In pairs, as additions that wait for each other take longest.
+LITEGAP_SCAN inline double total(const F8& v) {
+  F4 half[2];
+  std::memcpy(half, &v, sizeof half);
+  const D4 pairs = __builtin_convertvector(half[0], D4) + __builtin_convertvector(half[1], D4);
+  return (pairs[0] + pairs[1]) + (pairs[2] + pairs[3]);
+}
+template <class Better>
+LITEGAP_SCAN inline float best(const F8& v, Better better) {
+  F4 half[2];
+  std::memcpy(half, &v, sizeof half);
+  const F4 four = better(half[0], half[1]) ? half[0] : half[1];
+  const auto pick = [&](float a, float b) { return better(a, b) ? a : b; };
+  return pick(pick(four[0], four[1]), pick(four[2], four[3]));
+}
+
+struct FloatState {
+  F8 low[2], high[2], sum[4], squares[4];
+};
+LITEGAP_SCAN inline void add_floats(FloatState& s, int h, const Adder& to, const float* v) {
+  F8 x;
+  LITEGAP_LOAD(x, v);
+  s.low[h & 1] = x < s.low[h & 1] ? x : s.low[h & 1];
+  s.high[h & 1] = x > s.high[h & 1] ? x : s.high[h & 1];
+  to.add(s.sum[h], x);
+  to.add_square(s.squares[h], x);
+}
+
+LITEGAP_SCAN void float_sums(const float* v, std::size_t n, FloatSums& out) {
   const float inf = std::numeric_limits<float>::infinity();
-  F8 low[2] = {F8{} + inf, F8{} + inf}, high[2] = {F8{} - inf, F8{} - inf}, sum[4] = {},
-     squares[4] = {};
+  FloatState s{{F8{} + inf, F8{} + inf}, {F8{} - inf, F8{} - inf}, {}, {}};
   const Adder to;
-  for (std::size_t i = 0; i < n; i += kScanLanes) {
+  std::size_t i = 0;
+  for (; i + kScanLanes <= n; i += kScanLanes) {
 #pragma GCC unroll 4
-    for (int h = 0; h < 4; ++h) {
-      F8 x;
-      LITEGAP_LOAD(x, v + i + 8 * h);
-      low[h & 1] = x < low[h & 1] ? x : low[h & 1];
-      high[h & 1] = x > high[h & 1] ? x : high[h & 1];
-      to.add(sum[h], x);
-      to.add_square(squares[h], x);
-    }
+    for (int h = 0; h < 4; ++h) add_floats(s, h, to, v + i + 8 * h);
   }
-  low[0] = low[1] < low[0] ? low[1] : low[0];
-  high[0] = high[1] > high[0] ? high[1] : high[0];
-  sum[0] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
-  squares[0] = (squares[0] + squares[1]) + (squares[2] + squares[3]);
-  std::memcpy(out.low, low, sizeof out.low);
-  std::memcpy(out.high, high, sizeof out.high);
-  std::memcpy(out.sum, sum, sizeof out.sum);
-  std::memcpy(out.squares, squares, sizeof out.squares);
+#pragma GCC unroll 3
+  for (int h = 0; h < 3; ++h) {
+    if (i < n) add_floats(s, h, to, v + i);
+    i += kScanStep;
+  }
+  out.low = best(s.low[1] < s.low[0] ? s.low[1] : s.low[0],
+                 [](const auto& a, const auto& b) { return a < b; });
+  out.high = best(s.high[1] > s.high[0] ? s.high[1] : s.high[0],
+                  [](const auto& a, const auto& b) { return a > b; });
+  out.sum = total((s.sum[0] + s.sum[1]) + (s.sum[2] + s.sum[3]));
+  out.squares = total((s.squares[0] + s.squares[1]) + (s.squares[2] + s.squares[3]));
 }
 
 // Squares of a chunk stay in 32 bits: 131072 / 8 * 255^2 of a lane; those of int16 are added at
@@ -80,46 +107,53 @@ LITEGAP_SCAN inline void add_error(ErrorState& s, int h, const F8& exact, const 
   s.largest[h] = square > s.largest[h] ? square : s.largest[h];
 }
 
-LITEGAP_SCAN inline void keep_errors(ErrorState& s, ErrorLanes& out) {
-  s.signal[0] += s.signal[1];
-  s.bias[0] += s.bias[1];
-  s.error[0] += s.error[1];
-  s.largest[0] = s.largest[1] > s.largest[0] ? s.largest[1] : s.largest[0];
-  std::memcpy(out.signal, s.signal, sizeof out.signal);
-  std::memcpy(out.bias, s.bias, sizeof out.bias);
-  std::memcpy(out.error, s.error, sizeof out.error);
-  std::memcpy(out.largest, s.largest, sizeof out.largest);
+LITEGAP_SCAN inline void keep_errors(const ErrorState& s, ErrorSums& out) {
+  out.signal = total(s.signal[0] + s.signal[1]);
+  out.bias = total(s.bias[0] + s.bias[1]);
+  out.error = total(s.error[0] + s.error[1]);
+  out.largest = best(s.largest[1] > s.largest[0] ? s.largest[1] : s.largest[0],
+                     [](const auto& a, const auto& b) { return a > b; });
 }
 
-LITEGAP_SCAN void error_lanes(const float* exact, const float* found, std::size_t n,
-                              ErrorLanes& out) {
+LITEGAP_SCAN inline void add_float_errors(ErrorState& s, int h, const float* exact,
+                                          const float* found) {
+  F8 a, b;
+  LITEGAP_LOAD(a, exact);
+  LITEGAP_LOAD(b, found);
+  add_error(s, h, a, b);
+}
+LITEGAP_SCAN void float_errors(const float* exact, const float* found, std::size_t n,
+                               ErrorSums& out) {
   ErrorState s{};
-  for (std::size_t i = 0; i < n; i += kErrorStep) {
+  std::size_t i = 0;
+  for (; i + kErrorStep <= n; i += kErrorStep) {
 #pragma GCC unroll 2
-    for (int h = 0; h < 2; ++h) {
-      F8 a, b;
-      LITEGAP_LOAD(a, exact + i + 8 * h);
-      LITEGAP_LOAD(b, found + i + 8 * h);
-      add_error(s, h, a, b);
-    }
+    for (int h = 0; h < 2; ++h) add_float_errors(s, h, exact + i + 8 * h, found + i + 8 * h);
   }
+  if (i < n) add_float_errors(s, 0, exact + i, found + i);
   keep_errors(s, out);
 }
 
 template <class T>
+LITEGAP_SCAN inline void add_code_errors(ErrorState& s, int h, const float* exact, const T* found,
+                                         float scale, std::int32_t zero) {
+  F8 a;
+  LITEGAP_LOAD(a, exact);
+  I8 code;
+  widen(found, code);
+  add_error(s, h, a, __builtin_convertvector(code - zero, F8) * scale);
+}
+template <class T>
 LITEGAP_SCAN void code_errors(const float* exact, const T* found, std::size_t n, float scale,
-                              std::int32_t zero, ErrorLanes& out) {
+                              std::int32_t zero, ErrorSums& out) {
   ErrorState s{};
-  for (std::size_t i = 0; i < n; i += kErrorStep) {
+  std::size_t i = 0;
+  for (; i + kErrorStep <= n; i += kErrorStep) {
 #pragma GCC unroll 2
-    for (int h = 0; h < 2; ++h) {
-      F8 a;
-      LITEGAP_LOAD(a, exact + i + 8 * h);
-      I8 code;
-      widen(found + i + 8 * h, code);
-      add_error(s, h, a, __builtin_convertvector(code - zero, F8) * scale);
-    }
+    for (int h = 0; h < 2; ++h)
+      add_code_errors(s, h, exact + i + 8 * h, found + i + 8 * h, scale, zero);
   }
+  if (i < n) add_code_errors(s, 0, exact + i, found + i, scale, zero);
   keep_errors(s, out);
 }
 

@@ -89,13 +89,12 @@ void Cover::run_block(int worker, std::span<const std::size_t> rows) {
 // The first of `rows` between which so little of the data lies that it may all be in memory: the
 // system reads more than it is asked for.
 std::span<const std::size_t> Cover::near_rows(std::span<const std::size_t> rows) const {
-  constexpr std::size_t kHeld = std::size_t{16} << 20;
   std::size_t bytes = 0;
   for (const auto* list : {&data_.inputs, &data_.quant_inputs}) {
     for (const Array& a : *list) bytes += a.byte_size();
   }
   const std::size_t row = std::max<std::size_t>(1, bytes / std::max<std::size_t>(1, data_.count));
-  const std::size_t end = rows[0] + kHeld / row;
+  const std::size_t end = rows[0] + kHeldBytes / row;
   const auto near =
       static_cast<std::size_t>(std::lower_bound(rows.begin(), rows.end(), end) - rows.begin());
   const std::size_t least = block_ * static_cast<std::size_t>(threads_);

@@ -89,6 +89,20 @@ TEST(Conv2d, FloatsEqualTheJudge) {
   }
 }
 
+TEST(Conv2d, FromOneChannelToFewEqualsTheJudge) {
+  for (int seed = 0; seed < repetitions(400); ++seed) {
+    Dice dice(static_cast<unsigned>(seed));
+    ProductCase c = random_window(dice);
+    c.groups = c.c = 1;
+    c.o = dice.range(1, 17);
+    c.stride_w = dice.range(1, 4);
+    c.h = dice.range((c.kh - 1) * c.dilation_h + 1, dice.one_in(8) ? 200 : 20);
+    c.w = (c.kw - 1) * c.dilation_w + dice.range(1, 40) * c.stride_w;
+    fill_real(c, dice, inputs_of(c), depth_of(c) * static_cast<std::size_t>(c.o), true);
+    ASSERT_NO_FATAL_FAILURE(expect_floats(c, prepare_conv_2d, conv_products)) << "seed " << seed;
+  }
+}
+
 TEST(Conv2d, HybridEqualsTheJudge) {
   for (int seed = 0; seed < repetitions(500); ++seed) {
     Dice dice(static_cast<unsigned>(seed));
