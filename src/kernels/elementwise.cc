@@ -368,6 +368,10 @@ std::unique_ptr<Kernel> add_tables(const OpSpec& spec, Broadcast b, const AddCod
 // 2^15 and their multipliers not above 1/2, so that with a mantissa of high * 2^15 + low the
 // rounded high product of x * 2^15 is
 //   (x mantissa + 2^15) >> 16 = (x high + 1 + (x low >> 15)) >> 1
+// and that of x * 2^(15 - right), as scaled_in_vector() has it for `right` of up to 15,
+//   (x mantissa + 2^(15 + right)) >> (16 + right)
+//     = (x high + 2^right + (x low >> 15)) >> (1 + right)
+template <bool kShiftFirst>
 struct AddWords {
   struct Part {
     std::int32_t high = 0, low = 0;
@@ -375,7 +379,9 @@ struct AddWords {
     explicit Part(Multiplier m)
         : high(m.mantissa >> 15), low(m.mantissa & 0x7FFF), right(-m.exponent) {}
     std::int32_t operator()(std::int32_t x) const {
-      return shift_away((x * high + 1 + ((x * low) >> 15)) >> 1, right);
+      const std::int32_t product = x * high + ((x * low) >> 15);
+      if constexpr (kShiftFirst) return (product + (1 << right)) >> (1 + right);
+      return shift_away((product + 1) >> 1, right);
     }
   };
   Part a, b;
@@ -383,12 +389,30 @@ struct AddWords {
   std::int32_t sign = 1;
   Range32 range;
 
+  AddWords(const AddCodes& add)
+      : a(add.a), b(add.b), out(add.out), sign(add.subtract ? -1 : 1), range(add.range) {}
   std::int32_t operator()(std::int16_t x, std::int16_t y) const {
     const std::int32_t sum = a(x) + b(y) * sign;
     const std::int32_t v = shift_away(high_multiply_lane(sum, out.mantissa), -out.exponent);
     return std::min(std::max(v, range.low), range.high);
   }
 };
+
+std::unique_ptr<Kernel> add_words(const OpSpec& spec, Broadcast b, const AddCodes& add) {
+  using I16 = std::int16_t;
+  const AddWords<false> behind(add);
+  const bool dense = b.outer_rank == 0 && b.inner.a == b.inner.b;
+  if (spec.dialect == Dialect::kReference || add.subtract || !dense)
+    return broadcast_kernel<I16, I16, I16>(std::move(b), behind);
+  if (std::min(add.a.exponent, add.b.exponent) >= -15)
+    return block_kernel<I16>(b.elements, AddWords<true>(add), behind);
+  const auto in_block = [add](std::int32_t x, std::int32_t y) {
+    const auto first = AddCodes::Vector::kShiftFirst;
+    return add.finish(add.scaled_in_vector(first, x, add.sa.zero, add.a) +
+                      add.scaled_in_vector(first, y, add.sb.zero, add.b));
+  };
+  return block_kernel<I16>(b.elements, in_block, behind);
+}
 
 std::unique_ptr<Kernel> add_codes(const OpSpec& spec, Broadcast b, const Scales& s, bool subtract) {
   const bool wide = spec.inputs[0].dtype == DType::kInt16;
@@ -411,22 +435,7 @@ std::unique_ptr<Kernel> add_codes(const OpSpec& spec, Broadcast b, const Scales&
   if (spec.inputs[0].dtype == DType::kInt8) return add_tables<std::int8_t>(spec, std::move(b), add);
   if (spec.inputs[0].dtype == DType::kUint8)
     return add_tables<std::uint8_t>(spec, std::move(b), add);
-  using I16 = std::int16_t;
-  const bool dense = b.outer_rank == 0 && b.inner.a == b.inner.b;
-  if (spec.dialect != Dialect::kReference && !subtract && dense)
-    return block_kernel<I16>(
-        b.elements,
-        [add](std::int32_t x, std::int32_t y) {
-          const auto first = AddCodes::Vector::kShiftFirst;
-          return add.finish(add.scaled_in_vector(first, x, add.sa.zero, add.a) +
-                            add.scaled_in_vector(first, y, add.sb.zero, add.b));
-        },
-        [add](std::int32_t x, std::int32_t y) {
-          return add.finish(add.scaled_a(x) + add.scaled_b(y));
-        });
-  return broadcast_kernel<I16, I16, I16>(
-      std::move(b), AddWords{AddWords::Part(add.a), AddWords::Part(add.b), add.out,
-                             subtract ? -1 : 1, add.range});
+  return add_words(spec, std::move(b), add);
 }
 
 // int16 with scales that are powers of two: one operand is shifted, the sum saturates.
