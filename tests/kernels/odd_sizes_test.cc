@@ -266,5 +266,77 @@ TEST(OddSizes, RescaledJoins) {
   }
 }
 
+// Channels of windows and of mixed pixels, rows of a softmax, values that become codes and back.
+TEST(OddSizes, Windows) {
+  for (const std::int32_t n : kSizes) {
+    for (const OpCode op : {OpCode::kAveragePool2d, OpCode::kMaxPool2d}) {
+      for (const DType t : kTypes) {
+        Draw draw(static_cast<unsigned>(n));
+        Sketch s(draw);
+        const Quant q = codes_or_none(t, 0.05f, 3);
+        const int x = s.input(s.random(t, {1, 4, 5, n}), q);
+        const Attrs a = PoolAttrs{Padding::kSame, 1, 2, 3, 2, Activation::kRelu6};
+        ASSERT_TRUE(s.add(op, a, {x}, {{t, q}})) << s.why();
+        EXPECT_EQ(expect_judged(s), 6);
+        ASSERT_FALSE(HasFailure()) << op_name(op) << " of " << dtype_name(t) << ", " << n;
+      }
+    }
+  }
+}
+
+TEST(OddSizes, MixedPixels) {
+  for (const std::int32_t n : kSizes) {
+    for (const DType t : kTypes) {
+      for (const bool align : {false, true}) {
+        Draw draw(static_cast<unsigned>(n));
+        Sketch s(draw);
+        const Quant q = codes_or_none(t, 0.05f, 3);
+        const int x = s.input(s.random(t, {1, 3, 4, n}), q);
+        const int size = s.constant(Array::of<std::int32_t>({2}, {5, 7}));
+        ASSERT_TRUE(s.add(OpCode::kResizeBilinear, ResizeAttrs{align, !align}, {x, size}, {{t, q}}))
+            << s.why();
+        EXPECT_EQ(expect_judged(s), 6);
+        ASSERT_FALSE(HasFailure()) << dtype_name(t) << ", " << n;
+      }
+    }
+  }
+}
+
+TEST(OddSizes, RowsOfSoftmax) {
+  for (const std::int32_t n : kSizes) {
+    for (const DType t : {DType::kInt8, DType::kUint8}) {
+      for (const std::int32_t rows : {1, 3, 4, 11}) {
+        Draw draw(static_cast<unsigned>(n));
+        Sketch s(draw);
+        const int x = s.input(s.random(t, {rows, n}), quant_of(0.07f, 3));
+        const Quant q = quant_of(1.0f / 256, t == DType::kInt8 ? -128 : 0);
+        ASSERT_TRUE(s.add(OpCode::kSoftmax, SoftmaxAttrs{1.0f}, {x}, {{t, q}})) << s.why();
+        EXPECT_EQ(expect_judged(s), 6);
+        ASSERT_FALSE(HasFailure()) << dtype_name(t) << ", " << rows << " x " << n;
+      }
+    }
+  }
+}
+
+TEST(OddSizes, FloatsAndCodes) {
+  for (const std::int32_t n : kSizes) {
+    for (const DType t : {DType::kInt8, DType::kUint8, DType::kInt16}) {
+      for (const std::int64_t zero : {0, 3, 100}) {
+        Draw draw(static_cast<unsigned>(n));
+        const Quant q = codes_or_none(t, 0.013f, zero);
+        Sketch codes(draw), floats(draw);
+        const int a = codes.input(codes.random(DType::kFloat32, {n}));
+        ASSERT_TRUE(codes.add(OpCode::kQuantize, NoAttrs{}, {a}, {{t, q}})) << codes.why();
+        EXPECT_GE(expect_judged(codes), 4);
+        const int b = floats.input(floats.random(t, {n}), q);
+        ASSERT_TRUE(floats.add(OpCode::kDequantize, NoAttrs{}, {b}, {{DType::kFloat32}}))
+            << floats.why();
+        EXPECT_EQ(expect_judged(floats), 6);
+        ASSERT_FALSE(HasFailure()) << dtype_name(t) << ", " << n;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace litegap::oracle
