@@ -11,6 +11,7 @@
 #include "kernels/gemm_spec.h"
 #include "kernels/hybrid.h"
 #include "kernels/lanes.h"
+#include "kernels/move.h"
 #include "kernels/packed_bytes.h"
 #include "kernels/value_quant.h"
 #include "kernels/vectors.h"
@@ -111,6 +112,8 @@ class FloatProduct final : public Kernel {
     forms_ = fused ? &k_.fused : &k_.plain;
     nr_ = static_cast<std::size_t>(k_.nr_float);
     panels_ = (p_.columns + nr_ - 1) / nr_;
+    whole_ = panel_of(nr_);
+    rest_ = panel_of(p_.columns % nr_);
     packed_bytes_ = round64(panels_ * p_.depth * nr_ * sizeof(float));
     if (p_.a.column_step != 1) turned_bytes_ = round64(p_.a.elements * sizeof(float));
   }
@@ -136,15 +139,21 @@ class FloatProduct final : public Kernel {
   }
 
  private:
+  // To [k][nr], `columns` of the nr.
+  Move panel_of(std::size_t columns) const {
+    const auto bytes = [](std::size_t floats) {
+      return static_cast<std::int64_t>(floats * sizeof(float));
+    };
+    return Move(sizeof(float),
+                {{static_cast<std::int64_t>(p_.depth), bytes(p_.b.row_step), bytes(nr_)},
+                 {static_cast<std::int64_t>(columns), bytes(p_.b.column_step), bytes(1)}});
+  }
   // [panel][k][nr]
   void pack(const float* b, float* to) const noexcept {
-    for (std::size_t first = 0; first < p_.columns; first += nr_) {
-      const std::size_t count = std::min(nr_, p_.columns - first);
-      for (std::size_t k = 0; k < p_.depth; ++k, to += nr_) {
-        const float* from = b + k * p_.b.row_step + first * p_.b.column_step;
-        for (std::size_t j = 0; j < count; ++j) to[j] = from[j * p_.b.column_step];
-        std::fill(to + count, to + nr_, 0.0f);
-      }
+    for (std::size_t first = 0; first < p_.columns; first += nr_, to += p_.depth * nr_) {
+      const bool whole = first + nr_ <= p_.columns;
+      if (!whole) std::fill_n(to, p_.depth * nr_, 0.0f);
+      (whole ? whole_ : rest_).run(b + first * p_.b.column_step, to);
     }
   }
   void run_panel(const float* a, const float* packed, std::size_t column,
@@ -169,6 +178,7 @@ class FloatProduct final : public Kernel {
   const GemmKernels& k_;
   const std::array<GemmFn, kMaxTileRows>* forms_ = nullptr;
   std::size_t nr_ = 0, panels_ = 0, packed_bytes_ = 0, turned_bytes_ = 0;
+  Move whole_, rest_;  // a panel of b to where it is packed
 };
 
 // ---- codes
