@@ -98,13 +98,36 @@ LITEGAP_AVX2 void store_codes(const Limits& l, __m256i first, __m256i second, T*
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out), codes);
 }
 
-// Whole blocks of sixteen; how many codes they are.
+// Thirty-two of them.
+template <class T>
+LITEGAP_AVX2 void store_codes(const Limits& l, __m256i first, __m256i second, __m256i third,
+                              __m256i fourth, T* out) {
+  constexpr bool kSigned = T(-1) < T(0);
+  const __m256i a = _mm256_adds_epi16(_mm256_packs_epi32(first, second), l.zero),
+                b = _mm256_adds_epi16(_mm256_packs_epi32(third, fourth), l.zero);
+  const __m256i low = _mm256_broadcastsi128_si256(l.low),
+                high = _mm256_broadcastsi128_si256(l.high);
+  __m256i codes = kSigned ? _mm256_packs_epi16(a, b) : _mm256_packus_epi16(a, b);
+  codes = kSigned ? _mm256_min_epi8(_mm256_max_epi8(codes, low), high)
+                  : _mm256_min_epu8(_mm256_max_epu8(codes, low), high);
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);  // packing goes by halves
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_permutevar8x32_epi32(codes, order));
+}
+
+// Whole blocks of thirty-two, then of sixteen; how many codes they are.
 template <class T, class Row>
 __attribute__((target("avx2"))) std::size_t blocks(const Row& f, std::size_t n, const T* x,
                                                    const T* y, T* out) noexcept {
   const Vectors v = vectors(f);
   const Limits l = limits(f);
   std::size_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    __m256i part[4];
+#pragma GCC unroll 4
+    for (std::size_t k = 0; k < 4; ++k)
+      part[k] = values(f, v, eight(x + i + 8 * k), eight(y + i + 8 * k));
+    store_codes(l, part[0], part[1], part[2], part[3], out + i);
+  }
   for (; i + 16 <= n; i += 16) {
     store_codes(l, values(f, v, eight(x + i), eight(y + i)),
                 values(f, v, eight(x + i + 8), eight(y + i + 8)), out + i);
@@ -127,7 +150,7 @@ LITEGAP_AVX2 __m256i values(const AddRow&, const Vectors& v, __m256i x) {
 LITEGAP_AVX2 __m256i values(const MultiplyRow&, const Vectors& v, __m256i x) {
   return rounded(v, _mm256_add_epi32(v.start, _mm256_mullo_epi32(x, v.a)));
 }
-// The whole blocks of every row; how many codes of a row they are.
+// The whole blocks of every row, of thirty-two codes or sixteen; how many codes of a row they are.
 template <class T, class Row>
 __attribute__((target("avx2"))) std::size_t row_blocks(const Row& f, std::size_t rows,
                                                        std::size_t n, const T* x, const T* y,
@@ -137,7 +160,14 @@ __attribute__((target("avx2"))) std::size_t row_blocks(const Row& f, std::size_t
   const std::size_t whole = n / 16 * 16;
   for (std::size_t r = 0; r < rows; ++r, x += n, out += n) {
     take_single(f, y[r * step], v);
-    for (std::size_t i = 0; i < whole; i += 16)
+    std::size_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+      __m256i part[4];
+#pragma GCC unroll 4
+      for (std::size_t k = 0; k < 4; ++k) part[k] = values(f, v, eight(x + i + 8 * k));
+      store_codes(l, part[0], part[1], part[2], part[3], out + i);
+    }
+    for (; i < whole; i += 16)
       store_codes(l, values(f, v, eight(x + i)), values(f, v, eight(x + i + 8)), out + i);
   }
   return whole;
