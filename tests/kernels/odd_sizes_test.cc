@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "node_run.h"
@@ -119,6 +120,28 @@ TEST(OddSizes, Reductions) {
           EXPECT_GT(expect_judged(s), 0);
           ASSERT_FALSE(HasFailure())
               << op_name(op) << " " << dtype_name(t) << " of " << n << " over axis " << axes[0];
+        }
+      }
+    }
+  }
+}
+
+// Bytes add up in words of 16 bits, which hold 128 of them: codes at their ends, in more rows.
+TEST(OddSizes, SumsOfManyBytes) {
+  for (const std::int32_t n : {31, 32, 64, 65, 97}) {
+    for (const std::int32_t rows : {127, 128, 129, 300}) {
+      for (const DType t : {DType::kInt8, DType::kUint8}) {
+        for (const int fill : {0, 127, 128, 255, -1}) {  // of bytes; -1: random ones
+          Draw draw(static_cast<unsigned>(n));
+          Sketch s(draw);
+          Array value = s.random(t, {rows, n});
+          if (fill >= 0) std::memset(value.mutable_data(), fill, value.byte_size());
+          const int x = s.input(value, quant_of(0.05f, 3));
+          ASSERT_TRUE(
+              s.add(OpCode::kSum, ReducerAttrs{}, {x, s.numbers({0})}, {{t, quant_of(20.0f, 3)}}))
+              << s.why();
+          EXPECT_GT(expect_judged(s), 0);
+          ASSERT_FALSE(HasFailure()) << dtype_name(t) << " " << fill << ", " << rows << " x " << n;
         }
       }
     }
