@@ -6,6 +6,7 @@
 #pragma once
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <type_traits>
 
 #include "kernels/kernel.h"
@@ -184,6 +185,44 @@ void accumulate_lines(const T* in, std::size_t rows, std::size_t n, Acc* acc, St
     Acc a = acc[r];
     const T* from = in + r * n;
     for (std::size_t k = 0; k < n; ++k) a = step(a, from[k]);
+    acc[r] = a;
+  }
+}
+
+// The sum of `vectors` times 32 bytes, at most 128 times; of int8 with 128 added to each.
+template <class T>
+std::uint32_t sum_of_bytes(const T* in, std::size_t vectors) {
+  typedef std::uint16_t Words __attribute__((vector_size(32)));
+  typedef std::uint16_t Pairs __attribute__((vector_size(32), aligned(1), may_alias));
+  typedef std::uint32_t Sums __attribute__((vector_size(32)));
+  constexpr std::uint16_t kFlip = T(-1) < T(0) ? 0x8080 : 0;
+  Words total = {};
+  for (std::size_t v = 0; v < vectors; ++v) {
+    const Words w = *reinterpret_cast<const Pairs*>(in + 32 * v) ^ kFlip;
+    total += (w & 0xff) + (w >> 8);
+  }
+  Sums words;
+  std::memcpy(&words, &total, sizeof words);
+  const Sums sums = (words & 0xffff) + (words >> 16);
+  std::uint32_t half[4];
+  for (int i = 0; i < 4; ++i) half[i] = sums[i] + sums[i + 4];
+  return (half[0] + half[2]) + (half[1] + half[3]);
+}
+template <class T>
+requires(sizeof(T) == 1) void accumulate_lines(const T* in, std::size_t rows, std::size_t n,
+                                               std::int32_t* acc, AddUp step) {
+  constexpr std::size_t kMost = 128;
+  for (std::size_t r = 0; r < rows; ++r, in += n) {
+    std::int32_t a = acc[r];
+    std::size_t k = 0;
+    for (std::size_t left = n / 32; left > 0;) {
+      const std::size_t vectors = std::min(left, kMost);
+      const auto flipped = static_cast<std::uint32_t>(T(-1) < T(0) ? 128 * 32 * vectors : 0);
+      a = step(a, static_cast<std::int32_t>(sum_of_bytes(in + k, vectors) - flipped));
+      k += 32 * vectors;
+      left -= vectors;
+    }
+    for (; k < n; ++k) a = step(a, in[k]);
     acc[r] = a;
   }
 }

@@ -148,6 +148,25 @@ TEST(OddSizes, SumsOfManyBytes) {
   }
 }
 
+// Lines of bytes, in words of 128 times 32 of them.
+TEST(OddSizes, SumsOfLongLines) {
+  for (const std::int32_t n : {31, 32, 33, 100, 4095, 4096, 4128, 10000}) {
+    for (const DType t : {DType::kInt8, DType::kUint8}) {
+      for (const int fill : {0, 127, 128, 255, -1}) {  // of bytes; -1: random ones
+        Draw draw(static_cast<unsigned>(n));
+        Sketch s(draw);
+        Array value = s.random(t, {3, n});
+        if (fill >= 0) std::memset(value.mutable_data(), fill, value.byte_size());
+        const int x = s.input(value, quant_of(0.05f, 3));
+        const Quant q = quant_of(static_cast<float>(n) / 20.0f, 3);
+        ASSERT_TRUE(s.add(OpCode::kSum, ReducerAttrs{}, {x, s.numbers({1})}, {{t, q}})) << s.why();
+        EXPECT_GT(expect_judged(s), 0);
+        ASSERT_FALSE(HasFailure()) << dtype_name(t) << " " << fill << ", " << n;
+      }
+    }
+  }
+}
+
 // XNNPACK's sums of floats against the sum of each lane in its own order; means are the sum times
 // the inverse of the count.
 TEST(OddSizes, SumsOfLines) {
@@ -285,6 +304,25 @@ TEST(OddSizes, RescaledJoins) {
           << s.why();
       EXPECT_EQ(expect_judged(s), 6);
       ASSERT_FALSE(HasFailure()) << rows << " x " << n;
+    }
+  }
+}
+
+TEST(OddSizes, RunningSums) {
+  for (const std::int32_t n : {1, 3, 4, 5, 9}) {
+    for (const DType t : {DType::kFloat32, DType::kInt32, DType::kInt64}) {
+      for (const int axis : {0, 1, 2}) {
+        for (const int mode : {0, 1, 2, 3}) {
+          Draw draw(static_cast<unsigned>(n));
+          Sketch s(draw);
+          const int x = s.input(s.random(t, {5, n, 3}));
+          ASSERT_TRUE(s.add(OpCode::kCumsum, CumsumAttrs{mode % 2 == 1, mode / 2 == 1},
+                            {x, s.scalar(axis)}, {{t, {}}}))
+              << s.why();
+          EXPECT_GT(expect_judged(s), 0);
+          ASSERT_FALSE(HasFailure()) << dtype_name(t) << " of " << n << ", axis " << axis;
+        }
+      }
     }
   }
 }
