@@ -1,7 +1,8 @@
 // An array of zeros for work that goes over it again and again.
 //
-// On pages of 4 KB a loop that moves one vector a step takes up to half as long again, whichever
-// pages the system happens to give; on pages of 2 MB it always runs at the speed of the cache.
+// On pages of 4 KB a loop that moves one vector a step takes half as long again in some processes,
+// by the pages that the system happens to give; on pages of 2 MB it seldom does, and there are
+// fewer page faults.
 //
 //   cleared_array(DType::kInt8, {3 << 20});   // 3 MB: four, on two large pages
 //   cleared_array(DType::kInt8, {5000});      // as Array::zeros
