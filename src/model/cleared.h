@@ -4,7 +4,7 @@
 // by the pages that the system happens to give; on pages of 2 MB it seldom does, and there are
 // fewer page faults.
 //
-//   cleared_array(DType::kInt8, {3 << 20});   // 3 MB: four, on two large pages
+//   cleared_array(DType::kInt8, {3 << 20});   // on two large pages
 //   cleared_array(DType::kInt8, {5000});      // as Array::zeros
 #pragma once
 #include "model/array.h"
