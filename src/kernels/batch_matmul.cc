@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <limits>
 
 #include "kernels/arithmetic_ops.h"
 #include "kernels/gemm_spec.h"
 #include "kernels/hybrid.h"
 #include "kernels/lanes.h"
+#include "kernels/move.h"
 #include "kernels/packed_bytes.h"
 #include "kernels/value_quant.h"
 #include "kernels/vectors.h"
@@ -111,6 +113,8 @@ class FloatProduct final : public Kernel {
     forms_ = fused ? &k_.fused : &k_.plain;
     nr_ = static_cast<std::size_t>(k_.nr_float);
     panels_ = (p_.columns + nr_ - 1) / nr_;
+    whole_ = panel_of(nr_);
+    rest_ = panel_of(p_.columns % nr_);
     packed_bytes_ = round64(panels_ * p_.depth * nr_ * sizeof(float));
     if (p_.a.column_step != 1) turned_bytes_ = round64(p_.a.elements * sizeof(float));
   }
@@ -136,39 +140,76 @@ class FloatProduct final : public Kernel {
   }
 
  private:
+  // To [k][nr], `columns` of the nr.
+  Move panel_of(std::size_t columns) const {
+    const auto bytes = [](std::size_t floats) {
+      return static_cast<std::int64_t>(floats * sizeof(float));
+    };
+    return Move(sizeof(float),
+                {{static_cast<std::int64_t>(p_.depth), bytes(p_.b.row_step), bytes(nr_)},
+                 {static_cast<std::int64_t>(columns), bytes(p_.b.column_step), bytes(1)}});
+  }
   // [panel][k][nr]
   void pack(const float* b, float* to) const noexcept {
-    for (std::size_t first = 0; first < p_.columns; first += nr_) {
-      const std::size_t count = std::min(nr_, p_.columns - first);
-      for (std::size_t k = 0; k < p_.depth; ++k, to += nr_) {
-        const float* from = b + k * p_.b.row_step + first * p_.b.column_step;
-        for (std::size_t j = 0; j < count; ++j) to[j] = from[j * p_.b.column_step];
-        std::fill(to + count, to + nr_, 0.0f);
-      }
+    for (std::size_t first = 0; first < p_.columns; first += nr_, to += p_.depth * nr_) {
+      const bool whole = first + nr_ <= p_.columns;
+      if (!whole) std::fill_n(to, p_.depth * nr_, 0.0f);
+      (whole ? whole_ : rest_).run(b + first * p_.b.column_step, to);
     }
   }
+  // Can the inner loop itself store the results of the panel from this column on?
+  bool straight(std::size_t column) const noexcept {
+    return k_.any_count || column + nr_ <= p_.columns;
+  }
+  // A panel by all rows of a, some tiles at a time.
   void run_panel(const float* a, const float* packed, std::size_t column,
                  float* out) const noexcept {
-    alignas(64) static constexpr float kStart[kMaxTileColumns] = {};
-    alignas(64) float tile[kMaxTileRows * kMaxTileColumns];
-    const Segment all{0, static_cast<std::ptrdiff_t>(p_.depth)};
-    const std::size_t count = std::min(nr_, p_.columns - column);
     const auto most = static_cast<std::size_t>(k_.mr_float);
-    for (std::size_t i = 0; i < p_.rows; i += most) {
-      const std::size_t rows = std::min(most, p_.rows - i);
-      std::array<const std::byte*, kMaxTileRows> from{};
-      for (std::size_t r = 0; r < rows; ++r)
-        from[r] = reinterpret_cast<const std::byte*>(a + (i + r) * p_.depth);
-      (*forms_)[rows - 1]({from.data(), &all, 1, packed, kStart, tile});
-      for (std::size_t r = 0; r < rows; ++r)
-        std::copy_n(tile + r * nr_, count, out + (i + r) * p_.columns + column);
+    const std::size_t together = straight(column) ? kTiles * most : most;
+    for (std::size_t i = 0; i < p_.rows;) {
+      const std::size_t rows = std::min(together, p_.rows - i);
+      const std::size_t tiles = std::max<std::size_t>(1, rows / most);
+      const std::size_t taken = std::min(rows, tiles * most);
+      run_tiles({a, packed, out, column, i, taken, tiles});
+      i += taken;
     }
   }
+  struct Tiles {
+    const float *a, *packed;
+    float* out;
+    std::size_t column, first, rows, count;
+  };
+  // Tiles of equally many rows; where they do not go straight, one that is copied.
+  void run_tiles(const Tiles& t) const noexcept {
+    alignas(64) static constexpr float kStart[kMaxTileColumns] = {};
+    alignas(64) float tile[kMaxTileRows * kMaxTileColumns];
+    const std::byte* from[kTiles * kMaxTileRows];
+    std::byte* to[kTiles * kMaxTileRows];
+    for (std::size_t r = 0; r < t.rows; ++r) {
+      from[r] = reinterpret_cast<const std::byte*>(t.a + (t.first + r) * p_.depth);
+      to[r] = reinterpret_cast<std::byte*>(t.out + (t.first + r) * p_.columns);
+    }
+    const Segment all{0, static_cast<std::ptrdiff_t>(p_.depth)};
+    const std::size_t count = std::min(nr_, p_.columns - t.column);
+    GemmTask task{from, &all, 1, t.packed, kStart, tile, 0, t.count};
+    if (straight(t.column)) {
+      task.out = to;
+      task.channel = t.column;
+      task.count = static_cast<int>(count);
+      task.low = -std::numeric_limits<float>::infinity();
+      task.high = std::numeric_limits<float>::infinity();
+    }
+    (*forms_)[t.rows / t.count - 1](task);
+    for (std::size_t r = 0; r < t.rows && task.out == nullptr; ++r)
+      std::copy_n(tile + r * nr_, count, reinterpret_cast<float*>(to[r]) + t.column);
+  }
 
+  static constexpr std::size_t kTiles = 8;
   Product p_;
   const GemmKernels& k_;
   const std::array<GemmFn, kMaxTileRows>* forms_ = nullptr;
   std::size_t nr_ = 0, panels_ = 0, packed_bytes_ = 0, turned_bytes_ = 0;
+  Move whole_, rest_;  // a panel of b to where it is packed
 };
 
 // ---- codes
@@ -203,8 +244,12 @@ class PanelProduct final : public Kernel {
     panels_ = (p_.columns + nr_ - 1) / nr_;
     bytes_a_ = round64(p_.rows * 2 * pairs_ * sizeof(std::int16_t));
     bytes_b_ = round64(panels_ * nr_ * 2 * pairs_ * sizeof(std::int16_t));
+    if (p_.b.column_step == 1) return;
+    bytes_turned_ = round64(nr_ * 2 * pairs_ * sizeof(std::int16_t));
+    const auto pairs = static_cast<std::int64_t>(pairs_), nr = static_cast<std::int64_t>(nr_);
+    turn_ = Move(4, {{pairs, 4, 4 * nr}, {nr, 4 * pairs, 4}});
   }
-  std::size_t scratch_bytes() const override { return bytes_a_ + bytes_b_; }
+  std::size_t scratch_bytes() const override { return bytes_a_ + bytes_b_ + bytes_turned_; }
   void run(const Io& io) const noexcept override {
     auto* x = reinterpret_cast<std::int16_t*>(io.scratch);
     auto* y = reinterpret_cast<std::int16_t*>(io.scratch + bytes_a_);
@@ -212,7 +257,11 @@ class PanelProduct final : public Kernel {
     for (const auto& batch : p_.batches) {
       with_vectors([&] {
         widen_rows(static_cast<const std::int8_t*>(io.inputs[0]) + batch.a * p_.a.elements, x);
-        pack(static_cast<const std::int8_t*>(io.inputs[1]) + batch.b * p_.b.elements, y);
+        const auto* b = static_cast<const std::int8_t*>(io.inputs[1]) + batch.b * p_.b.elements;
+        if (bytes_turned_ > 0)
+          pack_columns(b, y, reinterpret_cast<std::int16_t*>(io.scratch + bytes_a_ + bytes_b_));
+        else
+          pack(b, y);
       });
       for (std::size_t panel = 0; panel < panels_; ++panel)
         run_panel(x, y + panel * nr_ * 2 * pairs_, panel * nr_, out);
@@ -249,6 +298,22 @@ class PanelProduct final : public Kernel {
       }
     }
   }
+  // The same of columns that are dense: widened one by one, then pairs are turned.
+  void pack_columns(const std::int8_t* in, std::int16_t* out, std::int16_t* room) const noexcept {
+    const std::int32_t zero = zb_;
+    const std::size_t depth = p_.depth, step = 2 * pairs_;
+    for (std::size_t first = 0; first < p_.columns; first += nr_, out += nr_ * step) {
+      for (std::size_t j = 0; j < nr_; ++j) {
+        std::int16_t* to = room + j * step;
+        const bool there = first + j < p_.columns;
+        const std::int8_t* from = in + (there ? first + j : 0) * p_.b.column_step;
+        for (std::size_t k = 0; k < depth; ++k)
+          to[k] = there ? static_cast<std::int16_t>(from[k] - zero) : std::int16_t{0};
+        if (depth < step) to[depth] = 0;
+      }
+      turn_.run(room, out);
+    }
+  }
   void run_panel(const std::int16_t* x, const std::int16_t* packed, std::size_t column,
                  Out* out) const noexcept {
     alignas(64) static constexpr std::int32_t kStart[kMaxTileColumns] = {};
@@ -271,7 +336,10 @@ class PanelProduct final : public Kernel {
     for (std::size_t r = 0; r < rows; ++r, tile += nr_, out += p_.columns) {
       Out codes[kMaxTileColumns];
       for (std::size_t j = 0; j < kMaxTileColumns; ++j) codes[j] = static_cast<Out>(f(tile[j]));
-      std::copy_n(codes, count, out);
+      if (count == kMaxTileColumns)
+        std::memcpy(out, codes, sizeof codes);
+      else
+        std::copy_n(codes, count, out);
     }
   }
 
@@ -279,7 +347,8 @@ class PanelProduct final : public Kernel {
   const GemmKernels& k_;
   std::int32_t za_, zb_;
   Finish finish_;
-  std::size_t nr_ = 0, pairs_ = 0, panels_ = 0, bytes_a_ = 0, bytes_b_ = 0;
+  std::size_t nr_ = 0, pairs_ = 0, panels_ = 0, bytes_a_ = 0, bytes_b_ = 0, bytes_turned_ = 0;
+  Move turn_;
 };
 
 // Sums of 64 bits.

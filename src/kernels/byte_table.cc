@@ -56,6 +56,8 @@ __attribute__((target("avx2"))) std::size_t map_blocks(const Table8& table, cons
       for (int v = 0; v < kVectors; ++v) {
         at[v] = k <= 8 ? _mm256_sub_epi8(at[v], row) : _mm256_subs_epi8(at[v], row);
         found[v] = _mm256_xor_si256(found[v], _mm256_shuffle_epi8(s[k], at[v]));
+        // Compilers would put all the exclusive ors last, and what was looked up into memory.
+        asm("" : "+x"(found[v]));
       }
     }
     for (int v = 0; v < kVectors; ++v)

@@ -98,13 +98,36 @@ LITEGAP_AVX2 void store_codes(const Limits& l, __m256i first, __m256i second, T*
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out), codes);
 }
 
-// Whole blocks of sixteen; how many codes they are.
+// Thirty-two of them.
+template <class T>
+LITEGAP_AVX2 void store_codes(const Limits& l, __m256i first, __m256i second, __m256i third,
+                              __m256i fourth, T* out) {
+  constexpr bool kSigned = T(-1) < T(0);
+  const __m256i a = _mm256_adds_epi16(_mm256_packs_epi32(first, second), l.zero),
+                b = _mm256_adds_epi16(_mm256_packs_epi32(third, fourth), l.zero);
+  const __m256i low = _mm256_broadcastsi128_si256(l.low),
+                high = _mm256_broadcastsi128_si256(l.high);
+  __m256i codes = kSigned ? _mm256_packs_epi16(a, b) : _mm256_packus_epi16(a, b);
+  codes = kSigned ? _mm256_min_epi8(_mm256_max_epi8(codes, low), high)
+                  : _mm256_min_epu8(_mm256_max_epu8(codes, low), high);
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);  // packing goes by halves
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_permutevar8x32_epi32(codes, order));
+}
+
+// Whole blocks of thirty-two, then of sixteen; how many codes they are.
 template <class T, class Row>
 __attribute__((target("avx2"))) std::size_t blocks(const Row& f, std::size_t n, const T* x,
                                                    const T* y, T* out) noexcept {
   const Vectors v = vectors(f);
   const Limits l = limits(f);
   std::size_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    __m256i part[4];
+#pragma GCC unroll 4
+    for (std::size_t k = 0; k < 4; ++k)
+      part[k] = values(f, v, eight(x + i + 8 * k), eight(y + i + 8 * k));
+    store_codes(l, part[0], part[1], part[2], part[3], out + i);
+  }
   for (; i + 16 <= n; i += 16) {
     store_codes(l, values(f, v, eight(x + i), eight(y + i)),
                 values(f, v, eight(x + i + 8), eight(y + i + 8)), out + i);
@@ -127,7 +150,7 @@ LITEGAP_AVX2 __m256i values(const AddRow&, const Vectors& v, __m256i x) {
 LITEGAP_AVX2 __m256i values(const MultiplyRow&, const Vectors& v, __m256i x) {
   return rounded(v, _mm256_add_epi32(v.start, _mm256_mullo_epi32(x, v.a)));
 }
-// The whole blocks of every row; how many codes of a row they are.
+// The whole blocks of every row, of thirty-two codes or sixteen; how many codes of a row they are.
 template <class T, class Row>
 __attribute__((target("avx2"))) std::size_t row_blocks(const Row& f, std::size_t rows,
                                                        std::size_t n, const T* x, const T* y,
@@ -137,34 +160,45 @@ __attribute__((target("avx2"))) std::size_t row_blocks(const Row& f, std::size_t
   const std::size_t whole = n / 16 * 16;
   for (std::size_t r = 0; r < rows; ++r, x += n, out += n) {
     take_single(f, y[r * step], v);
-    for (std::size_t i = 0; i < whole; i += 16)
+    std::size_t i = 0;
+    for (; i + 32 <= n; i += 32) {
+      __m256i part[4];
+#pragma GCC unroll 4
+      for (std::size_t k = 0; k < 4; ++k) part[k] = values(f, v, eight(x + i + 8 * k));
+      store_codes(l, part[0], part[1], part[2], part[3], out + i);
+    }
+    for (; i < whole; i += 16)
       store_codes(l, values(f, v, eight(x + i)), values(f, v, eight(x + i + 8)), out + i);
   }
   return whole;
 }
 
 // (v m + 2^7) >> 8 is (2^7 v m + 2^14) >> 15, the rounded high product of words.
-template <class T>
+struct Scales {
+  __m256i zero_x, zero, positive, negative;
+};
+template <class T, bool kOneFactor>
+LITEGAP_AVX2 __m256i scaled(const Scales& s, const T* x) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x));
+  const __m256i wide = T(-1) < T(0) ? _mm256_cvtepi8_epi16(bytes) : _mm256_cvtepu8_epi16(bytes);
+  const __m256i v = _mm256_sub_epi16(wide, s.zero_x);
+  __m256i m = s.positive;
+  if constexpr (!kOneFactor)
+    m = _mm256_blendv_epi8(s.negative, m, _mm256_cmpgt_epi16(v, _mm256_setzero_si256()));
+  return _mm256_adds_epi16(_mm256_mulhrs_epi16(_mm256_slli_epi16(v, 7), m), s.zero);
+}
+template <class T, bool kOneFactor>
 __attribute__((target("avx2"))) std::size_t scale_blocks(const ScaleRow& f, std::size_t n,
                                                          const T* x, T* out) noexcept {
-  constexpr bool kSigned = T(-1) < T(0);
   const auto words = [](std::int32_t v) { return static_cast<std::int16_t>(v); };
-  const __m256i zero_x = _mm256_set1_epi16(words(f.zero_x)),
-                zero = _mm256_set1_epi16(words(f.zero));
-  const __m256i positive = _mm256_set1_epi16(words(f.positive)),
-                negative = _mm256_set1_epi16(words(f.negative));
+  const Scales s{_mm256_set1_epi16(words(f.zero_x)), _mm256_set1_epi16(words(f.zero)),
+                 _mm256_set1_epi16(words(f.positive)), _mm256_set1_epi16(words(f.negative))};
   std::size_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x + i));
-    const __m256i wide = kSigned ? _mm256_cvtepi8_epi16(bytes) : _mm256_cvtepu8_epi16(bytes);
-    const __m256i v = _mm256_sub_epi16(wide, zero_x);
-    const __m256i m =
-        _mm256_blendv_epi8(negative, positive, _mm256_cmpgt_epi16(v, _mm256_setzero_si256()));
-    const __m256i scaled = _mm256_mulhrs_epi16(_mm256_slli_epi16(v, 7), m);
-    const __m256i codes = _mm256_adds_epi16(scaled, zero);
-    const __m128i a = _mm256_castsi256_si128(codes), b = _mm256_extracti128_si256(codes, 1);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i),
-                     kSigned ? _mm_packs_epi16(a, b) : _mm_packus_epi16(a, b));
+  for (; i + 32 <= n; i += 32) {
+    const __m256i a = scaled<T, kOneFactor>(s, x + i), b = scaled<T, kOneFactor>(s, x + i + 16);
+    const __m256i codes = T(-1) < T(0) ? _mm256_packs_epi16(a, b) : _mm256_packus_epi16(a, b);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i),
+                        _mm256_permute4x64_epi64(codes, 0xD8));  // packing goes by halves
   }
   return i;
 }
@@ -228,7 +262,8 @@ void scale_codes(const ScaleRow& f, const Table8& table, std::size_t n, const T*
   const bool near = f.zero_x >= (T(-1) < T(0) ? -128 : 0) && f.zero_x <= (T(-1) < T(0) ? 127 : 255);
   if (near && word(f.positive) && word(f.negative) && word(f.zero) &&
       __builtin_cpu_supports("avx2"))
-    done = scale_blocks(f, n, x, out);
+    done = f.positive == f.negative ? scale_blocks<T, true>(f, n, x, out)
+                                    : scale_blocks<T, false>(f, n, x, out);
 #endif
   map_bytes(table, reinterpret_cast<const std::uint8_t*>(x) + done,
             reinterpret_cast<std::uint8_t*>(out) + done, n - done);

@@ -50,10 +50,8 @@ inline float tanh_curve(float v, float end = kTanhEnd) {
   return odd_quotient(most(-end, least(end, flushed(v))), kAbove, kBelow);
 }
 
-// v / 2 (1 + quotient).
-inline float half_of(float v, float quotient) {
-  return flushed(flushed(v) * 0.5f) * (quotient + 1.0f);
-}
+// v / 2 (1 + quotient); the half of a subnormal number is one too.
+inline float half_of(float v, float quotient) { return flushed(v * 0.5f) * (quotient + 1.0f); }
 inline constexpr float kGeluEnd = 5.1638283730f, kGeluTanhEnd = 4.84974098f;
 inline float gelu_curve(float v, float end = kGeluEnd) {
   constexpr float kAbove[] = {7.9788452387e-01f, 6.6972173750e-02f, 9.3065137044e-03f,
@@ -82,7 +80,7 @@ inline float gelu_tanh_curve(float v, float end = kGeluTanhEnd) {
 inline float log_curve(float v) {
   constexpr float kAbove[] = {1.0f, 1.0f, 1.824996918440e-01f};
   constexpr float kBelow[] = {1.0f, 1.5f, 0.599170029163f, 0.049584995955f};
-  const float scaled = flushed(flushed(v) * 1.4142134190f);
+  const float scaled = flushed(v) * 1.4142134190f;
   const auto bits = std::bit_cast<std::uint32_t>(scaled);
   // Put into the mantissa of 256 the exponent is a number; the sign makes it NaN, or of 0
   // -infinity.
@@ -135,7 +133,7 @@ inline float sigmoid_curve(float v) {
   const float shifted = std::fma(z, kLog2E, kExpRounder), n = shifted - kExpRounder;
   const float e = scaled_exp(std::fma(n, -0x1.62E430p-1f, z), shifted);
   const float f = z < kExpLeast ? 0.0f : e / (e + 1.0f);
-  return std::signbit(v) ? f : 1.0f - f;
+  return v < 0.0f ? f : 1.0f - f;
 }
 
 // e^x - 1 below 0.

@@ -7,6 +7,7 @@
 
 #include "kernels/arith.h"
 #include "kernels/byte_table.h"
+#include "kernels/fixed_copy.h"
 #include "kernels/move.h"
 
 namespace litegap {
@@ -27,10 +28,7 @@ class JoinKernel final : public Kernel {
       const Blocks& p = parts_[i];
       if (p.bytes == 0) continue;
       const auto* in = static_cast<const std::byte*>(io.inputs[i]);
-      for (std::int64_t b = 0; b < p.count; ++b) {
-        std::memcpy(out + b * p.step + p.offset, in + b * p.bytes,
-                    static_cast<std::size_t>(p.bytes));
-      }
+      copy_blocks(p.count, p.bytes, out + p.offset, p.step, in, p.bytes);
     }
   }
 
@@ -48,10 +46,7 @@ class PartKernel final : public Kernel {
       const Blocks& p = parts_[i];
       if (p.bytes == 0) continue;
       auto* out = static_cast<std::byte*>(io.outputs[i]);
-      for (std::int64_t b = 0; b < p.count; ++b) {
-        std::memcpy(out + b * p.bytes, in + b * p.step + p.offset,
-                    static_cast<std::size_t>(p.bytes));
-      }
+      copy_blocks(p.count, p.bytes, out, p.bytes, in + p.offset, p.step);
     }
   }
 

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "kernels/arithmetic_ops.h"
+#include "kernels/lanes.h"
 #include "kernels/softmax.h"
 
 namespace litegap {
@@ -22,28 +23,33 @@ std::unique_ptr<Kernel> normalize_float(Rows rows) {
 }
 
 template <class T>
+void normalize_row(const T* in, std::size_t n, std::int32_t zero, T* out) {
+  constexpr std::int32_t low = std::numeric_limits<T>::min(), high = std::numeric_limits<T>::max();
+  std::uint32_t sum = 0;  // wraps
+  for (std::size_t i = 0; i < n; ++i) {
+    const auto d = static_cast<std::uint32_t>(in[i] - zero);
+    sum += d * d;
+  }
+  const fixed::InverseRoot root = fixed::inverse_root(static_cast<std::int32_t>(sum));
+  const Multiplier m{root.mantissa, 7 - root.shift};
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::int32_t d = in[i] - zero;
+    const std::int32_t v =
+        std::is_signed_v<T> ? scale_lane(d, m)
+                            : 128 + shift_away(high_multiply_lane(128 * d, m.mantissa), root.shift);
+    out[i] = static_cast<T>(std::min(std::max(v, low), high));
+  }
+}
+
+template <class T>
 std::unique_ptr<Kernel> normalize_codes(Rows rows, std::int32_t zero) {
   return make_kernel([=](const Io& io) {
-    constexpr std::int32_t low = std::numeric_limits<T>::min(),
-                           high = std::numeric_limits<T>::max();
-    const T* in = static_cast<const T*>(io.inputs[0]);
-    T* out = static_cast<T*>(io.outputs[0]);
-    for (std::size_t r = 0; r < rows.count; ++r, in += rows.depth, out += rows.depth) {
-      std::int32_t sum = 0;
-      for (std::size_t i = 0; i < rows.depth; ++i) {
-        const std::int32_t d = in[i] - zero;
-        sum = wrap_add(sum, d * d);
-      }
-      const fixed::InverseRoot root = fixed::inverse_root(sum);
-      for (std::size_t i = 0; i < rows.depth; ++i) {
-        const std::int32_t d = in[i] - zero;
-        const std::int32_t v =
-            std::is_signed_v<T>
-                ? scale_double(d, {root.mantissa, 7 - root.shift})
-                : 128 + shift_right_away(high_multiply(128 * d, root.mantissa), root.shift);
-        out[i] = static_cast<T>(std::clamp(v, low, high));
-      }
-    }
+    with_vectors([&] {
+      const T* in = static_cast<const T*>(io.inputs[0]);
+      T* out = static_cast<T*>(io.outputs[0]);
+      for (std::size_t r = 0; r < rows.count; ++r, in += rows.depth, out += rows.depth)
+        normalize_row(in, rows.depth, zero, out);
+    });
   });
 }
 

@@ -6,7 +6,9 @@
 #include <limits>
 #include <utility>
 
+#include "kernels/fixed_copy.h"
 #include "kernels/needs_values.h"
+#include "kernels/vectors.h"
 
 namespace litegap {
 namespace {
@@ -103,8 +105,10 @@ void turn(const MoveLoop& outer, const MoveLoop& inner, std::size_t bytes, const
   const bool ahead = inner.to == static_cast<std::int64_t>(bytes);
   const MoveLoop &down = ahead ? inner : outer, &across = ahead ? outer : inner;
   if (bytes == 1) return Turn<std::uint8_t>::run(down, across, from, to);
-  if (bytes == 2) return Turn<std::uint16_t>::run(down, across, from, to);
-  Turn<std::uint32_t>::run(down, across, from, to);
+  with_vectors([&] {
+    if (bytes == 2) return Turn<std::uint16_t>::run(down, across, from, to);
+    Turn<std::uint32_t>::run(down, across, from, to);
+  });
 }
 
 }  // namespace
@@ -152,10 +156,7 @@ void Move::row(const std::byte* from, std::byte* to) const noexcept {
     default:
       break;
   }
-  const MoveLoop loop = inner_;
-  const std::size_t bytes = bytes_;
-  for (std::int64_t i = 0; i < loop.count; ++i)
-    std::memcpy(to + i * loop.to, from + i * loop.from, bytes);
+  copy_blocks(inner_.count, static_cast<std::int64_t>(bytes_), to, inner_.to, from, inner_.from);
 }
 
 void Move::run(const void* from, void* to) const noexcept {

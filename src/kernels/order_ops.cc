@@ -32,24 +32,38 @@ std::int64_t plan_number(const OpSpec& spec, std::size_t input, const char* what
 }
 
 // ---- CUMSUM: integers wrap
+// The running sums of `chains` lines, those from number `first` on: additions of one line wait for
+// each other, not for those of another.
+template <int chains, class T>
+void running_sums(Line line, CumsumAttrs attrs, std::int64_t first, const T* in, T* out) noexcept {
+  using Sum = std::conditional_t<std::is_integral_v<T>, std::uint64_t, T>;
+  std::int64_t at[chains];
+  Sum sum[chains] = {};
+  for (int c = 0; c < chains; ++c) {
+    const std::int64_t o = (first + c) / line.inner, i = (first + c) % line.inner;
+    at[c] = (o * line.size + (attrs.reverse ? line.size - 1 : 0)) * line.inner + i;
+  }
+  const std::int64_t step = attrs.reverse ? -line.inner : line.inner;
+  for (std::int64_t k = 0; k < line.size; ++k) {
+    for (int c = 0; c < chains; ++c) {
+      const Sum next = sum[c] + static_cast<Sum>(in[at[c]]);
+      out[at[c]] = static_cast<T>(attrs.exclusive ? sum[c] : next);
+      sum[c] = next;
+      at[c] += step;
+    }
+  }
+}
+
 template <class T>
 std::unique_ptr<Kernel> cumsum_kernel(Line line, CumsumAttrs attrs) {
-  using Sum = std::conditional_t<std::is_integral_v<T>, std::uint64_t, T>;
   return make_kernel([=](const Io& io) {
+    constexpr int kChains = 4;
     const T* in = static_cast<const T*>(io.inputs[0]);
     T* out = static_cast<T*>(io.outputs[0]);
-    for (std::int64_t o = 0; o < line.outer; ++o) {
-      for (std::int64_t i = 0; i < line.inner; ++i) {
-        Sum sum = 0;
-        for (std::int64_t k = 0; k < line.size; ++k) {
-          const std::int64_t along = attrs.reverse ? line.size - 1 - k : k;
-          const std::int64_t at = (o * line.size + along) * line.inner + i;
-          const Sum next = sum + static_cast<Sum>(in[at]);
-          out[at] = static_cast<T>(attrs.exclusive ? sum : next);
-          sum = next;
-        }
-      }
-    }
+    const std::int64_t lines = line.outer * line.inner;
+    std::int64_t i = 0;
+    for (; i + kChains <= lines; i += kChains) running_sums<kChains>(line, attrs, i, in, out);
+    for (; i < lines; ++i) running_sums<1>(line, attrs, i, in, out);
   });
 }
 

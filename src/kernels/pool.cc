@@ -69,17 +69,20 @@ struct Cells {
   std::int64_t rows, columns, row_step, channels;
 };
 
-// Neighbouring channels: four floats, sixteen codes of 8 bits or eight of 16.
-template <class T>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wpsabi"  // vectors of 32 bytes are arguments of inlined code only
+#endif
+// Neighbouring channels, as many as there are in so many bytes.
+template <class T, int kBytes>
 struct Neighbours {
-  typedef T Type __attribute__((vector_size(16)));
+  typedef T Type __attribute__((vector_size(kBytes)));
 };
 
 // step(accumulator, value) over the cells of a window, then finish(accumulator, cells), for kBlock
 // neighbouring channels (in values of type V, which lie where T's do), whose accumulators stay in
 // registers.
 template <int kBlock, class V, class T, class Acc, class Step, class Finish>
-inline void pool_channels(const Cells<T>& cells, std::int64_t n, Acc start, Step step,
+inline void pool_channels(const Cells<T>& cells, std::int64_t n, const Acc& start, Step step,
                           Finish finish, T* out) {
   Acc acc[kBlock];
   for (int i = 0; i < kBlock; ++i) acc[i] = start;
@@ -128,14 +131,19 @@ void pool(const Window& w, const T* in, T* out, Acc start, Step step, Finish fin
   for_windows(w, in, out, [&](Cells<T> cells, T* to) {
     const std::int64_t n = std::max<std::int64_t>(1, cells.rows * cells.columns);
     std::int64_t i = 0;
-    using V = typename Neighbours<T>::Type;
-    if constexpr (std::is_invocable_v<Finish, V, std::int64_t>) {
-      constexpr std::int64_t kOne = sizeof(V) / sizeof(T);
-      const V starts = V{} + start;
-      for (; i + 4 * kOne <= c; i += 4 * kOne, cells.first += 4 * kOne)
-        pool_channels<4, V>(cells, n, starts, step, finish, to + i);
-      for (; i + kOne <= c; i += kOne, cells.first += kOne)
-        pool_channels<1, V>(cells, n, starts, step, finish, to + i);
+    using Wide = typename Neighbours<T, 32>::Type;
+    using Narrow = typename Neighbours<T, 16>::Type;
+    if constexpr (std::is_invocable_v<Finish, Wide, std::int64_t>) {
+      const auto pass = [&](auto vectors, auto type) {
+        using V = typename decltype(type)::type;
+        constexpr std::int64_t kMany = vectors() * sizeof(V) / sizeof(T);
+        for (; i + kMany <= c; i += kMany, cells.first += kMany)
+          pool_channels<vectors(), V>(cells, n, V{} + start, step, finish, to + i);
+      };
+      pass(std::integral_constant<int, 8>{}, std::type_identity<Wide>{});
+      pass(std::integral_constant<int, 2>{}, std::type_identity<Wide>{});
+      pass(std::integral_constant<int, 1>{}, std::type_identity<Wide>{});
+      pass(std::integral_constant<int, 1>{}, std::type_identity<Narrow>{});
     } else {
       for (; i + 16 <= c; i += 16, cells.first += 16)
         pool_channels<16, T>(cells, n, start, step, finish, to + i);
@@ -173,9 +181,9 @@ RealBounds<float> bounds_of(const OpSpec& spec) {
 }
 
 template <class V>
-V bounded(V v, RealBounds<float> r) {
+V bounded(const V& value, RealBounds<float> r) {
   const V low = V{} + r.low, high = V{} + r.high;
-  v = v < low ? low : v;
+  const V v = value < low ? low : value;
   return v > high ? high : v;
 }
 
@@ -237,8 +245,8 @@ std::unique_ptr<Kernel> prepare_average_pool(OpSpec& spec) {
   const DType t = spec.inputs[0].dtype;
   if (t == DType::kFloat32) {
     return pool_kernel<float>(
-        w, 0.0f, [](auto a, auto v) { return a + v; },
-        [r = bounds_of(spec)](auto s, std::int64_t n) {
+        w, 0.0f, [](const auto& a, const auto& v) { return a + v; },
+        [r = bounds_of(spec)](const auto& s, std::int64_t n) {
           return bounded(s / static_cast<float>(n), r);
         });
   }
@@ -256,11 +264,13 @@ template <class T>
 std::unique_ptr<Kernel> max_codes(const Window& w, Range32 r) {
   const T low = static_cast<T>(r.low), high = static_cast<T>(r.high);
   return pool_kernel<T>(
-      w, std::numeric_limits<T>::lowest(), [](auto a, auto v) { return a < v ? v : a; },
-      [low, high](auto m, std::int64_t) -> decltype(m) {
-        const auto ends_low = decltype(m){} + low, ends_high = decltype(m){} + high;
-        m = m < static_cast<decltype(m)>(ends_low) ? static_cast<decltype(m)>(ends_low) : m;
-        return m > static_cast<decltype(m)>(ends_high) ? static_cast<decltype(m)>(ends_high) : m;
+      w, std::numeric_limits<T>::lowest(),
+      [](const auto& a, const auto& v) { return a < v ? v : a; },
+      [low, high](const auto& most, std::int64_t) {
+        using V = std::remove_cvref_t<decltype(most)>;
+        const V ends_low = static_cast<V>(V{} + low), ends_high = static_cast<V>(V{} + high);
+        const V m = static_cast<V>(most < ends_low ? ends_low : most);
+        return static_cast<V>(m > ends_high ? ends_high : m);
       });
 }
 
@@ -271,8 +281,8 @@ std::unique_ptr<Kernel> prepare_max_pool(OpSpec& spec) {
     const float least = xnn_takes(spec) ? -std::numeric_limits<float>::infinity()
                                         : std::numeric_limits<float>::lowest();
     return pool_kernel<float>(
-        w, least, [](auto a, auto v) { return a < v ? v : a; },
-        [r = bounds_of(spec)](auto m, std::int64_t) { return bounded(m, r); });
+        w, least, [](const auto& a, const auto& v) { return a < v ? v : a; },
+        [r = bounds_of(spec)](const auto& m, std::int64_t) { return bounded(m, r); });
   }
   if (!is_code_type(t)) refuse_type(spec);
   const ScaleZero y = scale_zero(spec, spec.outputs[0]);

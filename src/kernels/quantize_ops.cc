@@ -5,6 +5,7 @@
 
 #include "kernels/arithmetic_ops.h"
 #include "kernels/code_rows.h"
+#include "kernels/float_codes.h"
 #include "kernels/value_quant.h"
 
 namespace litegap {
@@ -27,18 +28,18 @@ T narrow(std::int32_t code, std::int32_t zero) {
 // ----------------------------------------------------------------------------
 template <class T>
 std::unique_ptr<Kernel> from_float_xnn(ScaleZero y, std::size_t n) {
-  const float inverse = 1.0f / y.scale;
-  const auto low = static_cast<float>(std::numeric_limits<T>::min() - y.zero);
-  const auto high = static_cast<float>(std::numeric_limits<T>::max() - y.zero);
-  return map_into<float, T>(n, [=, zero = y.zero](float x) {
-    const float v = x * inverse, above = v > low ? v : low;
-    return small_round_even(high < above ? high : above) + zero;
+  const RoundRow f{1.0f / y.scale, static_cast<float>(std::numeric_limits<T>::min() - y.zero),
+                   static_cast<float>(std::numeric_limits<T>::max() - y.zero), y.zero};
+  return make_kernel([f, n](const Io& io) {
+    round_to_codes(f, n, static_cast<const float*>(io.inputs[0]), static_cast<T*>(io.outputs[0]));
   });
 }
 
 template <class T>
 std::unique_ptr<Kernel> from_float(Dialect dialect, ScaleZero y, std::size_t n) {
-  if (dialect == Dialect::kXnnpack && sizeof(T) == 1) return from_float_xnn<T>(y, n);
+  if constexpr (sizeof(T) == 1) {
+    if (dialect == Dialect::kXnnpack) return from_float_xnn<T>(y, n);
+  }
   if (dialect == Dialect::kReference) {
     return map_into<float, T>(n,
                               [y](float x) { return narrow<T>(round_away(x / y.scale), y.zero); });
@@ -178,6 +179,9 @@ std::unique_ptr<Kernel> to_float(Dialect dialect, ScaleZero x, std::size_t n) {
   return make_kernel([=](const Io& io) {
     const T* in = static_cast<const T*>(io.inputs[0]);
     float* out = static_cast<float*>(io.outputs[0]);
+    if constexpr (sizeof(T) == 1) {
+      if (whole == 0) return codes_to_floats(x.scale, x.zero, n, in, out);
+    }
     with_vectors([&] {
       const ScaleZero s = x;
       for (std::size_t i = 0; i < whole; ++i) out[i] = static_cast<float>(in[i]) * s.scale + folded;

@@ -6,6 +6,7 @@
 #pragma once
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <type_traits>
 
 #include "kernels/kernel.h"
@@ -59,24 +60,45 @@ struct AddUp {
     return static_cast<std::int32_t>(static_cast<std::uint32_t>(a) + static_cast<std::uint32_t>(v));
   }
 };
-// Bytes add up in words of 16 bits, as many rows as these can hold.
+// Bytes add up in words of 16 bits, as many rows as these can hold, two neighbours to a word: of
+// words 256 b + a their sum and that of b are enough.  Some vectors of columns at a time, from
+// column k on; the column behind them.
+template <std::size_t vectors, class T>
+std::size_t add_columns(const T* in, std::size_t rows, std::size_t n, std::size_t k,
+                        std::int32_t* acc) {
+  typedef std::uint16_t Words __attribute__((vector_size(32)));
+  typedef std::uint16_t Pairs __attribute__((vector_size(32), aligned(1), may_alias));
+  constexpr std::size_t kRows = 128, kWords = 16 * vectors;
+  constexpr std::uint16_t kFlip = T(-1) < T(0) ? 0x8080 : 0;  // codes of 0 to 255
+  for (; k + 2 * kWords <= n; k += 2 * kWords) {
+    const T* from = in + k;
+    for (std::size_t first = 0; first < rows; first += kRows) {
+      Words both[vectors] = {}, upper[vectors] = {};
+      const std::size_t count = std::min(kRows, rows - first);
+      for (std::size_t r = 0; r < count; ++r, from += n) {
+#pragma GCC unroll 2
+        for (std::size_t v = 0; v < vectors; ++v) {
+          const Words w = *reinterpret_cast<const Pairs*>(from + 32 * v) ^ kFlip;
+          both[v] += w;
+          upper[v] += w >> 8;
+        }
+      }
+      const std::int32_t flipped = kFlip != 0 ? 128 * static_cast<std::int32_t>(count) : 0;
+      for (std::size_t i = 0; i < kWords; ++i) {
+        const std::uint16_t b = upper[i / 16][i % 16];
+        const auto a = static_cast<std::uint16_t>(both[i / 16][i % 16] - (b << 8));
+        acc[k + 2 * i] = AddUp{}(acc[k + 2 * i], a - flipped);
+        acc[k + 2 * i + 1] = AddUp{}(acc[k + 2 * i + 1], b - flipped);
+      }
+    }
+  }
+  return k;
+}
 template <class T>
 requires(sizeof(T) == 1) void accumulate_rows(const T* in, std::size_t rows, std::size_t n,
                                               std::int32_t* acc, AddUp step) {
-  constexpr std::size_t kColumns = 32, kRows = 128;
-  std::size_t k = 0;
-  for (; k + kColumns <= n; k += kColumns) {
-    const T* from = in + k;
-    for (std::size_t first = 0; first < rows; first += kRows) {
-      std::int16_t words[kColumns] = {};
-      const std::size_t last = std::min(first + kRows, rows);
-      for (std::size_t r = first; r < last; ++r, from += n) {
-        for (std::size_t i = 0; i < kColumns; ++i)
-          words[i] = static_cast<std::int16_t>(words[i] + from[i]);
-      }
-      for (std::size_t i = 0; i < kColumns; ++i) acc[k + i] = step(acc[k + i], words[i]);
-    }
-  }
+  std::size_t k = add_columns<2>(in, rows, n, 0, acc);
+  k = add_columns<1>(in, rows, n, k, acc);
   for (; k < n; ++k) {
     for (std::size_t r = 0; r < rows; ++r) acc[k] = step(acc[k], in[r * n + k]);
   }
@@ -163,6 +185,44 @@ void accumulate_lines(const T* in, std::size_t rows, std::size_t n, Acc* acc, St
     Acc a = acc[r];
     const T* from = in + r * n;
     for (std::size_t k = 0; k < n; ++k) a = step(a, from[k]);
+    acc[r] = a;
+  }
+}
+
+// The sum of `vectors` times 32 bytes, at most 128 times; of int8 with 128 added to each.
+template <class T>
+std::uint32_t sum_of_bytes(const T* in, std::size_t vectors) {
+  typedef std::uint16_t Words __attribute__((vector_size(32)));
+  typedef std::uint16_t Pairs __attribute__((vector_size(32), aligned(1), may_alias));
+  typedef std::uint32_t Sums __attribute__((vector_size(32)));
+  constexpr std::uint16_t kFlip = T(-1) < T(0) ? 0x8080 : 0;
+  Words total = {};
+  for (std::size_t v = 0; v < vectors; ++v) {
+    const Words w = *reinterpret_cast<const Pairs*>(in + 32 * v) ^ kFlip;
+    total += (w & 0xff) + (w >> 8);
+  }
+  Sums words;
+  std::memcpy(&words, &total, sizeof words);
+  const Sums sums = (words & 0xffff) + (words >> 16);
+  std::uint32_t half[4];
+  for (int i = 0; i < 4; ++i) half[i] = sums[i] + sums[i + 4];
+  return (half[0] + half[2]) + (half[1] + half[3]);
+}
+template <class T>
+requires(sizeof(T) == 1) void accumulate_lines(const T* in, std::size_t rows, std::size_t n,
+                                               std::int32_t* acc, AddUp step) {
+  constexpr std::size_t kMost = 128;
+  for (std::size_t r = 0; r < rows; ++r, in += n) {
+    std::int32_t a = acc[r];
+    std::size_t k = 0;
+    for (std::size_t left = n / 32; left > 0;) {
+      const std::size_t vectors = std::min(left, kMost);
+      const auto flipped = static_cast<std::uint32_t>(T(-1) < T(0) ? 128 * 32 * vectors : 0);
+      a = step(a, static_cast<std::int32_t>(sum_of_bytes(in + k, vectors) - flipped));
+      k += 32 * vectors;
+      left -= vectors;
+    }
+    for (; k < n; ++k) a = step(a, in[k]);
     acc[r] = a;
   }
 }

@@ -4,7 +4,9 @@
 #include <cstring>
 
 #include "kernels/arith.h"
+#include "kernels/fixed_copy.h"
 #include "kernels/move.h"
+#include "kernels/resize_codes.h"
 #include "kernels/vectors.h"
 
 namespace litegap {
@@ -78,7 +80,7 @@ Taps xnn_taps(std::int32_t in, std::int32_t out, const Geometry& g) {
   return taps;
 }
 
-// How one value is made of its four neighbours.
+// How one value, or all those of a pixel, are made of their four neighbours.
 template <class T>
 struct ReferenceFloat {  // x00, x10, x01, x11; products left to right
   float fy, fx;
@@ -121,12 +123,10 @@ struct Fixed10 {
 };
 template <class T>
 struct XnnFixed {
-  std::int32_t ay, ax;
-  XnnFixed(const Tap& y, const Tap& x) : ay(y.weight), ax(x.weight) {}
-  T operator()(std::int32_t tl, std::int32_t tr, std::int32_t bl, std::int32_t br) const {
-    // Both lie between the four values: 255 * 2^22 fits.
-    const std::int32_t t = tl * 2048 + (tr - tl) * ax, b = bl * 2048 + (br - bl) * ax;
-    return static_cast<T>((t * 2048 + (b - t) * ay + (1 << 21)) >> 22);
+  MixWeights w;
+  XnnFixed(const Tap& y, const Tap& x) : w{x.weight, y.weight} {}
+  void mix(std::size_t n, const T* tl, const T* tr, const T* bl, const T* br, T* out) const {
+    mix_codes(w, n, tl, tr, bl, br, out);
   }
 };
 template <class T>
@@ -158,7 +158,11 @@ class BilinearKernel final : public Kernel {
           const Mix<T> mix(y, x);
           const T *tl = top + x.lower * pixel, *tr = top + x.upper * pixel;
           const T *bl = bottom + x.lower * pixel, *br = bottom + x.upper * pixel;
-          for (std::int64_t c = 0; c < pixel; ++c) out[c] = mix(tl[c], tr[c], bl[c], br[c]);
+          if constexpr (requires { mix.mix(0, tl, tr, bl, br, out); }) {
+            mix.mix(static_cast<std::size_t>(pixel), tl, tr, bl, br, out);
+          } else {
+            for (std::int64_t c = 0; c < pixel; ++c) out[c] = mix(tl[c], tr[c], bl[c], br[c]);
+          }
           out += pixel;
         }
       }
@@ -298,15 +302,17 @@ std::unique_ptr<Kernel> prepare_nearest(OpSpec& spec) {
     auto* out = static_cast<std::byte*>(io.outputs[0]);
     const std::size_t row = pixel * static_cast<std::size_t>(g.in_w);
     if (pixel == 0) return;
-    for (std::int32_t b = 0; b < g.batch; ++b, in += row * static_cast<std::size_t>(g.in_h)) {
-      for (const std::int32_t y : ys) {
-        const std::byte* line = in + static_cast<std::size_t>(y) * row;
-        for (const std::int32_t x : xs) {
-          std::memcpy(out, line + static_cast<std::size_t>(x) * pixel, pixel);
-          out += pixel;
+    with_copy(pixel, [&](auto copy) {
+      for (std::int32_t b = 0; b < g.batch; ++b, in += row * static_cast<std::size_t>(g.in_h)) {
+        for (const std::int32_t y : ys) {
+          const std::byte* line = in + static_cast<std::size_t>(y) * row;
+          for (const std::int32_t x : xs) {
+            copy(out, line + static_cast<std::size_t>(x) * pixel);
+            out += pixel;
+          }
         }
       }
-    }
+    });
   });
 }
 

@@ -151,47 +151,59 @@ std::unique_ptr<Kernel> softmax_fixed(Rows rows, const ExpCodes& exps) {
   });
 }
 
-// result(code) of each code, none above `peak`; of a long row as a table.
-template <class X, class Y, class F>
-void write_results(const X* in, std::size_t n, std::int32_t peak, F result, Y* out) {
-  if constexpr (sizeof(Y) == 1) {
-    if (n >= 512) {
-      Table8 table{};
-      for (std::int32_t q = std::numeric_limits<X>::min(); q <= peak; ++q)
-        table[static_cast<std::uint8_t>(q)] = static_cast<std::uint8_t>(result(static_cast<X>(q)));
-      map_bytes(table, reinterpret_cast<const std::uint8_t*>(in),
-                reinterpret_cast<std::uint8_t*>(out), n);
-      return;
+// The nearest code of a probability.
+template <class Y>
+Y nearest_code(float p, std::int32_t zero) {
+  constexpr std::int32_t low = std::numeric_limits<Y>::min(), high = std::numeric_limits<Y>::max();
+  std::int32_t v = 0;
+  if constexpr (std::is_signed_v<Y>) {  // the half is added exactly
+    const float real = p >= 0.0f && p <= 65536.0f ? p : -65536.0f;
+    const auto whole = static_cast<std::int32_t>(real);
+    v = whole + (real - static_cast<float>(whole) >= 0.5f ? 1 : 0) + zero;
+  } else {
+    v = static_cast<std::int32_t>(p + 0.5f);
+  }
+  return static_cast<Y>(std::min(std::max(v, low), high));
+}
+
+// kRows rows at once: a sum is a chain of additions, in order, that others do not wait for.
+template <int kRows, class X, class Y>
+void softmax_rows(const std::array<float, 256>& exps, std::size_t n, ScaleZero y, const X* in,
+                  float* values, Y* out) {
+  const float* table[kRows];  // of the code 0
+  float sum[kRows] = {};
+  for (int r = 0; r < kRows; ++r) table[r] = exps.data() + 255 - row_peak(in + r * n, n);
+  for (std::size_t i = 0; i < n; ++i) {
+    for (int r = 0; r < kRows; ++r) {
+      const float v = table[r][in[r * n + i]];
+      values[r * n + i] = v;
+      sum[r] += v;
     }
   }
-  for (std::size_t i = 0; i < n; ++i) out[i] = result(in[i]);
+  for (int r = 0; r < kRows; ++r) {
+    const float inverse = 1.0f / (sum[r] * y.scale);
+    for (std::size_t i = 0; i < n; ++i) values[r * n + i] *= inverse;
+  }
+  const std::int32_t zero = y.zero;
+  for (std::size_t i = 0; i < kRows * n; ++i) out[i] = nearest_code<Y>(values[i], zero);
 }
 
 template <class X, class Y>
 std::unique_ptr<Kernel> softmax_table(Rows rows, ScaleZero x, ScaleZero y, float beta) {
-  return make_kernel([rows, y, table = exp_table(x.scale, beta)](const Io& io) {
-    constexpr std::int32_t low = std::numeric_limits<Y>::min(),
-                           high = std::numeric_limits<Y>::max();
-    const X* in = static_cast<const X*>(io.inputs[0]);
-    Y* out = static_cast<Y*>(io.outputs[0]);
-    for (std::size_t r = 0; r < rows.count; ++r, in += rows.depth, out += rows.depth) {
-      const std::int32_t peak = row_peak(in, rows.depth);
-      const auto value = [&](X code) { return table[static_cast<std::size_t>(255 - peak + code)]; };
-      float sum = 0;
-      for (std::size_t i = 0; i < rows.depth; ++i) sum += value(in[i]);
-      const float inverse = 1.0f / (sum * y.scale);
-      const auto result = [=](X code) {
-        const float p = value(code) * inverse;
-        std::int32_t v = static_cast<std::int32_t>(p + 0.5f);
-        if constexpr (std::is_signed_v<Y>) {  // in double the half is added exactly
-          const double real = p >= 0.0f && p <= 65536.0f ? static_cast<double>(p) : -65536.0;
-          v = static_cast<std::int32_t>(real + 0.5) + y.zero;
-        }
-        return static_cast<Y>(std::clamp(v, low, high));
-      };
-      write_results(in, rows.depth, peak, result, out);
-    }
-  });
+  constexpr std::size_t kAtOnce = 4;
+  const auto body = [rows, y, table = exp_table(x.scale, beta)](const Io& io) {
+    with_vectors([&] {
+      const X* in = static_cast<const X*>(io.inputs[0]);
+      Y* out = static_cast<Y*>(io.outputs[0]);
+      auto* values = reinterpret_cast<float*>(io.scratch);
+      const std::size_t n = rows.depth, step = kAtOnce * n;
+      std::size_t r = 0;
+      for (; r + kAtOnce <= rows.count; r += kAtOnce, in += step, out += step)
+        softmax_rows<kAtOnce>(table, n, y, in, values, out);
+      for (; r < rows.count; ++r, in += n, out += n) softmax_rows<1>(table, n, y, in, values, out);
+    });
+  };
+  return make_kernel(body, kAtOnce * rows.depth * sizeof(float));
 }
 
 // ---- int16

@@ -6,6 +6,7 @@
 
 #include "base/team.h"
 #include "kernels/row_kernel.h"
+#include "model/cleared.h"
 #include "run/plan.h"
 #include "run/plan_state.h"
 #include "run/walk.h"
@@ -143,7 +144,7 @@ Workspace::Workspace(const Plan& plan, int threads) : buffers(std::make_shared<B
     b.results.resize(state.outputs.size());
     return;
   }
-  b.arena = Array::zeros(DType::kInt64, {static_cast<std::int32_t>((state.arena_bytes + 7) / 8)});
+  b.arena = cleared_array(DType::kInt64, {static_cast<std::int32_t>((state.arena_bytes + 7) / 8)});
   threads = std::max(1, threads);
   b.scratch_bytes = (state.scratch_bytes + 63) / 64 * 64;
   b.scratch =

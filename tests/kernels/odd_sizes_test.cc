@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "node_run.h"
@@ -120,6 +121,47 @@ TEST(OddSizes, Reductions) {
           ASSERT_FALSE(HasFailure())
               << op_name(op) << " " << dtype_name(t) << " of " << n << " over axis " << axes[0];
         }
+      }
+    }
+  }
+}
+
+// Bytes add up in words of 16 bits, which hold 128 of them: codes at their ends, in more rows.
+TEST(OddSizes, SumsOfManyBytes) {
+  for (const std::int32_t n : {31, 32, 64, 65, 97}) {
+    for (const std::int32_t rows : {127, 128, 129, 300}) {
+      for (const DType t : {DType::kInt8, DType::kUint8}) {
+        for (const int fill : {0, 127, 128, 255, -1}) {  // of bytes; -1: random ones
+          Draw draw(static_cast<unsigned>(n));
+          Sketch s(draw);
+          Array value = s.random(t, {rows, n});
+          if (fill >= 0) std::memset(value.mutable_data(), fill, value.byte_size());
+          const int x = s.input(value, quant_of(0.05f, 3));
+          ASSERT_TRUE(
+              s.add(OpCode::kSum, ReducerAttrs{}, {x, s.numbers({0})}, {{t, quant_of(20.0f, 3)}}))
+              << s.why();
+          EXPECT_GT(expect_judged(s), 0);
+          ASSERT_FALSE(HasFailure()) << dtype_name(t) << " " << fill << ", " << rows << " x " << n;
+        }
+      }
+    }
+  }
+}
+
+// Lines of bytes, in words of 128 times 32 of them.
+TEST(OddSizes, SumsOfLongLines) {
+  for (const std::int32_t n : {31, 32, 33, 100, 4095, 4096, 4128, 10000}) {
+    for (const DType t : {DType::kInt8, DType::kUint8}) {
+      for (const int fill : {0, 127, 128, 255, -1}) {  // of bytes; -1: random ones
+        Draw draw(static_cast<unsigned>(n));
+        Sketch s(draw);
+        Array value = s.random(t, {3, n});
+        if (fill >= 0) std::memset(value.mutable_data(), fill, value.byte_size());
+        const int x = s.input(value, quant_of(0.05f, 3));
+        const Quant q = quant_of(static_cast<float>(n) / 20.0f, 3);
+        ASSERT_TRUE(s.add(OpCode::kSum, ReducerAttrs{}, {x, s.numbers({1})}, {{t, q}})) << s.why();
+        EXPECT_GT(expect_judged(s), 0);
+        ASSERT_FALSE(HasFailure()) << dtype_name(t) << " " << fill << ", " << n;
       }
     }
   }
@@ -262,6 +304,97 @@ TEST(OddSizes, RescaledJoins) {
           << s.why();
       EXPECT_EQ(expect_judged(s), 6);
       ASSERT_FALSE(HasFailure()) << rows << " x " << n;
+    }
+  }
+}
+
+TEST(OddSizes, RunningSums) {
+  for (const std::int32_t n : {1, 3, 4, 5, 9}) {
+    for (const DType t : {DType::kFloat32, DType::kInt32, DType::kInt64}) {
+      for (const int axis : {0, 1, 2}) {
+        for (const int mode : {0, 1, 2, 3}) {
+          Draw draw(static_cast<unsigned>(n));
+          Sketch s(draw);
+          const int x = s.input(s.random(t, {5, n, 3}));
+          ASSERT_TRUE(s.add(OpCode::kCumsum, CumsumAttrs{mode % 2 == 1, mode / 2 == 1},
+                            {x, s.scalar(axis)}, {{t, {}}}))
+              << s.why();
+          EXPECT_GT(expect_judged(s), 0);
+          ASSERT_FALSE(HasFailure()) << dtype_name(t) << " of " << n << ", axis " << axis;
+        }
+      }
+    }
+  }
+}
+
+// Channels of windows and of mixed pixels, rows of a softmax, values that become codes and back.
+TEST(OddSizes, Windows) {
+  for (const std::int32_t n : kSizes) {
+    for (const OpCode op : {OpCode::kAveragePool2d, OpCode::kMaxPool2d}) {
+      for (const DType t : kTypes) {
+        Draw draw(static_cast<unsigned>(n));
+        Sketch s(draw);
+        const Quant q = codes_or_none(t, 0.05f, 3);
+        const int x = s.input(s.random(t, {1, 4, 5, n}), q);
+        const Attrs a = PoolAttrs{Padding::kSame, 1, 2, 3, 2, Activation::kRelu6};
+        ASSERT_TRUE(s.add(op, a, {x}, {{t, q}})) << s.why();
+        EXPECT_EQ(expect_judged(s), 6);
+        ASSERT_FALSE(HasFailure()) << op_name(op) << " of " << dtype_name(t) << ", " << n;
+      }
+    }
+  }
+}
+
+TEST(OddSizes, MixedPixels) {
+  for (const std::int32_t n : kSizes) {
+    for (const DType t : kTypes) {
+      for (const bool align : {false, true}) {
+        Draw draw(static_cast<unsigned>(n));
+        Sketch s(draw);
+        const Quant q = codes_or_none(t, 0.05f, 3);
+        const int x = s.input(s.random(t, {1, 3, 4, n}), q);
+        const int size = s.constant(Array::of<std::int32_t>({2}, {5, 7}));
+        ASSERT_TRUE(s.add(OpCode::kResizeBilinear, ResizeAttrs{align, !align}, {x, size}, {{t, q}}))
+            << s.why();
+        EXPECT_EQ(expect_judged(s), 6);
+        ASSERT_FALSE(HasFailure()) << dtype_name(t) << ", " << n;
+      }
+    }
+  }
+}
+
+TEST(OddSizes, RowsOfSoftmax) {
+  for (const std::int32_t n : kSizes) {
+    for (const DType t : {DType::kInt8, DType::kUint8}) {
+      for (const std::int32_t rows : {1, 3, 4, 11}) {
+        Draw draw(static_cast<unsigned>(n));
+        Sketch s(draw);
+        const int x = s.input(s.random(t, {rows, n}), quant_of(0.07f, 3));
+        const Quant q = quant_of(1.0f / 256, t == DType::kInt8 ? -128 : 0);
+        ASSERT_TRUE(s.add(OpCode::kSoftmax, SoftmaxAttrs{1.0f}, {x}, {{t, q}})) << s.why();
+        EXPECT_EQ(expect_judged(s), 6);
+        ASSERT_FALSE(HasFailure()) << dtype_name(t) << ", " << rows << " x " << n;
+      }
+    }
+  }
+}
+
+TEST(OddSizes, FloatsAndCodes) {
+  for (const std::int32_t n : kSizes) {
+    for (const DType t : {DType::kInt8, DType::kUint8, DType::kInt16}) {
+      for (const std::int64_t zero : {0, 3, 100}) {
+        Draw draw(static_cast<unsigned>(n));
+        const Quant q = codes_or_none(t, 0.013f, zero);
+        Sketch codes(draw), floats(draw);
+        const int a = codes.input(codes.random(DType::kFloat32, {n}));
+        ASSERT_TRUE(codes.add(OpCode::kQuantize, NoAttrs{}, {a}, {{t, q}})) << codes.why();
+        EXPECT_GE(expect_judged(codes), 4);
+        const int b = floats.input(floats.random(t, {n}), q);
+        ASSERT_TRUE(floats.add(OpCode::kDequantize, NoAttrs{}, {b}, {{DType::kFloat32}}))
+            << floats.why();
+        EXPECT_EQ(expect_judged(floats), 6);
+        ASSERT_FALSE(HasFailure()) << dtype_name(t) << ", " << n;
+      }
     }
   }
 }
