@@ -1,6 +1,9 @@
 // The inner loops for AVX-512 with VNNI: one 512-bit register holds a row's sums of a panel, twelve
 // rows hide the latency of the dot products.  vpdpbusd and vpdpwssd without saturation: exact
 // modulo 2^32.
+//
+// A processor loads two registers while it multiplies two.  Twelve rows of one panel need 13 loads
+// for 12 products, so loads would be what it waits for; of two panels at once it is 14 for 24.
 #include "kernels/gemm.h"
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
@@ -28,6 +31,7 @@ constexpr int kNr = 16;
 
 // What differs between the integer forms: the weights of a group, and the product.
 struct Pairs8 {
+  static constexpr bool kZeros = false;
   static constexpr std::size_t kBytes = 32;
   LITEGAP_AVX512_INLINE static __m512i load(const std::byte* w) {
     return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)));
@@ -37,6 +41,7 @@ struct Pairs8 {
   }
 };
 struct Pairs16 {
+  static constexpr bool kZeros = false;
   static constexpr std::size_t kBytes = 64;
   LITEGAP_AVX512_INLINE static __m512i load(const std::byte* w) { return _mm512_loadu_si512(w); }
   LITEGAP_AVX512_INLINE static __m512i dot(__m512i sum, __m512i x, __m512i w) {
@@ -44,6 +49,7 @@ struct Pairs16 {
   }
 };
 struct Quads {
+  static constexpr bool kZeros = true;  // rows may have zero points of their own
   static constexpr std::size_t kBytes = 64;
   LITEGAP_AVX512_INLINE static __m512i load(const std::byte* w) { return _mm512_loadu_si512(w); }
   LITEGAP_AVX512_INLINE static __m512i dot(__m512i sum, __m512i x, __m512i w) {
@@ -57,20 +63,56 @@ LITEGAP_AVX512_INLINE __m512i broadcast_group(const std::byte* p) {
   return _mm512_set1_epi32(v);
 }
 
-// With few rows, U independent sums per row hide the latency.
-template <class Form, int R, int U>
-LITEGAP_AVX512 void integers(const GemmTask& task) {
-  const __m512i start = _mm512_loadu_si512(task.start);
-  auto* tile = static_cast<std::int32_t*>(task.tile);
-  const std::byte* const* rows = task.rows;
-  for (std::size_t t = 0; t < task.tiles; ++t, rows += R, tile += R * kNr) {
-    __m512i sums[R][U];
+// sums[r][u][p] += the group at x[r] + g by that of panel p.
+template <class Form, int R, int U, int P>
+LITEGAP_AVX512_INLINE void add_group(__m512i (&sums)[R][U][P], int u, const std::byte* w,
+                                     std::size_t panel, const std::byte* const (&x)[R],
+                                     std::ptrdiff_t g) {
+  __m512i weights[P];
+#pragma GCC unroll 12
+  for (int p = 0; p < P; ++p) weights[p] = Form::load(w + static_cast<std::size_t>(p) * panel);
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r) {
+    const __m512i v = broadcast_group(x[r] + g);
+#pragma GCC unroll 12
+    for (int p = 0; p < P; ++p) sums[r][u][p] = Form::dot(sums[r][u][p], v, weights[p]);
+  }
+}
+
+template <class Form, int R, int U, int P>
+LITEGAP_AVX512_INLINE void begin_sums(const GemmTask& task, const std::int32_t* zeros,
+                                      __m512i (&sums)[R][U][P]) {
+#pragma GCC unroll 12
+  for (int p = 0; p < P; ++p) {
+    const __m512i start =
+        _mm512_loadu_si512(static_cast<const std::int32_t*>(task.start) + p * kNr);
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
-      sums[r][0] = start;
+      sums[r][0][p] = start;
 #pragma GCC unroll 12
-      for (int u = 1; u < U; ++u) sums[r][u] = _mm512_setzero_si512();
+      for (int u = 1; u < U; ++u) sums[r][u][p] = _mm512_setzero_si512();
     }
+    if (!Form::kZeros || zeros == nullptr) continue;
+    const __m512i weight_sums = _mm512_loadu_si512(task.weight_sums + p * kNr);
+#pragma GCC unroll 12
+    for (int r = 0; r < R; ++r) {
+      const __m512i more = _mm512_mullo_epi32(_mm512_set1_epi32(zeros[r]), weight_sums);
+      sums[r][0][p] = _mm512_sub_epi32(start, more);
+    }
+  }
+}
+
+// R rows by P neighbouring panels.  With few rows, U independent sums per row hide the latency.
+template <class Form, int R, int U, int P>
+LITEGAP_AVX512 void integers(const GemmTask& task) {
+  const std::size_t panel = task.panel_bytes;
+  auto* tile = static_cast<std::int32_t*>(task.tile);
+  const std::byte* const* rows = task.rows;
+  const std::int32_t* zeros = task.zeros;
+  for (std::size_t t = 0; t < task.tiles; ++t, rows += R, tile += R * P * kNr) {
+    __m512i sums[R][U][P];
+    begin_sums<Form, R, U, P>(task, zeros, sums);
+    if (zeros != nullptr) zeros += R;
     const auto* w = static_cast<const std::byte*>(task.weights);
     for (std::size_t s = 0; s < task.segment_count; ++s) {
       const std::byte* x[R];
@@ -80,25 +122,23 @@ LITEGAP_AVX512 void integers(const GemmTask& task) {
       std::ptrdiff_t g = 0;
       for (; g + 4 * U <= bytes; g += 4 * U, w += U * Form::kBytes) {
 #pragma GCC unroll 12
-        for (int u = 0; u < U; ++u) {
-          const __m512i weights = Form::load(w + static_cast<std::size_t>(u) * Form::kBytes);
-#pragma GCC unroll 12
-          for (int r = 0; r < R; ++r)
-            sums[r][u] = Form::dot(sums[r][u], broadcast_group(x[r] + g + 4 * u), weights);
-        }
+        for (int u = 0; u < U; ++u)
+          add_group<Form, R, U, P>(sums, u, w + static_cast<std::size_t>(u) * Form::kBytes, panel,
+                                   x, g + 4 * u);
       }
-      for (; g < bytes; g += 4, w += Form::kBytes) {
-        const __m512i weights = Form::load(w);
-#pragma GCC unroll 12
-        for (int r = 0; r < R; ++r)
-          sums[r][0] = Form::dot(sums[r][0], broadcast_group(x[r] + g), weights);
+      if constexpr (U > 1) {
+        for (; g < bytes; g += 4, w += Form::kBytes)
+          add_group<Form, R, U, P>(sums, 0, w, panel, x, g);
       }
     }
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 12
-      for (int u = 1; u < U; ++u) sums[r][0] = _mm512_add_epi32(sums[r][0], sums[r][u]);
-      _mm512_store_si512(tile + r * kNr, sums[r][0]);
+      for (int p = 0; p < P; ++p) {
+#pragma GCC unroll 12
+        for (int u = 1; u < U; ++u) sums[r][0][p] = _mm512_add_epi32(sums[r][0][p], sums[r][u][p]);
+        _mm512_store_si512(tile + (r * P + p) * kNr, sums[r][0][p]);
+      }
     }
   }
 }
@@ -114,16 +154,24 @@ LITEGAP_AVX512_INLINE __m512 broadcast_float(const std::byte* p) {
   return _mm512_set1_ps(v);
 }
 
-template <int R, bool kFma>
+// R rows by P neighbouring panels.
+template <int R, bool kFma, int P>
 LITEGAP_AVX512 void floats(const GemmTask& task) {
-  const __m512 start = _mm512_loadu_ps(task.start);
+  __m512 start[P];
+#pragma GCC unroll 12
+  for (int p = 0; p < P; ++p)
+    start[p] = _mm512_loadu_ps(static_cast<const float*>(task.start) + p * kNr);
+  const std::size_t panel = task.panel_bytes / sizeof(float);
   auto* tile = static_cast<float*>(task.tile);
   const std::byte* const* rows = task.rows;
   std::byte* const* out = task.out;
-  for (std::size_t t = 0; t < task.tiles; ++t, rows += R, tile += R * kNr) {
-    __m512 sums[R];
+  for (std::size_t t = 0; t < task.tiles; ++t, rows += R, tile += R * P * kNr) {
+    __m512 sums[R][P];
 #pragma GCC unroll 12
-    for (int r = 0; r < R; ++r) sums[r] = start;
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 12
+      for (int p = 0; p < P; ++p) sums[r][p] = start[p];
+    }
     const float* w = static_cast<const float*>(task.weights);
     for (std::size_t s = 0; s < task.segment_count; ++s) {
       const std::byte* x[R];
@@ -131,23 +179,35 @@ LITEGAP_AVX512 void floats(const GemmTask& task) {
       for (int r = 0; r < R; ++r) x[r] = rows[r] + task.segments[s].offset;
       const std::ptrdiff_t bytes = 4 * task.segments[s].groups;
       for (std::ptrdiff_t g = 0; g < bytes; g += 4, w += kNr) {
-        const __m512 weights = _mm512_loadu_ps(w);
+        __m512 weights[P];
 #pragma GCC unroll 12
-        for (int r = 0; r < R; ++r)
-          sums[r] = multiply_add<kFma>(broadcast_float(x[r] + g), weights, sums[r]);
+        for (int p = 0; p < P; ++p)
+          weights[p] = _mm512_loadu_ps(w + static_cast<std::size_t>(p) * panel);
+#pragma GCC unroll 12
+        for (int r = 0; r < R; ++r) {
+          const __m512 v = broadcast_float(x[r] + g);
+#pragma GCC unroll 12
+          for (int p = 0; p < P; ++p) sums[r][p] = multiply_add<kFma>(v, weights[p], sums[r][p]);
+        }
       }
     }
     if (out == nullptr) {
 #pragma GCC unroll 12
-      for (int r = 0; r < R; ++r) _mm512_store_ps(tile + r * kNr, sums[r]);
+      for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 12
+        for (int p = 0; p < P; ++p) _mm512_store_ps(tile + (r * P + p) * kNr, sums[r][p]);
+      }
       continue;
     }
     const __m512 low = _mm512_set1_ps(task.low), high = _mm512_set1_ps(task.high);
-    const auto real = static_cast<__mmask16>((1U << task.count) - 1);
+    const std::uint64_t real = (std::uint64_t{1} << task.count) - 1;
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {  // of a NaN and a bound the second operand wins: the NaN
       float* to = reinterpret_cast<float*>(out[r]) + task.channel;
-      _mm512_mask_storeu_ps(to, real, _mm512_min_ps(high, _mm512_max_ps(low, sums[r])));
+#pragma GCC unroll 12
+      for (int p = 0; p < P; ++p)
+        _mm512_mask_storeu_ps(to + p * kNr, static_cast<__mmask16>(real >> (p * kNr)),
+                              _mm512_min_ps(high, _mm512_max_ps(low, sums[r][p])));
     }
     out += R;
   }
@@ -209,16 +269,23 @@ LITEGAP_AVX512 void depthwise_3x3(const Depthwise3x3Task& task) {
 
 template <class Form>
 constexpr std::array<GemmFn, kMaxTileRows> integer_forms() {
-  return {integers<Form, 1, 4>,  integers<Form, 2, 4>,  integers<Form, 3, 2>,
-          integers<Form, 4, 2>,  integers<Form, 5, 2>,  integers<Form, 6, 1>,
-          integers<Form, 7, 1>,  integers<Form, 8, 1>,  integers<Form, 9, 1>,
-          integers<Form, 10, 1>, integers<Form, 11, 1>, integers<Form, 12, 1>};
+  return {integers<Form, 1, 4, 1>,  integers<Form, 2, 4, 1>,  integers<Form, 3, 2, 1>,
+          integers<Form, 4, 2, 1>,  integers<Form, 5, 2, 1>,  integers<Form, 6, 1, 1>,
+          integers<Form, 7, 1, 1>,  integers<Form, 8, 1, 1>,  integers<Form, 9, 1, 1>,
+          integers<Form, 10, 1, 1>, integers<Form, 11, 1, 1>, integers<Form, 12, 1, 1>};
 }
-template <bool kFma>
+template <class Form>
+constexpr std::array<GemmFn, kMaxTileRows> two_integer_forms() {
+  return {integers<Form, 1, 4, 2>,  integers<Form, 2, 2, 2>,  integers<Form, 3, 2, 2>,
+          integers<Form, 4, 2, 2>,  integers<Form, 5, 1, 2>,  integers<Form, 6, 1, 2>,
+          integers<Form, 7, 1, 2>,  integers<Form, 8, 1, 2>,  integers<Form, 9, 1, 2>,
+          integers<Form, 10, 1, 2>, integers<Form, 11, 1, 2>, integers<Form, 12, 1, 2>};
+}
+template <bool kFma, int P>
 constexpr std::array<GemmFn, kMaxTileRows> float_forms() {
-  return {floats<1, kFma>, floats<2, kFma>,  floats<3, kFma>,  floats<4, kFma>,
-          floats<5, kFma>, floats<6, kFma>,  floats<7, kFma>,  floats<8, kFma>,
-          floats<9, kFma>, floats<10, kFma>, floats<11, kFma>, floats<12, kFma>};
+  return {floats<1, kFma, P>, floats<2, kFma, P>,  floats<3, kFma, P>,  floats<4, kFma, P>,
+          floats<5, kFma, P>, floats<6, kFma, P>,  floats<7, kFma, P>,  floats<8, kFma, P>,
+          floats<9, kFma, P>, floats<10, kFma, P>, floats<11, kFma, P>, floats<12, kFma, P>};
 }
 
 // Depthwise loops of integers, the ends of tiles and conversions are those of AVX2: they are bound
@@ -233,8 +300,11 @@ GemmKernels make_avx512(const GemmKernels& avx2) {
   k.pairs8 = integer_forms<Pairs8>();
   k.pairs16 = integer_forms<Pairs16>();
   k.quads = integer_forms<Quads>();
-  k.fused = float_forms<true>();
-  k.plain = float_forms<false>();
+  k.two_quads = two_integer_forms<Quads>();
+  k.fused = float_forms<true, 1>();
+  k.plain = float_forms<false, 1>();
+  k.two_fused = float_forms<true, 2>();
+  k.two_plain = float_forms<false, 2>();
   k.fused_row = float_row<true>;
   k.plain_row = float_row<false>;
   k.depthwise_fused = depthwise_float<true>;

@@ -4,6 +4,8 @@
 #include <array>
 #include <limits>
 
+#include "kernels/vectors.h"
+
 namespace litegap {
 namespace {
 
@@ -203,6 +205,10 @@ std::int32_t odd_code(const RowCode& code, float v, bool rest) {
   }
 }
 
+void add_to_bytes(const std::int16_t* in, std::size_t n, std::int32_t zero, std::byte* out) {
+  for (std::size_t i = 0; i < n; ++i) out[i] = static_cast<std::byte>(in[i] + zero);
+}
+
 }  // namespace
 
 bool counts_as_zero(const float* values, std::size_t n) {
@@ -235,6 +241,18 @@ void hybrid_quantize(const GemmKernels& kernels, const float* in, std::size_t n,
   for (std::size_t i = 0; i < n; ++i) {
     const std::int32_t q = odd_code(code, in[i] * code.inverse, in + i >= code.rest);
     out[i] = static_cast<std::int16_t>(q - code.zero_point);
+  }
+}
+
+void hybrid_quantize_quads(const GemmKernels& kernels, const float* in, std::size_t n,
+                           const RowCode& code, std::byte* out) {
+  constexpr std::size_t kBlock = 256;
+  alignas(64) std::int16_t words[kBlock];
+  const std::int32_t zero = quad_zero(kernels, code);
+  for (std::size_t i = 0; i < n; i += kBlock) {
+    const std::size_t count = std::min(kBlock, n - i);
+    hybrid_quantize(kernels, in + i, count, code, words);
+    with_vectors([&] { add_to_bytes(words, count, zero, out + i); });
   }
 }
 

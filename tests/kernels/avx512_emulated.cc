@@ -56,6 +56,12 @@ inline std::int32_t wrap(std::int64_t v) { return static_cast<std::int32_t>(v); 
 inline Integers add(Integers a, Integers b) {
   return lanes<Integers>([&](auto i) { return wrap(std::int64_t{a.lane[i]} + b.lane[i]); });
 }
+inline Integers subtract(Integers a, Integers b) {
+  return lanes<Integers>([&](auto i) { return wrap(std::int64_t{a.lane[i]} - b.lane[i]); });
+}
+inline Integers multiply(Integers a, Integers b) {
+  return lanes<Integers>([&](auto i) { return wrap(std::int64_t{a.lane[i]} * b.lane[i]); });
+}
 // vpmovsxbw: 32 bytes to 32 words.
 inline Integers widen(Bytes32 a) {
   std::array<std::int16_t, 32> words{};
@@ -112,6 +118,8 @@ inline Floats least(Floats a, Floats b) {
 #define _mm512_set1_epi32(V) emulated::lanes<emulated::Integers>([&](auto) { return V; })
 #define _mm512_set1_ps(V) emulated::lanes<emulated::Floats>([&](auto) { return V; })
 #define _mm512_add_epi32 emulated::add
+#define _mm512_sub_epi32 emulated::subtract
+#define _mm512_mullo_epi32 emulated::multiply
 #define _mm512_cvtepi8_epi16 emulated::widen
 #define _mm512_dpwssd_epi32 emulated::dot_words
 #define _mm512_dpbusd_epi32 emulated::dot_bytes
