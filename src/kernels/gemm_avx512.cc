@@ -238,6 +238,127 @@ LITEGAP_AVX512 void float_row(const GemmTask& task) {
     _mm512_store_ps(static_cast<float*>(task.tile) + p * kNr, sums[p]);
 }
 
+// Sixteen words at `p` and sixteen `step` bytes further, those of a block in neighbouring pixels.
+LITEGAP_AVX512_INLINE __m512i two_pixels(const std::byte* p, std::ptrdiff_t step) {
+  return _mm512_inserti64x4(
+      _mm512_castsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))),
+      _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + step)), 1);
+}
+LITEGAP_AVX512_INLINE __m512i twice(const std::int16_t* w) {
+  return _mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(w)));
+}
+
+// P pairs of pixels `step` bytes apart that share the loads of weights.
+template <int P>
+LITEGAP_AVX512_INLINE void depthwise_pixels(const DepthwiseTask& task, const std::byte* in,
+                                            std::ptrdiff_t step, __m512i (&out)[2 * P]) {
+  __m512i low[P], high[P];  // slots 0 to 7 and 8 to 15 of each pixel
+#pragma GCC unroll 4
+  for (int p = 0; p < P; ++p) low[p] = high[p] = _mm512_setzero_si512();
+  const std::int16_t* w = task.weights;
+  for (std::size_t t = 0; t < task.tap_count; t += 2, w += 2 * kDepthwiseBlock) {
+    const __m512i w0 = twice(w), w1 = twice(w + kDepthwiseBlock);
+#pragma GCC unroll 4
+    for (int p = 0; p < P; ++p) {
+      const std::byte* at = in + 2 * p * step;
+      const __m512i a = two_pixels(at + task.taps[t], step);
+      const __m512i b = two_pixels(at + task.taps[t + 1], step);
+      low[p] = _mm512_dpwssd_epi32(low[p], _mm512_unpacklo_epi16(a, b), w0);
+      high[p] = _mm512_dpwssd_epi32(high[p], _mm512_unpackhi_epi16(a, b), w1);
+    }
+  }
+  const __m512i start = _mm512_loadu_si512(task.start);
+  const auto first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11),
+             second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+#pragma GCC unroll 4
+  for (int p = 0; p < P; ++p) {
+    out[2 * p] = _mm512_add_epi32(start, _mm512_permutex2var_epi64(low[p], first, high[p]));
+    out[2 * p + 1] = _mm512_add_epi32(start, _mm512_permutex2var_epi64(low[p], second, high[p]));
+  }
+}
+
+LITEGAP_AVX512 void depthwise(const DepthwiseTask& task) {
+  const std::byte* in = task.input;
+  std::int32_t* out = task.tile;
+  std::size_t p = 0;
+  for (; p + 4 <= task.pixels; p += 4, in += 4 * task.pixel_step, out += 4 * kDepthwiseBlock) {
+    __m512i sums[4];
+    depthwise_pixels<2>(task, in, task.pixel_step, sums);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) _mm512_storeu_si512(out + i * kDepthwiseBlock, sums[i]);
+  }
+  for (; p < task.pixels; p += 2, in += 2 * task.pixel_step, out += 2 * kDepthwiseBlock) {
+    const bool both = p + 1 < task.pixels;  // else the last one twice
+    __m512i sums[2];
+    depthwise_pixels<1>(task, in, both ? task.pixel_step : 0, sums);
+    _mm512_storeu_si512(out, sums[0]);
+    if (both) _mm512_storeu_si512(out + kDepthwiseBlock, sums[1]);
+  }
+}
+
+LITEGAP_AVX512_INLINE __m512i xnn16(const std::int32_t* sums, __m512 scale, __m512 top) {
+  const __m512 v = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(sums)), scale);
+  return _mm512_cvtps_epi32(_mm512_min_ps(v, top));
+}
+
+// Sums to 8-bit codes as XNNPACK rounds them: whole sixteens of channels, four rows at a time.
+// Packing saturates: a value beyond 16 bits becomes an end of the codes' range either way.
+template <DType kType>
+LITEGAP_AVX512 void finish_xnn(const Requant& q, const FinishTask& task) {
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const __m512i zero = _mm512_set1_epi16(static_cast<std::int16_t>(q.zero_point));
+  const __m512i low = _mm512_set1_epi8(static_cast<char>(q.low)),
+                high = _mm512_set1_epi8(static_cast<char>(q.high));
+  const __m512 top = _mm512_set1_ps(static_cast<float>(q.high - q.zero_point));
+  const std::size_t stride = task.tile_stride;
+  for (int i = 0; i + kNr <= task.count; i += kNr) {
+    const std::size_t c = task.channel + static_cast<std::size_t>(i);
+    const __m512 scale = _mm512_loadu_ps(&q.scale[c]);
+    const auto* sums = static_cast<const std::int32_t*>(task.tile) + i;
+    std::byte* const* out = task.out;
+    for (int r = 0; r + 4 <= task.rows; r += 4, sums += 4 * stride, out += 4) {
+      __m512i a = _mm512_packs_epi32(xnn16(sums, scale, top), xnn16(sums + stride, scale, top));
+      __m512i b = _mm512_packs_epi32(xnn16(sums + 2 * stride, scale, top),
+                                     xnn16(sums + 3 * stride, scale, top));
+      a = _mm512_adds_epi16(a, zero);
+      b = _mm512_adds_epi16(b, zero);
+      if constexpr (kType == DType::kInt8)
+        a = _mm512_max_epi8(_mm512_min_epi8(_mm512_packs_epi16(a, b), high), low);
+      else
+        a = _mm512_max_epu8(_mm512_min_epu8(_mm512_packus_epi16(a, b), high), low);
+      a = _mm512_permutexvar_epi32(order, a);
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out[0] + c), _mm512_castsi512_si128(a));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out[1] + c), _mm512_extracti32x4_epi32(a, 1));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out[2] + c), _mm512_extracti32x4_epi32(a, 2));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out[3] + c), _mm512_extracti32x4_epi32(a, 3));
+    }
+  }
+}
+
+// What finish_xnn() leaves, other roundings and words are finished as on AVX2.
+void finish(const Requant& q, const FinishTask& task) {
+  const FinishFn finish_avx2 = gemm_avx2()->finish;
+  if (q.rounding != Rounding::kXnn || q.type == DType::kInt16) return finish_avx2(q, task);
+  (q.type == DType::kInt8 ? finish_xnn<DType::kInt8> : finish_xnn<DType::kUint8>)(q, task);
+  const int rows = task.rows / 4 * 4, channels = task.count / kNr * kNr;
+  const auto* tile = static_cast<const std::int32_t*>(task.tile);
+  if (channels < task.count) {
+    FinishTask rest = task;
+    rest.tile = tile + channels;
+    rest.channel += static_cast<std::size_t>(channels);
+    rest.count -= channels;
+    finish_avx2(q, rest);
+  }
+  if (rows < task.rows && channels > 0) {
+    FinishTask rest = task;
+    rest.tile = tile + static_cast<std::size_t>(rows) * task.tile_stride;
+    rest.rows -= rows;
+    rest.count = channels;
+    rest.out += rows;
+    finish_avx2(q, rest);
+  }
+}
+
 struct Lanes16 {
   using V = __m512;
   using Mask = __mmask16;
@@ -288,8 +409,7 @@ constexpr std::array<GemmFn, kMaxTileRows> float_forms() {
           floats<9, kFma, P>, floats<10, kFma, P>, floats<11, kFma, P>, floats<12, kFma, P>};
 }
 
-// Depthwise loops of integers, the ends of tiles and conversions are those of AVX2: they are bound
-// by memory.
+// Conversions and the other ends of tiles are those of AVX2: they are bound by memory, or rare.
 GemmKernels make_avx512(const GemmKernels& avx2) {
   GemmKernels k = avx2;
   k.name = "avx512vnni";
@@ -307,6 +427,8 @@ GemmKernels make_avx512(const GemmKernels& avx2) {
   k.two_plain = float_forms<false, 2>();
   k.fused_row = float_row<true>;
   k.plain_row = float_row<false>;
+  k.finish = finish;
+  k.depthwise = depthwise;
   k.depthwise_fused = depthwise_float<true>;
   k.depthwise_plain = depthwise_float<false>;
   k.depthwise_3x3 = depthwise_3x3;

@@ -3,10 +3,12 @@
 // has the instructions is not needed to know that the loops are right.
 #include "avx512_emulated.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
 #include <immintrin.h>
@@ -68,6 +70,33 @@ inline Integers widen(Bytes32 a) {
   for (std::size_t i = 0; i < 32; ++i) words[i] = a.lane[i];
   return load<Integers>(words.data());
 }
+// vinserti64x4, vbroadcasti64x4: two halves.
+inline Integers join(Bytes32 low, Bytes32 high) {
+  return std::bit_cast<Integers>(std::array<Bytes32, 2>{low, high});
+}
+// vpunpcklwd, vpunpckhwd: the words of a half of each 16 bytes of a and b in turns.
+template <std::size_t kHalf>
+Integers interleave(Integers a, Integers b) {
+  using Words = std::array<std::int16_t, 32>;
+  const auto x = std::bit_cast<Words>(a), y = std::bit_cast<Words>(b);
+  Words words{};
+  for (std::size_t i = 0; i < 32; ++i) {
+    const std::size_t from = i / 8 * 8 + 4 * kHalf + i % 8 / 2;
+    words[i] = i % 2 == 0 ? x[from] : y[from];
+  }
+  return std::bit_cast<Integers>(words);
+}
+// vpermt2q: of the sixteen 64-bit numbers of a and b those that `index` names.
+using Wide8 = std::array<std::int64_t, 8>;
+inline Integers choose(Integers a, Wide8 index, Integers b) {
+  const auto x = std::bit_cast<Wide8>(a), y = std::bit_cast<Wide8>(b);
+  Wide8 out{};
+  for (std::size_t i = 0; i < 8; ++i) {
+    const auto at = static_cast<std::size_t>(index[i]);
+    out[i] = at < 8 ? x[at] : y[at - 8];
+  }
+  return std::bit_cast<Integers>(out);
+}
 // vpdpwssd: pairs of signed words, summed without saturation.
 inline Integers dot_words(Integers sum, Integers a, Integers b) {
   const auto x = std::bit_cast<std::array<std::int16_t, 32>>(a);
@@ -87,6 +116,64 @@ inline Integers dot_bytes(Integers sum, Integers a, Integers b) {
     return wrap(s);
   });
 }
+// vcvtps2dq: ties to even, INT32_MIN beyond 32 bits.
+inline Integers round_even(Floats a) {
+  return lanes<Integers>([&](auto i) {
+    const float v = std::nearbyint(a.lane[i]);
+    return v >= -0x1p31f && v < 0x1p31f ? static_cast<std::int32_t>(v)
+                                        : std::numeric_limits<std::int32_t>::min();
+  });
+}
+template <class T>
+using Elements = std::array<T, 64 / sizeof(T)>;
+template <class T>
+T saturated(std::int32_t v) {
+  using Limits = std::numeric_limits<T>;
+  return static_cast<T>(std::clamp<std::int32_t>(v, Limits::min(), Limits::max()));
+}
+// vpackssdw, vpacksswb, vpackuswb: of every 16 bytes, those of a and then those of b.
+template <class From, class To>
+Integers pack(Integers a, Integers b) {
+  const auto x = std::bit_cast<Elements<From>>(a), y = std::bit_cast<Elements<From>>(b);
+  constexpr std::size_t kLane = 16 / sizeof(From);
+  Elements<To> to{};
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    const std::size_t from = i / (2 * kLane) * kLane + i % kLane;
+    to[i] = saturated<To>(i / kLane % 2 == 0 ? x[from] : y[from]);
+  }
+  return std::bit_cast<Integers>(to);
+}
+template <class T, class F>
+Integers each(Integers a, Integers b, F f) {
+  const auto x = std::bit_cast<Elements<T>>(a), y = std::bit_cast<Elements<T>>(b);
+  Elements<T> to{};
+  for (std::size_t i = 0; i < to.size(); ++i) to[i] = f(x[i], y[i]);
+  return std::bit_cast<Integers>(to);
+}
+// vpaddsw
+inline Integers add_saturated(Integers a, Integers b) {
+  return each<std::int16_t>(a, b, [](int x, int y) { return saturated<std::int16_t>(x + y); });
+}
+template <class T>
+Integers lesser(Integers a, Integers b) {
+  return each<T>(a, b, [](T x, T y) { return std::min(x, y); });
+}
+template <class T>
+Integers greater(Integers a, Integers b) {
+  return each<T>(a, b, [](T x, T y) { return std::max(x, y); });
+}
+template <class T>
+Integers all(T v) {
+  Elements<T> to{};
+  to.fill(v);
+  return std::bit_cast<Integers>(to);
+}
+// vextracti32x4
+inline __m128i part(Integers a, std::size_t i) { return load<__m128i>(a.lane.data() + 4 * i); }
+// vpermd
+inline Integers reorder(Integers index, Integers a) {
+  return lanes<Integers>([&](auto i) { return a.lane[static_cast<std::size_t>(index.lane[i])]; });
+}
 // vmaxps, vminps: the second operand where one is a NaN or both are zeros.
 inline Floats most(Floats a, Floats b) {
   return lanes<Floats>([&](auto i) { return a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]; });
@@ -101,6 +188,11 @@ inline Floats least(Floats a, Floats b) {
 #define LITEGAP_AVX512_INLINE inline
 #define gemm_avx512 gemm_avx512_emulated
 #undef __builtin_cpu_supports
+// What is a macro in a compiler's header.
+#undef _mm512_setr_epi32
+#undef _mm512_setr_epi64
+#undef _mm512_inserti64x4
+#undef _mm512_extracti32x4_epi32
 #define __builtin_cpu_supports(NAME) 1
 #define __m512 emulated::Floats
 #define __m512i emulated::Integers
@@ -120,9 +212,38 @@ inline Floats least(Floats a, Floats b) {
 #define _mm512_add_epi32 emulated::add
 #define _mm512_sub_epi32 emulated::subtract
 #define _mm512_mullo_epi32 emulated::multiply
+#define _mm512_castsi256_si512(V) (V)
+#define _mm512_inserti64x4(LOW, HIGH, HALF) emulated::join(LOW, HIGH)
+#define _mm512_broadcast_i64x4(V) [](emulated::Bytes32 v) { return emulated::join(v, v); }(V)
+#define _mm512_unpacklo_epi16 emulated::interleave<0>
+#define _mm512_unpackhi_epi16 emulated::interleave<1>
+#define _mm512_setr_epi64(...) \
+  emulated::Wide8 { __VA_ARGS__ }
+#define _mm512_permutex2var_epi64 emulated::choose
+#define _mm512_storeu_si512 emulated::store<emulated::Integers>
 #define _mm512_cvtepi8_epi16 emulated::widen
 #define _mm512_dpwssd_epi32 emulated::dot_words
 #define _mm512_dpbusd_epi32 emulated::dot_bytes
+#define _mm512_cvtps_epi32 emulated::round_even
+#define _mm512_cvtepi32_ps(V) \
+  emulated::lanes<emulated::Floats>([v = (V)](auto i) { return static_cast<float>(v.lane[i]); })
+#define _mm512_packs_epi32 emulated::pack<std::int32_t, std::int16_t>
+#define _mm512_packs_epi16 emulated::pack<std::int16_t, std::int8_t>
+#define _mm512_packus_epi16 emulated::pack<std::int16_t, std::uint8_t>
+#define _mm512_adds_epi16 emulated::add_saturated
+#define _mm512_min_epi8 emulated::lesser<std::int8_t>
+#define _mm512_min_epu8 emulated::lesser<std::uint8_t>
+#define _mm512_max_epi8 emulated::greater<std::int8_t>
+#define _mm512_max_epu8 emulated::greater<std::uint8_t>
+#define _mm512_set1_epi16 emulated::all<std::int16_t>
+#define _mm512_set1_epi8 emulated::all<char>
+#define _mm512_setr_epi32(...) \
+  emulated::Integers {         \
+    { __VA_ARGS__ }            \
+  }
+#define _mm512_extracti32x4_epi32 emulated::part
+#define _mm512_castsi512_si128(V) emulated::part(V, 0)
+#define _mm512_permutexvar_epi32 emulated::reorder
 #define _mm512_max_ps emulated::most
 #define _mm512_min_ps emulated::least
 #define _mm512_mul_ps(A, B) \
