@@ -187,6 +187,9 @@ struct GemmKernels {
   bool (*range)(const float* in, std::size_t n, float* low, float* high) = nullptr;
   void (*quantize)(const float* in, std::size_t n, const RowCode& code,
                    std::int16_t* out) = nullptr;
+  // Of the same rows out[i] = clamp(...) + bias, modulo 256.
+  void (*quantize_quads)(const float* in, std::size_t n, const RowCode& code, std::int32_t bias,
+                         std::byte* out) = nullptr;
   bool signed_quads = false;  // quads are int8, else uint8
   bool any_count = false;     // float forms store as many channels as there are
   bool has_quads() const { return quads[0] != nullptr; }

@@ -539,32 +539,51 @@ LITEGAP_AVX2_INLINE __m256i round8(__m256 v, bool ties_even) {
   return _mm256_cvttps_epi32(_mm256_add_ps(whole, _mm256_and_ps(more, one)));
 }
 
-LITEGAP_AVX2 void quantize_row(const float* in, std::size_t n, const RowCode& code,
-                               std::int16_t* out) {
+// Sixteen codes, as words.
+LITEGAP_AVX2_INLINE __m256i codes16(const float* x, const RowCode& code) {
   const __m256 inverse = _mm256_set1_ps(code.inverse);
   const __m256i z = _mm256_set1_epi32(code.zero_point), low = _mm256_set1_epi32(code.low),
                 high = _mm256_set1_epi32(127);
-  alignas(32) std::int16_t local[16];
-  alignas(32) float tail[16] = {};
-  for (std::size_t i = 0; i < n; i += 16) {
-    const std::size_t count = n - i < 16 ? n - i : 16;
-    const float* x = in + i;
-    if (count < 16) x = static_cast<const float*>(std::memcpy(tail, x, count * sizeof(float)));
-    __m256i q[2];
+  __m256i q[2];
 #pragma GCC unroll 12
-    for (int h = 0; h < 2; ++h) {
-      q[h] = _mm256_add_epi32(
-          round8(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * h), inverse), code.ties_even), z);
-      q[h] = _mm256_sub_epi32(_mm256_max_epi32(_mm256_min_epi32(q[h], high), low), z);
-    }
-    const __m256i words = pack16(q[0], q[1]);
-    if (count == 16) {
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), words);
-    } else {
-      _mm256_store_si256(reinterpret_cast<__m256i*>(local), words);
-      std::memcpy(out + i, local, count * sizeof(std::int16_t));
-    }
+  for (int h = 0; h < 2; ++h) {
+    q[h] = round8(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * h), inverse), code.ties_even);
+    q[h] = _mm256_max_epi32(_mm256_min_epi32(_mm256_add_epi32(q[h], z), high), low);
   }
+  return pack16(q[0], q[1]);
+}
+
+// To words less `less`, or to bytes; modulo their size.
+LITEGAP_AVX2_INLINE void store_codes(__m256i codes, std::int32_t less, std::int16_t* out) {
+  const __m256i z = _mm256_set1_epi16(static_cast<std::int16_t>(less));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_sub_epi16(codes, z));
+}
+LITEGAP_AVX2_INLINE void store_codes(__m256i codes, std::int32_t less, std::byte* out) {
+  const __m128i bytes =
+      _mm_packs_epi16(_mm256_castsi256_si128(codes), _mm256_extracti128_si256(codes, 1));
+  const __m128i z = _mm_set1_epi8(static_cast<char>(less));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm_sub_epi8(bytes, z));
+}
+
+template <class T>
+LITEGAP_AVX2_INLINE void quantize_as(const float* in, std::size_t n, RowCode code,
+                                     std::int32_t less, T* out) {
+  std::size_t i = 0;
+  for (; i + 16 <= n; i += 16) store_codes(codes16(in + i, code), less, out + i);
+  if (i == n) return;
+  float rest[16] = {};
+  T codes[16];
+  std::memcpy(rest, in + i, (n - i) * sizeof(float));
+  store_codes(codes16(rest, code), less, codes);
+  std::memcpy(out + i, codes, (n - i) * sizeof(T));
+}
+LITEGAP_AVX2 void quantize_row(const float* in, std::size_t n, const RowCode& code,
+                               std::int16_t* out) {
+  quantize_as(in, n, code, code.zero_point, out);
+}
+LITEGAP_AVX2 void quantize_quads(const float* in, std::size_t n, const RowCode& code,
+                                 std::int32_t bias, std::byte* out) {
+  quantize_as(in, n, code, -bias, out);
 }
 
 template <class W>
@@ -613,6 +632,7 @@ GemmKernels make_avx2() {
   k.finish_float = finish_float;
   k.range = range;
   k.quantize = quantize_row;
+  k.quantize_quads = quantize_quads;
   k.widen_i8 = widen_i8;
   k.widen_u8 = widen_u8;
   return k;

@@ -4,8 +4,6 @@
 #include <array>
 #include <limits>
 
-#include "kernels/vectors.h"
-
 namespace litegap {
 namespace {
 
@@ -205,10 +203,6 @@ std::int32_t odd_code(const RowCode& code, float v, bool rest) {
   }
 }
 
-void add_to_bytes(const std::int16_t* in, std::size_t n, std::int32_t zero, std::byte* out) {
-  for (std::size_t i = 0; i < n; ++i) out[i] = static_cast<std::byte>(in[i] + zero);
-}
-
 }  // namespace
 
 bool counts_as_zero(const float* values, std::size_t n) {
@@ -246,13 +240,11 @@ void hybrid_quantize(const GemmKernels& kernels, const float* in, std::size_t n,
 
 void hybrid_quantize_quads(const GemmKernels& kernels, const float* in, std::size_t n,
                            const RowCode& code, std::byte* out) {
-  constexpr std::size_t kBlock = 256;
-  alignas(64) std::int16_t words[kBlock];
-  const std::int32_t zero = quad_zero(kernels, code);
-  for (std::size_t i = 0; i < n; i += kBlock) {
-    const std::size_t count = std::min(kBlock, n - i);
-    hybrid_quantize(kernels, in + i, count, code, words);
-    with_vectors([&] { add_to_bytes(words, count, zero, out + i); });
+  const std::int32_t bias = kernels.signed_quads ? 0 : 128;
+  if (code.odd == OddRow::kNone) return kernels.quantize_quads(in, n, code, bias, out);
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::int32_t q = odd_code(code, in[i] * code.inverse, in + i >= code.rest);
+    out[i] = static_cast<std::byte>(q + bias);
   }
 }
 
