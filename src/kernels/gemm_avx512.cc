@@ -10,6 +10,7 @@
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic push  // its header of intrinsics starts from undefined registers
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
 #include <immintrin.h>
 
@@ -380,6 +381,111 @@ struct Lanes16 {
   }
 };
 
+LITEGAP_AVX512_INLINE void widen_range(__m512 v, __m512& low, __m512& high, __m512i& odd) {
+  low = _mm512_min_ps(v, low);  // a NaN leaves the second operand
+  high = _mm512_max_ps(v, high);
+  // 0, and NaN for NaN and infinities
+  odd = _mm512_or_si512(odd, _mm512_castps_si512(_mm512_sub_ps(v, v)));
+}
+
+LITEGAP_AVX512 bool range(const float* in, std::size_t n, float* low, float* high) {
+  const __m512 zero = _mm512_set1_ps(0.0f);
+  __m512 lo[2] = {zero, zero}, hi[2] = {zero, zero};
+  __m512i odd = _mm512_setzero_si512();
+  std::size_t i = 0;
+  for (; i + 32 <= n; i += 32) {
+    widen_range(_mm512_loadu_ps(in + i), lo[0], hi[0], odd);
+    widen_range(_mm512_loadu_ps(in + i + 16), lo[1], hi[1], odd);
+  }
+  for (; i < n; i += 16)
+    widen_range(_mm512_maskz_loadu_ps(Lanes16::first(n - i), in + i), lo[0], hi[0], odd);
+  *low = _mm512_reduce_min_ps(_mm512_min_ps(lo[0], lo[1]));
+  *high = _mm512_reduce_max_ps(_mm512_max_ps(hi[0], hi[1]));
+  return _mm512_test_epi32_mask(odd, odd) == 0;
+}
+
+// Rounds like round_away and round_even of arith.h, out-of-range values and NaN included.
+template <bool kTiesEven>
+LITEGAP_AVX512_INLINE __m512i round16(__m512 v) {
+  if constexpr (kTiesEven) return _mm512_cvtps_epi32(v);
+  const __m512 whole = _mm512_roundscale_ps(v, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
+  const __m512 rest = _mm512_abs_ps(_mm512_sub_ps(v, whole));
+  const __mmask16 more = _mm512_cmp_ps_mask(rest, _mm512_set1_ps(0.5f), _CMP_GE_OQ);
+  const __m512 one = _mm512_or_ps(_mm512_set1_ps(1.0f), _mm512_and_ps(v, _mm512_set1_ps(-0.0f)));
+  return _mm512_cvttps_epi32(_mm512_mask_add_ps(whole, more, whole, one));
+}
+
+template <bool kTiesEven>
+LITEGAP_AVX512_INLINE __m128i quads16(__m512 v, const RowCode& code, std::int32_t bias) {
+  const __m512i q =
+      _mm512_add_epi32(round16<kTiesEven>(_mm512_mul_ps(v, _mm512_set1_ps(code.inverse))),
+                       _mm512_set1_epi32(code.zero_point));
+  const __m512i clamped =
+      _mm512_max_epi32(_mm512_min_epi32(q, _mm512_set1_epi32(127)), _mm512_set1_epi32(code.low));
+  return _mm512_cvtepi32_epi8(_mm512_add_epi32(clamped, _mm512_set1_epi32(bias)));
+}
+template <bool kTiesEven>
+LITEGAP_AVX512 void quantize_quads_as(const float* in, std::size_t n, RowCode code,
+                                      std::int32_t bias, std::byte* out) {
+  std::size_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    const __m128i bytes = quads16<kTiesEven>(_mm512_loadu_ps(in + i), code, bias);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i), bytes);
+  }
+  if (i == n) return;
+  const __m512 rest = _mm512_maskz_loadu_ps(Lanes16::first(n - i), in + i);
+  const __m128i bytes = quads16<kTiesEven>(rest, code, bias);
+  std::memcpy(out + i, &bytes, n - i);
+}
+void quantize_quads(const float* in, std::size_t n, const RowCode& code, std::int32_t bias,
+                    std::byte* out) {
+  (code.ties_even ? quantize_quads_as<true> : quantize_quads_as<false>)(in, n, code, bias, out);
+}
+
+template <FloatScale kScale>
+LITEGAP_AVX512_INLINE __m512 scaled16(__m512 sum, __m512 s, __m512 w, __m512 bias) {
+  if constexpr (kScale == FloatScale::kFused)
+    return _mm512_fmadd_ps(_mm512_mul_ps(sum, s), w, bias);
+  if constexpr (kScale == FloatScale::kProduct)
+    return _mm512_add_ps(_mm512_mul_ps(sum, _mm512_mul_ps(s, w)), bias);
+  if constexpr (kScale == FloatScale::kWeightFirst)
+    return _mm512_add_ps(_mm512_mul_ps(_mm512_mul_ps(sum, w), s), bias);
+  return _mm512_add_ps(_mm512_mul_ps(_mm512_mul_ps(sum, s), w), bias);
+}
+
+template <FloatScale kScale>
+LITEGAP_AVX512 void finish_scaled(const FloatFinish& f, const FinishTask& task) {
+  const __m512 low = _mm512_set1_ps(f.low), high = _mm512_set1_ps(f.high);
+  for (int i = 0; i < task.count; i += kNr) {
+    const std::size_t c = task.channel + static_cast<std::size_t>(i);
+    const __mmask16 real = Lanes16::first(static_cast<std::size_t>(task.count - i));
+    const __mmask16 nan_is_low = c < f.low_for_nan ? Lanes16::first(f.low_for_nan - c) : 0;
+    const __m512 bias = _mm512_loadu_ps(f.bias + c), w = _mm512_loadu_ps(f.weight_scale + c);
+    const auto* sums = static_cast<const std::int32_t*>(task.tile) + i;
+    for (int r = 0; r < task.rows; ++r, sums += task.tile_stride) {
+      const __m512 sum = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(real, sums));
+      __m512 v = scaled16<kScale>(sum, _mm512_set1_ps(task.row_scale[r]), w, bias);
+      v = _mm512_mask_max_ps(v, nan_is_low, v, low);
+      auto* out = reinterpret_cast<float*>(task.out[r]) + c;
+      _mm512_mask_storeu_ps(out, real, Lanes16::clamp(v, low, high));
+    }
+  }
+}
+
+// Hybrid sums; others, and channels of two kinds, as on AVX2.
+void finish_float(const FloatFinish& f, const FinishTask& task) {
+  const bool both =
+      task.channel < f.split && task.channel + static_cast<std::size_t>(task.count) > f.split;
+  const FloatScale scale = task.channel < f.split ? f.scale : f.tail;
+  if (both || scale == FloatScale::kNone || scale == FloatScale::kClamp ||
+      scale == FloatScale::kPlusSeven)
+    return gemm_avx2()->finish_float(f, task);
+  if (scale == FloatScale::kFused) return finish_scaled<FloatScale::kFused>(f, task);
+  if (scale == FloatScale::kProduct) return finish_scaled<FloatScale::kProduct>(f, task);
+  if (scale == FloatScale::kWeightFirst) return finish_scaled<FloatScale::kWeightFirst>(f, task);
+  finish_scaled<FloatScale::kInputFirst>(f, task);
+}
+
 template <bool kFma>
 LITEGAP_AVX512 void depthwise_float(const DepthwiseFloatTask& task) {
   depthwise_line<Lanes16, kFma>(task);
@@ -409,7 +515,8 @@ constexpr std::array<GemmFn, kMaxTileRows> float_forms() {
           floats<9, kFma, P>, floats<10, kFma, P>, floats<11, kFma, P>, floats<12, kFma, P>};
 }
 
-// Conversions and the other ends of tiles are those of AVX2: they are bound by memory, or rare.
+// Widening of codes and the other ends of tiles are those of AVX2: they are bound by memory, or
+// rare.
 GemmKernels make_avx512(const GemmKernels& avx2) {
   GemmKernels k = avx2;
   k.name = "avx512vnni";
@@ -428,6 +535,9 @@ GemmKernels make_avx512(const GemmKernels& avx2) {
   k.fused_row = float_row<true>;
   k.plain_row = float_row<false>;
   k.finish = finish;
+  k.finish_float = finish_float;
+  k.range = range;
+  k.quantize_quads = quantize_quads;
   k.depthwise = depthwise;
   k.depthwise_fused = depthwise_float<true>;
   k.depthwise_plain = depthwise_float<false>;

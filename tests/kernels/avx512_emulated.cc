@@ -8,6 +8,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <limits>
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
@@ -40,8 +41,10 @@ inline void store_some(float* to, unsigned mask, const Floats& v) {
     if ((mask >> i & 1U) != 0) to[i] = v.lane[i];
   }
 }
-inline Floats load_some(unsigned mask, const float* from) {
-  Floats v;
+template <class V>
+V load_some(unsigned mask, const void* at) {
+  const auto* from = static_cast<const typename decltype(V::lane)::value_type*>(at);
+  V v;
   for (std::size_t i = 0; i < 16; ++i) {
     if ((mask >> i & 1U) != 0) v.lane[i] = from[i];
   }
@@ -124,6 +127,25 @@ inline Integers round_even(Floats a) {
                                         : std::numeric_limits<std::int32_t>::min();
   });
 }
+// vcvttps2dq: towards zero, the same beyond 32 bits.
+inline Integers truncated(Floats a) {
+  return round_even(lanes<Floats>([&](auto i) { return std::trunc(a.lane[i]); }));
+}
+template <class F>
+Floats each_float(Floats a, Floats b, F f) {
+  return lanes<Floats>([&](auto i) { return f(a.lane[i], b.lane[i]); });
+}
+// Lanes of `on` where the mask says so, of `off` elsewhere.
+template <class V>
+V blend(unsigned mask, V off, V on) {
+  return lanes<V>([&](auto i) { return (mask >> i & 1U) != 0 ? on.lane[i] : off.lane[i]; });
+}
+template <class F>
+__mmask16 mask_of(F f) {
+  unsigned mask = 0;
+  for (std::size_t i = 0; i < 16; ++i) mask |= (f(i) ? 1U : 0U) << i;
+  return static_cast<__mmask16>(mask);
+}
 template <class T>
 using Elements = std::array<T, 64 / sizeof(T)>;
 template <class T>
@@ -170,6 +192,12 @@ Integers all(T v) {
 }
 // vextracti32x4
 inline __m128i part(Integers a, std::size_t i) { return load<__m128i>(a.lane.data() + 4 * i); }
+// vpmovdb: the lowest byte of every lane.
+inline __m128i low_bytes(Integers a) {
+  std::array<std::int8_t, 16> bytes{};
+  for (std::size_t i = 0; i < 16; ++i) bytes[i] = static_cast<std::int8_t>(a.lane[i]);
+  return load<__m128i>(bytes.data());
+}
 // vpermd
 inline Integers reorder(Integers index, Integers a) {
   return lanes<Integers>([&](auto i) { return a.lane[static_cast<std::size_t>(index.lane[i])]; });
@@ -193,6 +221,8 @@ inline Floats least(Floats a, Floats b) {
 #undef _mm512_setr_epi64
 #undef _mm512_inserti64x4
 #undef _mm512_extracti32x4_epi32
+#undef _mm512_roundscale_ps
+#undef _mm512_cmp_ps_mask
 #define __builtin_cpu_supports(NAME) 1
 #define __m512 emulated::Floats
 #define __m512i emulated::Integers
@@ -204,7 +234,8 @@ inline Floats least(Floats a, Floats b) {
 #define _mm512_store_ps emulated::store<emulated::Floats>
 #define _mm512_storeu_ps emulated::store<emulated::Floats>
 #define _mm512_mask_storeu_ps emulated::store_some
-#define _mm512_maskz_loadu_ps emulated::load_some
+#define _mm512_maskz_loadu_ps emulated::load_some<emulated::Floats>
+#define _mm512_maskz_loadu_epi32 emulated::load_some<emulated::Integers>
 #define _mm512_setzero_si512() \
   emulated::Integers {}
 #define _mm512_set1_epi32(V) emulated::lanes<emulated::Integers>([&](auto) { return V; })
@@ -244,6 +275,30 @@ inline Floats least(Floats a, Floats b) {
 #define _mm512_extracti32x4_epi32 emulated::part
 #define _mm512_castsi512_si128(V) emulated::part(V, 0)
 #define _mm512_permutexvar_epi32 emulated::reorder
+#define _mm512_cvttps_epi32 emulated::truncated
+#define _mm512_cvtepi32_epi8 emulated::low_bytes
+#define _mm512_min_epi32 emulated::lesser<std::int32_t>
+#define _mm512_max_epi32 emulated::greater<std::int32_t>
+#define _mm512_or_si512(A, B) emulated::each<std::int32_t>(A, B, std::bit_or<std::int32_t>())
+#define _mm512_castps_si512 std::bit_cast<emulated::Integers>
+#define _mm512_test_epi32_mask(A, B) \
+  emulated::mask_of([&](auto i) { return ((A).lane[i] & (B).lane[i]) != 0; })
+#define _mm512_sub_ps(A, B) emulated::each_float(A, B, std::minus<float>())
+#define _mm512_or_ps(A, B) \
+  std::bit_cast<emulated::Floats>(_mm512_or_si512(_mm512_castps_si512(A), _mm512_castps_si512(B)))
+#define _mm512_and_ps(A, B)                                     \
+  std::bit_cast<emulated::Floats>(emulated::each<std::int32_t>( \
+      _mm512_castps_si512(A), _mm512_castps_si512(B), std::bit_and<std::int32_t>()))
+#define _mm512_abs_ps(V) \
+  emulated::lanes<emulated::Floats>([v = (V)](auto i) { return std::fabs(v.lane[i]); })
+#define _mm512_roundscale_ps(V, TO_ZERO) \
+  emulated::lanes<emulated::Floats>([v = (V)](auto i) { return std::trunc(v.lane[i]); })
+#define _mm512_cmp_ps_mask(A, B, AT_LEAST) \
+  emulated::mask_of([x = (A), y = (B)](auto i) { return x.lane[i] >= y.lane[i]; })
+#define _mm512_mask_add_ps(OFF, MASK, A, B) emulated::blend(MASK, OFF, _mm512_add_ps(A, B))
+#define _mm512_mask_max_ps(OFF, MASK, A, B) emulated::blend(MASK, OFF, emulated::most(A, B))
+#define _mm512_reduce_min_ps(V) std::ranges::min((V).lane)
+#define _mm512_reduce_max_ps(V) std::ranges::max((V).lane)
 #define _mm512_max_ps emulated::most
 #define _mm512_min_ps emulated::least
 #define _mm512_mul_ps(A, B) \

@@ -216,5 +216,77 @@ TEST(GemmLoops, ARowByFourPanels) {
   }
 }
 
+float scaled(FloatScale how, float sum, float s, float w, float bias) {
+  switch (how) {
+    case FloatScale::kProduct:
+      return sum * (s * w) + bias;
+    case FloatScale::kWeightFirst:
+      return (sum * w) * s + bias;
+    case FloatScale::kInputFirst:
+      return (sum * s) * w + bias;
+    default:
+      return std::fma(sum * s, w, bias);
+  }
+}
+
+// The ends of hybrid sums.  Channels before `first` have `how`, others `then`; of a row whose scale
+// is NaN those before `low_for_nan` have the lower bound and others NaN.
+void expect_ends(const GemmKernels& k, FloatScale how, FloatScale then, std::size_t first,
+                 std::size_t low_for_nan, int count) {
+  constexpr std::size_t kChannels = 96, kStride = 48, kRows = 7, kChannel = 16;
+  Dice dice(static_cast<unsigned>(count));
+  alignas(64) std::array<std::int32_t, kRows * kStride> tile{};
+  std::array<float, kChannels> w{}, bias{};
+  std::array<float, kRows> s{};
+  for (auto& v : tile) v = dice.range(-2000000000, 2000000000);
+  for (auto& v : w) v = dice.real(0.001f, 0.1f);
+  for (auto& v : bias) v = dice.normal();
+  for (auto& v : s) v = dice.real(1e-8f, 1e-6f);
+  s[3] = std::numeric_limits<float>::quiet_NaN();
+  s[5] = std::numeric_limits<float>::infinity();
+  std::vector<float> image(kRows * kChannels, 77.0f);
+  std::array<std::byte*, kRows> out{};
+  for (std::size_t r = 0; r < kRows; ++r)
+    out[r] = reinterpret_cast<std::byte*>(&image[r * kChannels]);
+  FloatFinish f{how, first, then, w.data(), bias.data(), -3.0f, 5.0f, low_for_nan};
+  k.finish_float(f, {tile.data(), kStride, static_cast<int>(kRows), kChannel, count, out.data(),
+                     s.data(), nullptr});
+  for (std::size_t r = 0; r < kRows; ++r) {
+    for (std::size_t n = 0; n < kChannels - kChannel; ++n) {
+      const std::size_t c = kChannel + n;
+      const float got = image[r * kChannels + c];
+      const auto where = std::string(k.name) + ": row " + std::to_string(r) + ", channel " +
+                         std::to_string(n) + " of " + std::to_string(count);
+      if (n >= static_cast<std::size_t>(count)) {
+        ASSERT_EQ(got, 77.0f) << where;
+        continue;
+      }
+      const auto sum = static_cast<float>(tile[r * kStride + n]);
+      const float v = scaled(c < first ? how : then, sum, s[r], w[c], bias[c]);
+      if (!std::isnan(v))
+        ASSERT_EQ(got, std::clamp(v, -3.0f, 5.0f)) << where;
+      else if (c < low_for_nan)
+        ASSERT_EQ(got, -3.0f) << where;
+      else
+        ASSERT_TRUE(std::isnan(got)) << where;
+    }
+  }
+}
+
+TEST(GemmLoops, EndsOfHybridSums) {
+  for (const GemmKernels* k : all_tables()) {
+    for (int count = 1; count <= 48; ++count) {
+      for (const FloatScale how : {FloatScale::kProduct, FloatScale::kWeightFirst,
+                                   FloatScale::kInputFirst, FloatScale::kFused}) {
+        ASSERT_NO_FATAL_FAILURE(expect_ends(*k, how, how, 0, 0, count));
+        ASSERT_NO_FATAL_FAILURE(expect_ends(*k, how, how, 0, 1000, count));
+      }
+      const std::size_t split = 16 + static_cast<std::size_t>(count) / 4 * 4;
+      ASSERT_NO_FATAL_FAILURE(
+          expect_ends(*k, FloatScale::kWeightFirst, FloatScale::kProduct, split, split, count));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace litegap::oracle
