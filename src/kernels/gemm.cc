@@ -185,13 +185,20 @@ bool range(const float* in, std::size_t n, float* low, float* high) {
   return odd == 0;
 }
 
+std::int32_t code_of(float value, const RowCode& code) {
+  const float v = value * code.inverse;
+  const std::int32_t q = wrap_add(code.ties_even ? round_even(v) : round_away(v), code.zero_point);
+  return std::clamp(q, code.low, 127);
+}
+
 void quantize_row(const float* in, std::size_t n, const RowCode& code, std::int16_t* out) {
-  for (std::size_t i = 0; i < n; ++i) {
-    const float v = in[i] * code.inverse;
-    const std::int32_t q =
-        wrap_add(code.ties_even ? round_even(v) : round_away(v), code.zero_point);
-    out[i] = static_cast<std::int16_t>(std::clamp(q, code.low, 127) - code.zero_point);
-  }
+  for (std::size_t i = 0; i < n; ++i)
+    out[i] = static_cast<std::int16_t>(code_of(in[i], code) - code.zero_point);
+}
+
+void quantize_quads(const float* in, std::size_t n, const RowCode& code, std::int32_t bias,
+                    std::byte* out) {
+  for (std::size_t i = 0; i < n; ++i) out[i] = static_cast<std::byte>(code_of(in[i], code) + bias);
 }
 
 GemmKernels make_generic() {
@@ -214,6 +221,7 @@ GemmKernels make_generic() {
   k.finish_float = finish_float_plain;
   k.range = range;
   k.quantize = quantize_row;
+  k.quantize_quads = quantize_quads;
   k.widen_i8 = widen<std::int8_t>;
   k.widen_u8 = widen<std::uint8_t>;
   return k;

@@ -40,17 +40,21 @@ struct GemmTask {
   const Segment* segments = nullptr;
   std::size_t segment_count = 0;
   const void* weights = nullptr;  // one packed panel
-  const void* start = nullptr;    // nr int32 or float
+  const void* start = nullptr;    // nr int32 or float a panel
   void* tile = nullptr;           // [tiles][rows][nr] int32 or float, 64-byte aligned
-  std::size_t panel_bytes = 0;    // row forms: from a panel to the next
+  std::size_t panel_bytes = 0;    // forms of several panels: from a panel to the next
   std::size_t tiles = 1;          // one after the other in `rows`, `tile` and `out`
   // Float forms of panels (or halves) whose channels are all real, or of any where `any_count` is
   // set: results go straight to channel `channel` and its successors of the pixels at out[row],
   // clamped, and not to the tile.  Null: to the tile.
   std::byte* const* out = nullptr;
   std::size_t channel = 0;
-  int count = 0;  // real channels of the panel
+  int count = 0;  // real channels of the panel or panels
   float low = 0, high = 0;
+  // Quads of rows with zero points of their own: sums begin at start[n] - zeros[row] *
+  // weight_sums[n].  Null: at `start`.
+  const std::int32_t* zeros = nullptr;
+  const std::int32_t* weight_sums = nullptr;  // as `start`
 };
 using GemmFn = void (*)(const GemmTask&);
 
@@ -179,6 +183,9 @@ struct GemmKernels {
   // the other half is left undefined); null where there are none.
   int mr_half = 0;
   std::array<GemmFn, kMaxTileRows> half_pairs8{}, half_pairs16{}, half_fused{}, half_plain{};
+  // Two neighbouring panels at once, tile [tiles][rows][2 * nr]: a value is loaded once for both.
+  // Null where registers do not hold as many sums.
+  std::array<GemmFn, kMaxTileRows> two_quads{}, two_fused{}, two_plain{};
   // One row by kRowPanels neighbouring panels, tile [kRowPanels * nr]: a single row leaves too few
   // independent float sums in one panel.
   GemmFn fused_row = nullptr, plain_row = nullptr;
@@ -200,14 +207,24 @@ struct GemmKernels {
   bool (*range)(const float* in, std::size_t n, float* low, float* high) = nullptr;
   void (*quantize)(const float* in, std::size_t n, const RowCode& code,
                    std::int16_t* out) = nullptr;
+  // Of the same rows out[i] = clamp(...) + bias, modulo 256.
+  void (*quantize_quads)(const float* in, std::size_t n, const RowCode& code, std::int32_t bias,
+                         std::byte* out) = nullptr;
   bool signed_quads = false;  // quads are int8, else uint8
   bool any_count = false;     // float forms store as many channels as there are
   bool has_quads() const { return quads[0] != nullptr; }
 };
 
-// `in` is a row that `code` was made of (hybrid.h), or a part of it.
+// `in` is a row that `code` was made of (hybrid.h), or a part of it.  As words that is the code
+// less its zero point; as quads the code itself, plus 128 where they are uint8.
 void hybrid_quantize(const GemmKernels& kernels, const float* in, std::size_t n,
                      const RowCode& code, std::int16_t* out);
+void hybrid_quantize_quads(const GemmKernels& kernels, const float* in, std::size_t n,
+                           const RowCode& code, std::byte* out);
+// What a real zero is as a quad.
+inline std::int32_t quad_zero(const GemmKernels& kernels, const RowCode& code) {
+  return kernels.signed_quads ? code.zero_point : code.zero_point + 128;
+}
 
 const GemmKernels& gemm_generic();
 const GemmKernels* gemm_avx2();      // null where the machine cannot run it

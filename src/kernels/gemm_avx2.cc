@@ -1,5 +1,6 @@
 // The inner loops for AVX2 with FMA.  All instructions are wrapping ones: vpmaddwd of values within
 // +-32768 x +-255 is exact, the saturating byte product (vpmaddubsw) is never used.
+#include "kernels/convert_avx2.h"
 #include "kernels/depthwise_float.h"
 #include "kernels/gemm.h"
 #include "kernels/narrow_conv.h"
@@ -286,11 +287,6 @@ LITEGAP_AVX2_INLINE __m256i xnn8(__m256i x, __m256 scale, __m256 high) {
   return _mm256_max_epi32(_mm256_min_epi32(i, _mm256_set1_epi32(32767)), _mm256_set1_epi32(-32768));
 }
 
-// Sixteen values, already within the output's range, to int16 in order.
-LITEGAP_AVX2_INLINE __m256i pack16(__m256i a, __m256i b) {
-  return _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xD8);
-}
-
 // Eight values within the output's range.
 LITEGAP_AVX2_INLINE void store8(DType type, __m256i y, int count, std::byte* out) {
   const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(y), _mm256_extracti128_si256(y, 1));
@@ -476,98 +472,6 @@ void finish_float(const FloatFinish& f, const FinishTask& task) {
   }
 }
 
-LITEGAP_AVX2 void widen_i8(const std::int8_t* in, std::size_t n, std::int32_t zero_point,
-                           std::int16_t* out) {
-  const __m256i z = _mm256_set1_epi16(static_cast<std::int16_t>(zero_point));
-  std::size_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    const __m256i v =
-        _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i)));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm256_sub_epi16(v, z));
-  }
-  for (; i < n; ++i) out[i] = static_cast<std::int16_t>(in[i] - zero_point);
-}
-
-LITEGAP_AVX2 void widen_u8(const std::uint8_t* in, std::size_t n, std::int32_t zero_point,
-                           std::int16_t* out) {
-  const __m256i z = _mm256_set1_epi16(static_cast<std::int16_t>(zero_point));
-  std::size_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    const __m256i v =
-        _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i)));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm256_sub_epi16(v, z));
-  }
-  for (; i < n; ++i) out[i] = static_cast<std::int16_t>(in[i] - zero_point);
-}
-
-LITEGAP_AVX2 bool range(const float* in, std::size_t n, float* low, float* high) {
-  __m256 lo = _mm256_setzero_ps(), hi = lo, odd = lo;
-  std::size_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    const __m256 v = _mm256_loadu_ps(in + i);
-    lo = _mm256_min_ps(v, lo);  // a NaN leaves the second operand
-    hi = _mm256_max_ps(v, hi);
-    odd = _mm256_or_ps(odd, _mm256_sub_ps(v, v));  // 0, and NaN for NaN and infinities
-  }
-  float rest = 0;
-  alignas(32) float l[8], h[8];
-  _mm256_store_ps(l, lo);
-  _mm256_store_ps(h, hi);
-  for (int j = 1; j < 8; ++j) {
-    l[0] = l[j] < l[0] ? l[j] : l[0];
-    h[0] = h[j] > h[0] ? h[j] : h[0];
-  }
-  for (; i < n; ++i) {
-    l[0] = in[i] < l[0] ? in[i] : l[0];
-    h[0] = in[i] > h[0] ? in[i] : h[0];
-    rest += in[i] - in[i];
-  }
-  *low = l[0];
-  *high = h[0];
-  const __m256i bits = _mm256_castps_si256(odd);
-  return _mm256_testz_si256(bits, bits) != 0 && rest == 0.0f;
-}
-
-// Rounds like round_away and round_even of arith.h, out-of-range values and NaN included: the
-// conversion to int32 gives INT32_MIN for them, as those do.
-LITEGAP_AVX2_INLINE __m256i round8(__m256 v, bool ties_even) {
-  if (ties_even) return _mm256_cvtps_epi32(v);
-  const __m256 whole = _mm256_round_ps(v, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC);
-  const __m256 sign = _mm256_and_ps(v, _mm256_set1_ps(-0.0f));
-  const __m256 rest = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), _mm256_sub_ps(v, whole));
-  const __m256 more = _mm256_cmp_ps(rest, _mm256_set1_ps(0.5f), _CMP_GE_OQ);
-  const __m256 one = _mm256_or_ps(_mm256_set1_ps(1.0f), sign);
-  return _mm256_cvttps_epi32(_mm256_add_ps(whole, _mm256_and_ps(more, one)));
-}
-
-LITEGAP_AVX2 void quantize_row(const float* in, std::size_t n, const RowCode& code,
-                               std::int16_t* out) {
-  const __m256 inverse = _mm256_set1_ps(code.inverse);
-  const __m256i z = _mm256_set1_epi32(code.zero_point), low = _mm256_set1_epi32(code.low),
-                high = _mm256_set1_epi32(127);
-  alignas(32) std::int16_t local[16];
-  alignas(32) float tail[16] = {};
-  for (std::size_t i = 0; i < n; i += 16) {
-    const std::size_t count = n - i < 16 ? n - i : 16;
-    const float* x = in + i;
-    if (count < 16) x = static_cast<const float*>(std::memcpy(tail, x, count * sizeof(float)));
-    __m256i q[2];
-#pragma GCC unroll 12
-    for (int h = 0; h < 2; ++h) {
-      q[h] = _mm256_add_epi32(
-          round8(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * h), inverse), code.ties_even), z);
-      q[h] = _mm256_sub_epi32(_mm256_max_epi32(_mm256_min_epi32(q[h], high), low), z);
-    }
-    const __m256i words = pack16(q[0], q[1]);
-    if (count == 16) {
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), words);
-    } else {
-      _mm256_store_si256(reinterpret_cast<__m256i*>(local), words);
-      std::memcpy(out + i, local, count * sizeof(std::int16_t));
-    }
-  }
-}
-
 template <class W>
 constexpr std::array<GemmFn, kMaxTileRows> pair_forms() {
   return {pairs<1, W, 2, 4>, pairs<2, W, 2, 2>, pairs<3, W, 2, 1>,
@@ -613,10 +517,7 @@ GemmKernels make_avx2() {
   set_narrow_avx2(k);
   k.finish = finish;
   k.finish_float = finish_float;
-  k.range = range;
-  k.quantize = quantize_row;
-  k.widen_i8 = widen_i8;
-  k.widen_u8 = widen_u8;
+  set_conversions_avx2(k);
   return k;
 }
 

@@ -1,5 +1,5 @@
 // Rows of an image, converted to what the inner loops read: widened to int16 minus the zero point,
-// biased to uint8, copied, or quantized from float.
+// biased to uint8, copied, or quantized from float, to words minus the zero point or to bytes.
 #pragma once
 #include <cstring>
 
@@ -9,7 +9,16 @@
 namespace litegap {
 
 struct PanelFeed {
-  enum class Kind : std::uint8_t { kWidenI8, kWidenU8, kCopy16, kBias8, kCopy8, kFloat, kHybrid };
+  enum class Kind : std::uint8_t {
+    kWidenI8,
+    kWidenU8,
+    kCopy16,
+    kBias8,
+    kCopy8,
+    kFloat,
+    kHybrid,
+    kHybrid8
+  };
   Kind kind = Kind::kFloat;
   std::int32_t zero_point = 0;
   const GemmKernels* kernels = nullptr;
@@ -18,6 +27,7 @@ struct PanelFeed {
     switch (kind) {
       case Kind::kFloat:
       case Kind::kHybrid:
+      case Kind::kHybrid8:
         return 4;
       case Kind::kCopy16:
         return 2;
@@ -31,6 +41,7 @@ struct PanelFeed {
         return 4;
       case Kind::kBias8:
       case Kind::kCopy8:
+      case Kind::kHybrid8:
         return 1;
       default:
         return 2;
@@ -43,15 +54,15 @@ struct PanelFeed {
 
   // What a real zero is fed as, where bytes are.  Flipping the top bit of an int8 adds 128, of a
   // uint8 it takes 128 away.
-  std::int32_t zero_quad() const {
+  std::int32_t zero_quad(const RowCode& code) const {
+    if (kind == Kind::kHybrid8) return quad_zero(*kernels, code);
     if (kind != Kind::kBias8) return zero_point;
     return kernels->signed_quads ? zero_point - 128 : zero_point + 128;
   }
 
   // n cells outside the image: real zeros.
-  void pad(std::byte* out, std::size_t n) const {
-    const bool bytes = kind == Kind::kBias8 || kind == Kind::kCopy8;
-    std::memset(out, bytes ? zero_quad() : 0, n * out_bytes());
+  void pad(std::byte* out, std::size_t n, const RowCode& code) const {
+    std::memset(out, out_bytes() == 1 ? zero_quad(code) : 0, n * out_bytes());
   }
 
   void convert(const std::byte* in, std::size_t n, const RowCode& code, std::byte* out) const {
@@ -68,6 +79,8 @@ struct PanelFeed {
       case Kind::kHybrid:
         return hybrid_quantize(*kernels, reinterpret_cast<const float*>(in), n, code,
                                reinterpret_cast<std::int16_t*>(out));
+      case Kind::kHybrid8:
+        return hybrid_quantize_quads(*kernels, reinterpret_cast<const float*>(in), n, code, out);
       default:
         std::memcpy(out, in, n * out_bytes());
     }
@@ -76,9 +89,9 @@ struct PanelFeed {
   // One row of a padded image: `left` cells, n pixels' worth of values, `right` cells.
   void row(const std::byte* in, std::size_t left, std::size_t n, std::size_t right,
            const RowCode& code, std::byte* out) const {
-    pad(out, left);
+    pad(out, left, code);
     convert(in, n, code, out + left * out_bytes());
-    pad(out + (left + n) * out_bytes(), right);
+    pad(out + (left + n) * out_bytes(), right, code);
   }
 };
 
@@ -111,7 +124,7 @@ inline void feed_strip(const PanelFeed& feed, const PaddedImage& p, const std::b
     if (r % p.step >= p.span) continue;
     const std::int32_t y = first * p.step + r - p.pad_top;
     if (y < 0 || y >= p.in_h) {
-      feed.pad(out, p.cells());
+      feed.pad(out, p.cells(), code);
     } else {
       feed.row(image + static_cast<std::size_t>(y) * p.line() * feed.in_bytes(), left, p.line(),
                p.cells() - left - p.line(), code, out);

@@ -80,10 +80,18 @@ LITEGAP_DOT void quads(const GemmTask& task) {
   const auto* start = static_cast<const std::int32_t*>(task.start);
   auto* tile = static_cast<std::int32_t*>(task.tile);
   const std::byte* const* rows = task.rows;
+  const std::int32_t* zeros = task.zeros;
   for (std::size_t t = 0; t < task.tiles; ++t, rows += R, tile += R * kNr) {
     int32x4_t sums[R][4];
     for (int r = 0; r < R; ++r) {
       for (int v = 0; v < 4; ++v) sums[r][v] = vld1q_s32(start + 4 * v);
+    }
+    if (zeros != nullptr) {
+      for (int v = 0; v < 4; ++v) {
+        const int32x4_t weight_sums = vld1q_s32(task.weight_sums + 4 * v);
+        for (int r = 0; r < R; ++r) sums[r][v] = vmlsq_n_s32(sums[r][v], weight_sums, zeros[r]);
+      }
+      zeros += R;
     }
     const auto* w = static_cast<const std::int8_t*>(task.weights);
     for (std::size_t s = 0; s < task.segment_count; ++s) {

@@ -10,7 +10,7 @@ namespace litegap {
 namespace {
 
 PanelFeed::Kind feed_kind(const WindowSpec& s, bool quads) {
-  if (s.hybrid) return PanelFeed::Kind::kHybrid;
+  if (s.hybrid) return quads ? PanelFeed::Kind::kHybrid8 : PanelFeed::Kind::kHybrid;
   const bool as_signed = s.kernels->signed_quads;
   switch (s.input) {
     case DType::kInt8:
@@ -52,9 +52,10 @@ void WindowKernel::choose_element() {
   if (s_.input == DType::kFloat32 && !s_.hybrid) return;
   const bool small = dynamic_weights_ ? s_.weight_type == DType::kInt8 && s_.weight_zero == 0
                                       : fit_int8(*s_.weights, s_.weight_zero);
-  const bool bytes = !s_.hybrid && (s_.input == DType::kInt8 || s_.input == DType::kUint8);
-  const bool quads =
-      s_.kernels->has_quads() && bytes && small && !dynamic_weights_ && s_.bias_input < 0;
+  // Of a hybrid the bias is added to the floats; only kPlusSeven wants the sums of its input.
+  const bool bytes = s_.hybrid ? s_.finish->scale != FloatScale::kPlusSeven
+                               : s_.input != DType::kInt16 && s_.bias_input < 0;
+  const bool quads = s_.kernels->has_quads() && bytes && small && !dynamic_weights_;
   element_ = quads ? Element::kQuads : small ? Element::kPairs8 : Element::kPairs16;
 }
 
@@ -70,7 +71,9 @@ void WindowKernel::pack_constants() {
     weight_scale_ = s_.weight_scale;
     weight_scale_.resize(padded);
   }
-  const std::int32_t value = element_ == Element::kQuads ? feed_.zero_quad() : 0;
+  const bool quads = element_ == Element::kQuads;
+  const bool known = !s_.hybrid || symmetric(*s_.hybrid);  // the zero point, before a run
+  const std::int32_t value = quads && known ? feed_.zero_quad({}) : 0;
   start_.resize(lanes());
   if (s_.wide) {
     wide_bias_ = s_.bias;
@@ -81,6 +84,10 @@ void WindowKernel::pack_constants() {
   } else {
     pack_start(s_.window, layout_, s_.bias, s_.weights ? &*s_.weights : nullptr, s_.weight_zero,
                value, start_.data());
+  }
+  if (quads && !known) {
+    weight_sums_.resize(lanes());
+    pack_start(s_.window, layout_, {}, &*s_.weights, s_.weight_zero, -1, weight_sums_.data());
   }
   s_.weights.reset();
 }
@@ -133,6 +140,8 @@ void WindowKernel::plan_strips() {
   }
   scratch_ = round64(strip_bytes_) + 2 * round64(pixels_ * 8) + 2 * round64(pixels_ * 4) +
              round64(s_.flat_block * 4);
+  if (row_zeros()) scratch_ += round64(pixels_ * 4);
+  if (image_zeros()) scratch_ += round64(lanes() * 4);
   if (dynamic_weights_) scratch_ += round64(layout_.bytes + 64);
   if (s_.bias_input >= 0)
     scratch_ += round64(lanes() * 4) + round64(8 * (static_cast<std::size_t>(v.out_c) + kPanelPad));

@@ -44,6 +44,9 @@ struct Window {
 // docs/numerics.md, section 6.  Two more are symmetric: kFourBit leaves out NaN, and to
 // kSymmetricRow a row of zeros and NaN is one of zeros.
 enum class HybridCode : std::uint8_t { kSymmetric, kFourBit, kAsymmetric, kQd8, kSymmetricRow };
+inline bool symmetric(HybridCode how) {  // zero point 0
+  return how != HybridCode::kAsymmetric && how != HybridCode::kQd8;
+}
 
 struct WindowSpec {
   Window window;

@@ -5,6 +5,7 @@
 
 #include "kernels/gemm_spec.h"
 #include "kernels/hybrid.h"
+#include "kernels/vectors.h"
 #include "kernels/window_kernel.h"
 
 namespace litegap {
@@ -26,11 +27,13 @@ WindowKernel::Work WindowKernel::work_of(const Io& io) const {
   w.row_scales = reinterpret_cast<float*>(take(pixels_ * 4));
   w.row_sums = reinterpret_cast<std::int32_t*>(take(pixels_ * 4));
   w.tail = reinterpret_cast<std::int32_t*>(take(s_.flat_block * 4));
+  if (row_zeros()) w.row_zeros = reinterpret_cast<std::int32_t*>(take(pixels_ * 4));
+  if (image_zeros()) w.image_start = reinterpret_cast<std::int32_t*>(take(lanes() * 4));
   if (s_.finish) w.finish = *s_.finish;
   w.finish.bias = float_bias_.data();
   w.finish.weight_scale = weight_scale_.data();
   w.weights = packed_.data();
-  w.start = start_.data();
+  w.start = image_zeros() ? w.image_start : start_.data();
   w.wide_bias = wide_bias_.data();
   if (dynamic_weights_) {
     std::byte* packed = take(layout_.bytes + 64);
@@ -78,6 +81,18 @@ void WindowKernel::read_bias(const Io& io, Work& w, std::int32_t* start, std::by
   w.start = start;
 }
 
+// Takes what the zero point of an image adds to its sums from their start values; modulo 2^32.
+void WindowKernel::start_image(const Work& w, const RowCode& code) const {
+  const auto zero = static_cast<std::uint32_t>(feed_.zero_quad(code));
+  with_vectors(
+      [zero, n = lanes(), start = start_.data(), sums = weight_sums_.data(), out = w.image_start] {
+        for (std::size_t i = 0; i < n; ++i) {
+          out[i] = static_cast<std::int32_t>(static_cast<std::uint32_t>(start[i]) -
+                                             zero * static_cast<std::uint32_t>(sums[i]));
+        }
+      });
+}
+
 const std::byte* WindowKernel::strip_at(const Work& w, const std::byte* image, Some rows,
                                         const RowCode& code) const {
   const std::size_t line = image_.line() * feed_.in_bytes();
@@ -89,14 +104,16 @@ const std::byte* WindowKernel::strip_at(const Work& w, const std::byte* image, S
   }
   for (std::int32_t r = 0; r < rows.count; ++r) {  // a flat window: a row is a pixel
     const std::byte* in = image + static_cast<std::size_t>(rows.y + r) * line;
-    auto* codes =
-        reinterpret_cast<std::int16_t*>(w.strip) + static_cast<std::size_t>(r) * image_.line();
+    std::byte* to = w.strip + static_cast<std::size_t>(r) * image_.line() * feed_.out_bytes();
     const RowCode own =
         hybrid_code(*s_.hybrid, *s_.kernels, reinterpret_cast<const float*>(in), image_.line());
-    feed_.convert(in, image_.line(), own, reinterpret_cast<std::byte*>(codes));
+    feed_.convert(in, image_.line(), own, to);
     w.row_scales[r] = own.scale;
-    if (w.finish.scale == FloatScale::kPlusSeven)
+    if (w.row_zeros != nullptr) w.row_zeros[r] = feed_.zero_quad(own);
+    if (w.finish.scale == FloatScale::kPlusSeven) {
+      const auto* codes = reinterpret_cast<const std::int16_t*>(to);
       w.row_sums[r] = std::accumulate(codes, codes + image_.line(), std::int32_t{0});
+    }
   }
   return w.strip;
 }
@@ -147,6 +164,7 @@ void WindowKernel::run_image(const Work& w, std::int32_t n, std::int32_t begin, 
   if (s_.hybrid && !s_.hybrid_per_row) {
     code = hybrid_code(*s_.hybrid, *s_.kernels, reinterpret_cast<const float*>(image), in_image);
     std::fill(w.row_scales, w.row_scales + pixels_, code.scale);
+    if (image_zeros()) start_image(w, code);
   }
   for (std::int32_t y = begin; y < end; y += strip_rows_) {
     const Some rows{y, std::min(strip_rows_, end - y)};
@@ -218,6 +236,7 @@ void WindowKernel::run_panels(const Work& w, std::size_t grid, std::size_t pixel
   const auto nr = static_cast<std::size_t>(layout_.nr);
   const auto groups = static_cast<std::size_t>(s_.window.groups);
   const auto mr = static_cast<std::size_t>(is_float() ? s_.kernels->mr_float : s_.kernels->mr);
+  const bool two = two_forms()[0] != nullptr && !s_.sum_by_tap;
   for (std::size_t group = 0; group < groups; ++group) {
     for (std::size_t p = panels.begin; p < panels.end; ++p) {
       if (pixels == 1 && is_float() && !s_.sum_by_tap && p + kRowPanels <= panels.end) {
@@ -235,7 +254,8 @@ void WindowKernel::run_panels(const Work& w, std::size_t grid, std::size_t pixel
       b.grid = grid;
       b.lane = ((grid * groups + group) * layout_.panels + p) * nr;
       b.channel = group * layout_.group_channels + p * nr;
-      b.count = static_cast<int>(std::min(nr, layout_.group_channels - p * nr));
+      b.panels = two && p + 2 <= panels.end ? 2 : 1;
+      b.count = static_cast<int>(std::min(columns(b), layout_.group_channels - p * nr));
       b.weights = w.weights + packed.first_byte + (group * layout_.panels + p) * packed.panel_bytes;
       b.segments = packed.segments.data() + group * packed.runs.size();
       b.half =
@@ -247,6 +267,7 @@ void WindowKernel::run_panels(const Work& w, std::size_t grid, std::size_t pixel
       // Tiles of equal height, as far as it goes: the higher ones first.
       run_tiles(w, b, 0, static_cast<int>(least + 1), higher);
       run_tiles(w, b, higher * (least + 1), static_cast<int>(least), tiles - higher);
+      p += static_cast<std::size_t>(b.panels) - 1;
     }
   }
 }
@@ -259,15 +280,29 @@ void WindowKernel::run_tiles(const Work& w, const Block& b, std::size_t first, i
     for (std::size_t t = 0; t < tiles; ++t) run_wide_tile(w, b, first + t * height, rows);
     return;
   }
-  const std::size_t most = straight(b) ? tiles : std::max<std::size_t>(1, kFinishRows / height);
+  const std::size_t held = kFinishRows / static_cast<std::size_t>(b.panels);
+  const std::size_t most = straight(b) ? tiles : std::max<std::size_t>(1, held / height);
   for (std::size_t t = 0; t < tiles; t += most)
     run_tile(w, b, first + t * height, rows, std::min(most, tiles - t));
+}
+
+const std::array<GemmFn, kMaxTileRows>& WindowKernel::two_forms() const {
+  static constexpr std::array<GemmFn, kMaxTileRows> kNone{};
+  if (element_ == Element::kQuads) return s_.kernels->two_quads;
+  if (!is_float()) return kNone;
+  return s_.fused_multiply_add ? s_.kernels->two_fused : s_.kernels->two_plain;
 }
 
 // Can the inner loops themselves clamp and store a block's results?
 bool WindowKernel::straight(const Block& b) const {
   return s_.finish && s_.finish->scale == FloatScale::kClamp && !s_.sum_by_tap &&
-         (s_.kernels->any_count || b.count == (b.half ? layout_.nr / 2 : layout_.nr));
+         (s_.kernels->any_count || b.count == (b.half ? layout_.nr / 2 : layout_.nr * b.panels));
+}
+
+void WindowKernel::set_zeros(const Work& w, std::size_t lane, std::size_t first,
+                             GemmTask& task) const {
+  task.zeros = w.row_zeros + first;
+  task.weight_sums = weight_sums_.data() + lane;
 }
 
 void WindowKernel::run_tile(const Work& w, const Block& b, std::size_t first, int rows,
@@ -275,17 +310,12 @@ void WindowKernel::run_tile(const Work& w, const Block& b, std::size_t first, in
   alignas(64) std::int32_t tile[kFinishRows * kMaxTileColumns];
   const auto at = static_cast<std::size_t>(rows - 1);
   const GemmKernels& k = *s_.kernels;
-  GemmTask task{w.rows + first,
-                b.segments,
-                layout_.grids[b.grid].runs.size(),
-                b.weights,
-                w.start + b.lane,
-                tile,
-                0,
-                tiles};
+  GemmTask task{w.rows + first,   b.segments, layout_.grids[b.grid].runs.size(), b.weights,
+                w.start + b.lane, tile,       layout_.grids[b.grid].panel_bytes, tiles};
+  if (row_zeros()) set_zeros(w, b.lane, first, task);
   const int all = rows * static_cast<int>(tiles);
   const FinishTask finish{tile,
-                          static_cast<std::size_t>(layout_.nr),
+                          columns(b),
                           all,
                           b.channel,
                           b.count,
@@ -303,6 +333,8 @@ void WindowKernel::run_tile(const Work& w, const Block& b, std::size_t first, in
       }
       if (s_.sum_by_tap)
         sum_by_tap(task, at);
+      else if (b.panels == 2)
+        two_forms()[at](task);
       else if (b.half)
         (s_.fused_multiply_add ? k.half_fused : k.half_plain)[at](task);
       else
@@ -316,7 +348,7 @@ void WindowKernel::run_tile(const Work& w, const Block& b, std::size_t first, in
       (b.half ? k.half_pairs16 : k.pairs16)[at](task);
       break;
     case Element::kQuads:
-      k.quads[at](task);
+      (b.panels == 2 ? k.two_quads : k.quads)[at](task);
       break;
   }
   if (s_.finish) return k.finish_float(w.finish, finish);
@@ -361,6 +393,7 @@ void WindowKernel::run_integer_row(const Work& w, std::size_t grid, std::size_t 
                 w.weights + packed.first_byte + at * packed.panel_bytes,
                 w.start + lane,
                 tile};
+  if (row_zeros()) set_zeros(w, lane, 0, task);
   const GemmKernels& k = *s_.kernels;
   const GemmFn form = element_ == Element::kQuads    ? k.quads[0]
                       : element_ == Element::kPairs8 ? k.pairs8[0]
@@ -370,6 +403,7 @@ void WindowKernel::run_integer_row(const Work& w, std::size_t grid, std::size_t 
     task.weights = static_cast<const std::byte*>(task.weights) + packed.panel_bytes;
     task.start = static_cast<const std::int32_t*>(task.start) + nr;
     task.tile = static_cast<std::int32_t*>(task.tile) + nr;
+    if (row_zeros()) task.weight_sums += nr;
   }
   const std::size_t count = std::min(panels * nr, layout_.group_channels - first * nr);
   const FinishTask finish{tile,
@@ -431,8 +465,7 @@ void WindowKernel::keep_sums(const Work& w, const Block& b, std::size_t first, i
             out_bytes_ +
         b.channel;
     const std::byte* sums =
-        static_cast<const std::byte*>(tile) +
-        static_cast<std::size_t>(r) * static_cast<std::size_t>(layout_.nr) * bytes;
+        static_cast<const std::byte*>(tile) + static_cast<std::size_t>(r) * columns(b) * bytes;
     if (w.accumulators != nullptr)
       std::memcpy(static_cast<std::byte*>(w.accumulators) + element * bytes, sums, count * bytes);
     for (std::size_t i = 0; i < count; ++i) {

@@ -40,7 +40,8 @@ class WindowKernel final : public RowKernel {
     const std::byte** rows = nullptr;
     std::byte** outs = nullptr;
     float* row_scales = nullptr;
-    std::int32_t* row_sums = nullptr;
+    std::int32_t *row_sums = nullptr, *row_zeros = nullptr;
+    std::int32_t* image_start = nullptr;
     const std::byte* weights = nullptr;
     const std::int32_t* start = nullptr;
     const std::int64_t* wide_bias = nullptr;
@@ -49,7 +50,7 @@ class WindowKernel final : public RowKernel {
   };
   struct Block {
     std::size_t grid, lane, channel;
-    int count;
+    int count, panels;
     bool half;
     const std::byte* weights;
     const Segment* segments;
@@ -59,6 +60,8 @@ class WindowKernel final : public RowKernel {
     return w.accumulators != nullptr || tail_begin_ < out_elements_;
   }
   bool is_float() const { return element_ == Element::kFloats; }
+  bool row_zeros() const { return s_.hybrid_per_row && !weight_sums_.empty(); }
+  bool image_zeros() const { return !s_.hybrid_per_row && !weight_sums_.empty(); }
   std::size_t lanes() const {
     return s_.window.grids.size() * static_cast<std::size_t>(s_.window.groups) * layout_.panels *
            static_cast<std::size_t>(layout_.nr);
@@ -68,6 +71,7 @@ class WindowKernel final : public RowKernel {
   void plan_strips();
   void pack_float_start(const float* bias, std::int32_t* out) const;
   Work work_of(const Io& io) const;
+  void start_image(const Work& w, const RowCode& code) const;
   void read_bias(const Io& io, Work& w, std::int32_t* start, std::byte* bias) const;
   // Rows of a grid, the first of them `y` and `count` of them, at most strip_rows_.
   struct Some {
@@ -87,6 +91,12 @@ class WindowKernel final : public RowKernel {
   void run_whole_images(const Work& w) const;
   void run_panels(const Work& w, std::size_t grid, std::size_t pixels, Panels panels) const;
   bool straight(const Block& b) const;
+  // Forms that take two panels at once; [0] is null where there are none.
+  const std::array<GemmFn, kMaxTileRows>& two_forms() const;
+  std::size_t columns(const Block& b) const {
+    return static_cast<std::size_t>(layout_.nr) * static_cast<std::size_t>(b.panels);
+  }
+  void set_zeros(const Work& w, std::size_t lane, std::size_t first, GemmTask& task) const;
   void run_tiles(const Work& w, const Block& b, std::size_t first, int rows,
                  std::size_t tiles) const;
   void run_tile(const Work& w, const Block& b, std::size_t first, int rows,
@@ -107,6 +117,9 @@ class WindowKernel final : public RowKernel {
   PackedLayout layout_;
   PackedBytes packed_;
   std::vector<std::int32_t> start_;
+  // Hybrid quads whose zero points are not known beforehand: the sum of the weights behind every
+  // start value.
+  std::vector<std::int32_t> weight_sums_;
   std::vector<std::int64_t> wide_bias_;
   std::vector<float> float_bias_, weight_scale_;
   bool direct_ = false;  // the inner loops read the input where it lies

@@ -110,6 +110,7 @@ TEST(Conv2d, HybridEqualsTheJudge) {
     c.hybrid = true;
     const bool per_channel = c.groups > 1 || dice.one_in(2);
     fill_real(c, dice, inputs_of(c), depth_of(c) * static_cast<std::size_t>(c.o), per_channel);
+    if (dice.one_in(4)) use_one_sign(c, dice);
     ASSERT_NO_FATAL_FAILURE(expect_floats(c, prepare_conv_2d, conv_products)) << "seed " << seed;
   }
 }

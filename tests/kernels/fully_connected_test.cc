@@ -51,6 +51,7 @@ TEST(FullyConnected, HybridEqualsTheJudge) {
     c.hybrid = true;
     c.asymmetric = dice.one_in(2);
     fill_real(c, dice, inputs_of(c), weights_of(c), dice.one_in(2));
+    if (dice.one_in(4)) use_one_sign(c, dice);
     ASSERT_NO_FATAL_FAILURE(expect_floats(c, prepare_fully_connected, fully_connected_products))
         << "seed " << seed;
   }

@@ -23,6 +23,13 @@ void expect_row(HybridCode how, const std::vector<float>& row, const Want& want)
     std::vector<std::int16_t> codes(row.size());
     hybrid_quantize(*kernels, row.data(), row.size(), code, codes.data());
     EXPECT_EQ(std::vector<int>(codes.begin(), codes.end()), want.codes) << kernels->name;
+    std::vector<std::byte> quads(row.size());
+    hybrid_quantize_quads(*kernels, row.data(), row.size(), code, quads.data());
+    for (std::size_t i = 0; i < row.size(); ++i) {  // the code itself, or 128 more
+      const auto byte = std::to_integer<std::uint8_t>(quads[i]);
+      const int q = kernels->signed_quads ? static_cast<std::int8_t>(byte) : byte - 128;
+      EXPECT_EQ(q - code.zero_point, want.codes[i]) << kernels->name << ", quad " << i;
+    }
     if (std::isnan(want.scale))
       EXPECT_TRUE(std::isnan(code.scale)) << kernels->name;
     else

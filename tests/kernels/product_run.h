@@ -12,6 +12,7 @@
 #include "kernels/gemm_ops.h"
 #include "kernels/row_kernel.h"
 #include "oracle/product.h"
+#include "plain_quads.h"
 
 namespace litegap::oracle {
 
@@ -25,6 +26,8 @@ inline std::vector<const GemmKernels*> all_tables() {
   if (gemm_avx2() != nullptr && avx512 != nullptr) tables.push_back(avx512);
   if (gemm_neon() != nullptr) tables.push_back(gemm_neon());
   if (gemm_neon_dot() != nullptr) tables.push_back(gemm_neon_dot());
+  tables.push_back(&plain_quads<std::int8_t>());
+  tables.push_back(&plain_quads<std::uint8_t>());
   return tables;
 }
 
@@ -112,6 +115,12 @@ inline void fill_real(ProductCase& c, Dice& dice, std::size_t inputs, std::size_
   c.weights = random_codes(dice, weights, -127, 127);
   c.w_scale.assign(per_channel ? static_cast<std::size_t>(c.o) : 1, 0);
   for (float& s : c.w_scale) s = random_scale(dice);
+}
+
+// Values of one sign: run-time codes then have the lowest or the highest zero point.
+inline void use_one_sign(ProductCase& c, Dice& dice) {
+  const float sign = dice.one_in(2) ? 1.0f : -1.0f;
+  for (float& v : c.real_x) v = std::copysign(v, sign);
 }
 
 inline Array code_array(DType type, const Shape& shape, const std::vector<std::int32_t>& codes) {
