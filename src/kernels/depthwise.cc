@@ -270,7 +270,7 @@ void DepthwiseKernel::run_some(const Work& w, const std::byte* from, std::byte* 
 
 void DepthwiseKernel::run_block(const Work& w, const std::byte* in, std::byte* const* outs,
                                 Area area, std::size_t channel) const {
-  alignas(64) std::int32_t tile[kPixels * kBlock];
+  alignas(64) std::int32_t tile[kPixels * kBlock + kTileSlack];
   const std::size_t row =
       image_.cells() * feed_.out_bytes() * static_cast<std::size_t>(s_.window.step_y);
   DepthwiseTask task;

@@ -26,6 +26,7 @@ namespace litegap {
 
 inline constexpr int kMaxTileRows = 12;
 inline constexpr int kMaxTileColumns = 16;
+inline constexpr int kTileSlack = 8;        // elements behind a tile that its end may read
 inline constexpr int kRowPanels = 4;        // of the forms for a single row
 inline constexpr int kDepthwiseBlock = 16;  // channels of one depthwise panel
 inline constexpr int kPanelPad = 64;        // per-channel arrays are padded to multiples of this
@@ -129,7 +130,7 @@ inline int depthwise_slot(int c) { return (c & 3) | ((c >> 3 & 1) << 2) | ((c >>
 // rows x count results of a tile: channels `channel` to channel + count - 1 of the pixels whose
 // channel 0 is at out[row].
 struct FinishTask {
-  const void* tile = nullptr;
+  const void* tile = nullptr;   // with kTileSlack more behind it
   std::size_t tile_stride = 0;  // elements from row to row
   int rows = 0;
   std::size_t channel = 0;

@@ -307,7 +307,7 @@ void WindowKernel::set_zeros(const Work& w, std::size_t lane, std::size_t first,
 
 void WindowKernel::run_tile(const Work& w, const Block& b, std::size_t first, int rows,
                             std::size_t tiles) const {
-  alignas(64) std::int32_t tile[kFinishRows * kMaxTileColumns];
+  alignas(64) std::int32_t tile[kFinishRows * kMaxTileColumns + kTileSlack];
   const auto at = static_cast<std::size_t>(rows - 1);
   const GemmKernels& k = *s_.kernels;
   GemmTask task{w.rows + first,   b.segments, layout_.grids[b.grid].runs.size(), b.weights,
@@ -358,7 +358,7 @@ void WindowKernel::run_tile(const Work& w, const Block& b, std::size_t first, in
 
 void WindowKernel::run_float_row(const Work& w, std::size_t grid, std::size_t group,
                                  std::size_t panel) const {
-  alignas(64) float tile[kRowPanels * kMaxTileColumns];
+  alignas(64) float tile[kRowPanels * kMaxTileColumns + kTileSlack];
   const PackedGrid& packed = layout_.grids[grid];
   const auto nr = static_cast<std::size_t>(layout_.nr);
   const std::size_t at = group * layout_.panels + panel;
@@ -381,7 +381,7 @@ void WindowKernel::run_float_row(const Work& w, std::size_t grid, std::size_t gr
 // One row by many panels: they are finished together.
 void WindowKernel::run_integer_row(const Work& w, std::size_t grid, std::size_t group,
                                    std::size_t first, std::size_t panels) const {
-  alignas(64) std::int32_t tile[kFinishRows * kMaxTileColumns];
+  alignas(64) std::int32_t tile[kFinishRows * kMaxTileColumns + kTileSlack];
   const PackedGrid& packed = layout_.grids[grid];
   const auto nr = static_cast<std::size_t>(layout_.nr);
   const std::size_t at = group * layout_.panels + first;

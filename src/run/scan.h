@@ -7,9 +7,9 @@
 //   compare_twin(exact, found, quant, e);   // e.error / e.signal: relative squared error
 //
 // Values are taken in chunks of 8192; in a chunk 32 float sums run side by side (those of squares
-// by fused multiply-adds) and are joined to eight; those, chunks, and what does not fill eight lanes
-// add up in double.  The order is part of the definition, so every instruction set gives the same
-// bits; moments are exact to about 10^-6 of their size, extremes exactly.  Codes are summed as
+// by fused multiply-adds) and are joined to eight; those, chunks, and what does not fill eight
+// lanes add up in double.  The order is part of the definition, so every instruction set gives the
+// same bits; moments are exact to about 10^-6 of their size, extremes exactly.  Codes are summed as
 // integers, exactly, and become real numbers at the end.
 #pragma once
 #include <cstddef>

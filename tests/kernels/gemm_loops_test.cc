@@ -235,7 +235,7 @@ void expect_ends(const GemmKernels& k, FloatScale how, FloatScale then, std::siz
                  std::size_t low_for_nan, int count) {
   constexpr std::size_t kChannels = 96, kStride = 48, kRows = 7, kChannel = 16;
   Dice dice(static_cast<unsigned>(count));
-  alignas(64) std::array<std::int32_t, kRows * kStride> tile{};
+  alignas(64) std::array<std::int32_t, kRows * kStride + kTileSlack> tile{};
   std::array<float, kChannels> w{}, bias{};
   std::array<float, kRows> s{};
   for (auto& v : tile) v = dice.range(-2000000000, 2000000000);

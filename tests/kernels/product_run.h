@@ -40,7 +40,8 @@ class Dice {
  public:
   explicit Dice(unsigned seed) : engine_(seed) {}
   std::int32_t range(std::int32_t low, std::int32_t high) {
-    return low + static_cast<std::int32_t>(engine_() % static_cast<std::uint64_t>(high - low + 1));
+    const std::uint64_t many = static_cast<std::uint64_t>(std::int64_t{high} - low + 1);
+    return static_cast<std::int32_t>(low + static_cast<std::int64_t>(engine_() % many));
   }
   bool one_in(std::int32_t n) { return range(1, n) == 1; }
   float real(float low, float high) {
