@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "kernels/move.h"
+#include "kernels/vectors.h"
 
 namespace litegap {
 namespace {
@@ -76,7 +77,9 @@ std::unique_ptr<Kernel> cast_kernel(std::size_t n) {
   return make_kernel([n](const Io& io) noexcept {
     const auto* in = static_cast<const From*>(io.inputs[0]);
     auto* out = static_cast<To*>(io.outputs[0]);
-    for (std::size_t i = 0; i < n; ++i) out[i] = convert<To>(in[i]);
+    with_vectors([in, out, count = n] {
+      for (std::size_t i = 0; i < count; ++i) out[i] = convert<To>(in[i]);
+    });
   });
 }
 
