@@ -11,25 +11,13 @@
 namespace litegap {
 namespace {
 
-LITEGAP_AVX2 void widen_i8(const std::int8_t* in, std::size_t n, std::int32_t zero_point,
-                           std::int16_t* out) {
+template <class T>
+LITEGAP_AVX2 void widen(const T* in, std::size_t n, std::int32_t zero_point, std::int16_t* out) {
   const __m256i z = _mm256_set1_epi16(static_cast<std::int16_t>(zero_point));
   std::size_t i = 0;
   for (; i + 16 <= n; i += 16) {
-    const __m256i v =
-        _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i)));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm256_sub_epi16(v, z));
-  }
-  for (; i < n; ++i) out[i] = static_cast<std::int16_t>(in[i] - zero_point);
-}
-
-LITEGAP_AVX2 void widen_u8(const std::uint8_t* in, std::size_t n, std::int32_t zero_point,
-                           std::int16_t* out) {
-  const __m256i z = _mm256_set1_epi16(static_cast<std::int16_t>(zero_point));
-  std::size_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    const __m256i v =
-        _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i)));
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i));
+    const __m256i v = T(-1) < T(0) ? _mm256_cvtepi8_epi16(bytes) : _mm256_cvtepu8_epi16(bytes);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), _mm256_sub_epi16(v, z));
   }
   for (; i < n; ++i) out[i] = static_cast<std::int16_t>(in[i] - zero_point);
@@ -150,8 +138,8 @@ void set_conversions_avx2(GemmKernels& kernels) {
   kernels.range = range;
   kernels.quantize = quantize_row;
   kernels.quantize_quads = quantize_quads;
-  kernels.widen_i8 = widen_i8;
-  kernels.widen_u8 = widen_u8;
+  kernels.widen_i8 = widen<std::int8_t>;
+  kernels.widen_u8 = widen<std::uint8_t>;
 }
 
 }  // namespace litegap

@@ -389,7 +389,7 @@ struct AddWords {
   std::int32_t sign = 1;
   Range32 range;
 
-  AddWords(const AddCodes& add)
+  explicit AddWords(const AddCodes& add)
       : a(add.a), b(add.b), out(add.out), sign(add.subtract ? -1 : 1), range(add.range) {}
   std::int32_t operator()(std::int16_t x, std::int16_t y) const {
     const std::int32_t sum = a(x) + b(y) * sign;

@@ -240,7 +240,7 @@ void hybrid_quantize(const GemmKernels& kernels, const float* in, std::size_t n,
 
 void hybrid_quantize_quads(const GemmKernels& kernels, const float* in, std::size_t n,
                            const RowCode& code, std::byte* out) {
-  const std::int32_t bias = kernels.signed_quads ? 0 : 128;
+  const std::int32_t bias = quad_zero(kernels, {});  // of code 0
   if (code.odd == OddRow::kNone) return kernels.quantize_quads(in, n, code, bias, out);
   for (std::size_t i = 0; i < n; ++i) {
     const std::int32_t q = odd_code(code, in[i] * code.inverse, in + i >= code.rest);
