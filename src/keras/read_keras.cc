@@ -3,8 +3,6 @@
 // The layer functions of lowering are the only place that knows which variables a layer has and
 // what shapes they take; reading runs them once to be told (declare_variables), then fetches the
 // values in that order.  So a model that cannot be lowered is refused while it is read.
-#include <zip.h>
-
 #include <algorithm>
 #include <cstring>
 #include <map>
@@ -12,6 +10,7 @@
 #include "base/file.h"
 #include "base/probe.h"
 #include "base/random.h"
+#include "base/zip.h"
 #include "keras/keras.h"
 #include "keras/weights.h"
 
@@ -41,46 +40,32 @@ Kind kind_of(std::span<const std::byte> bytes) {
 // ---- ZIP ----------------------------------------------------------------------------------------
 class Archive {
  public:
-  explicit Archive(const std::string& path) : path_(path) {
-    int error = 0;
-    zip_ = zip_open(path.c_str(), ZIP_RDONLY, &error);
-    if (zip_ == nullptr) fail("{}: not a sound ZIP archive", path);
-  }
-  ~Archive() { zip_discard(zip_); }
-  Archive(const Archive&) = delete;
-  Archive& operator=(const Archive&) = delete;
-
-  bool has(const char* name) const { return zip_name_locate(zip_, name, 0) >= 0; }
-
-  std::vector<std::byte> entry(const char* name, std::uint64_t most) const {
-    zip_stat_t stat;
-    zip_stat_init(&stat);
-    if (zip_stat(zip_, name, 0, &stat) != 0 || (stat.valid & ZIP_STAT_SIZE) == 0) {
-      fail("{}: no {} in the archive; expected a .keras file", path_, name);
-    }
-    // Deflate packs at most about 1032 to 1; more is a bomb.
-    if (stat.size > most || stat.size / 1100 > file_size(path_) + 1) {
-      fail("{}: {} states {} bytes, too many", path_, name, static_cast<std::uint64_t>(stat.size));
-    }
-    std::vector<std::byte> bytes(stat.size);
-    zip_file_t* file = zip_fopen(zip_, name, 0);
-    if (file == nullptr) fail("{}: {} cannot be read", path_, name);
-    const zip_int64_t n = zip_fread(file, bytes.data(), bytes.size());
-    const int closed = zip_fclose(file);
-    if (n < 0 || static_cast<std::uint64_t>(n) != stat.size || closed != 0) {
-      fail("{}: {} is damaged", path_, name);
-    }
-    return bytes;
+  explicit Archive(std::shared_ptr<const MappedFile> file)
+      : file_(std::move(file)), zip_{file_->bytes(), file_->path(), ".keras"} {
+    members_ = zip_directory(zip_);
   }
 
-  std::string text(const char* name) const {
+  const ZipMember* find(std::string_view name) const {
+    const auto m = std::ranges::find(members_, name, &ZipMember::name);
+    return m == members_.end() ? nullptr : &*m;
+  }
+  bool has(std::string_view name) const { return find(name) != nullptr; }
+
+  std::vector<std::byte> entry(std::string_view name, std::uint64_t most) const {
+    const ZipMember* m = find(name);
+    if (m == nullptr) fail("{}: no {} in the archive; expected a .keras file", zip_.path, name);
+    return zip_contents(zip_, *m, most);
+  }
+
+  std::string text(std::string_view name) const {
     const auto bytes = entry(name, kMostText);
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
   }
 
  private:
-  std::string path_;
-  zip_t* zip_ = nullptr;
+  std::shared_ptr<const MappedFile> file_;
+  ZipFile zip_;
+  std::vector<ZipMember> members_;
 };
 
 // ---- variables ----------------------------------------------------------------------------------
@@ -141,8 +126,10 @@ bool says_keras3(const Json& json, const std::string& version) {
   return json_text(json).find("\"batch_input_shape\"") == std::string::npos;
 }
 
-KerasModel read_archive(const std::string& path, const KerasReadOptions& options) {
-  const Archive zip(path);
+KerasModel read_archive(const std::shared_ptr<const MappedFile>& archive,
+                        const KerasReadOptions& options) {
+  const Archive zip(archive);
+  const std::string& path = archive->path();
   const Json json = parse_json_text(zip.text("config.json"), path + ": config.json");
   std::string version;
   if (zip.has("metadata.json")) {
@@ -186,14 +173,12 @@ bool is_keras_file(const std::string& path) {
     case Kind::kHdf5:
     case Kind::kJson:
       return true;
-    case Kind::kZip: {
-      int error = 0;
-      zip_t* zip = zip_open(path.c_str(), ZIP_RDONLY, &error);
-      if (zip == nullptr) return false;
-      const bool found = zip_name_locate(zip, "config.json", 0) >= 0;
-      zip_discard(zip);
-      return found;
-    }
+    case Kind::kZip:
+      try {
+        return Archive(file).has("config.json");
+      } catch (const Error&) {
+        return false;
+      }
     case Kind::kNone:
       break;
   }
@@ -216,8 +201,8 @@ KerasModel read_keras(const std::string& path, const KerasReadOptions& options) 
     const auto bytes = file->bytes();
     switch (kind_of(bytes.subspan(0, std::min<std::size_t>(bytes.size(), 1 << 20)))) {
       case Kind::kZip:
-        probe(path, [&] { read_archive(path, options); });
-        return read_archive(path, options);
+        probe(path, [&] { read_archive(file, options); });
+        return read_archive(file, options);
       case Kind::kHdf5:
         probe(path, [&] { read_h5(path); });
         return read_h5(path);

@@ -256,15 +256,23 @@ LITEGAP_AVX2_INLINE __m256i load8(const std::int32_t* p) {
 struct Fixed8 {
   __m256i m, m_odd, left, right, mask, threshold, away;
 };
+// The constants of eight channels, or of four twice.
+enum class Channels : std::uint8_t { kEight, kFourTwice };
+template <Channels kChannels>
+LITEGAP_AVX2_INLINE __m256i load_channels(const std::int32_t* at) {
+  if constexpr (kChannels == Channels::kEight) return load8(at);
+  return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+}
+template <Channels kChannels = Channels::kEight>
 LITEGAP_AVX2_INLINE Fixed8 fixed_constants(const Requant& q, std::size_t c) {
   Fixed8 k;
-  k.m = load8(&q.mantissa[c]);
+  k.m = load_channels<kChannels>(&q.mantissa[c]);
   k.m_odd = _mm256_srli_epi64(k.m, 32);
-  k.left = load8(&q.left[c]);
-  k.right = load8(&q.right[c]);
+  k.left = load_channels<kChannels>(&q.left[c]);
+  k.right = load_channels<kChannels>(&q.right[c]);
   k.mask = _mm256_sub_epi32(_mm256_sllv_epi32(_mm256_set1_epi32(1), k.right), _mm256_set1_epi32(1));
   k.threshold = _mm256_srli_epi32(k.mask, 1);
-  k.away = load8(&q.away[c]);
+  k.away = load_channels<kChannels>(&q.away[c]);
   return k;
 }
 LITEGAP_AVX2_INLINE __m256i fixed8(const Fixed8& k, __m256i x) {
@@ -287,18 +295,24 @@ LITEGAP_AVX2_INLINE __m256i xnn8(__m256i x, __m256 scale, __m256 high) {
   return _mm256_max_epi32(_mm256_min_epi32(i, _mm256_set1_epi32(32767)), _mm256_set1_epi32(-32768));
 }
 
-// Eight values within the output's range.
-LITEGAP_AVX2_INLINE void store8(DType type, __m256i y, int count, std::byte* out) {
+// Eight values within the range of int16.
+LITEGAP_AVX2_INLINE void store_words(__m256i y, int count, std::byte* out) {
   const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(y), _mm256_extracti128_si256(y, 1));
-  if (type == DType::kInt16) {
-    if (count == 8) return _mm_storeu_si128(reinterpret_cast<__m128i*>(out), words);
-    std::memcpy(out, &words, static_cast<std::size_t>(count) * 2);
-    return;
+  if (count == 8) return _mm_storeu_si128(reinterpret_cast<__m128i*>(out), words);
+  std::memcpy(out, &words, static_cast<std::size_t>(count) * 2);
+}
+
+// The lowest `count` bytes, 1 to 8; a memcpy() of an unknown length is a call.
+LITEGAP_AVX2_INLINE void store_bytes(std::uint64_t bytes, int count, std::byte* out) {
+  if (count == 8) {
+    std::memcpy(out, &bytes, 8);
+  } else if (count >= 4) {  // two stores that overlap
+    const std::uint64_t last = bytes >> (8 * (count - 4));
+    std::memcpy(out, &bytes, 4);
+    std::memcpy(out + count - 4, &last, 4);
+  } else {
+    for (int i = 0; i < count; ++i) out[i] = static_cast<std::byte>(bytes >> (8 * i));
   }
-  const __m128i bytes =
-      type == DType::kInt8 ? _mm_packs_epi16(words, words) : _mm_packus_epi16(words, words);
-  if (count == 8) return _mm_storel_epi64(reinterpret_cast<__m128i*>(out), bytes);
-  std::memcpy(out, &bytes, static_cast<std::size_t>(count));
 }
 
 // The rounded values of eight channels: of XNNPACK without the zero point, which is added once they
@@ -309,52 +323,69 @@ struct Rounded8 {
   __m256i zero;
   __m256 scale, top;
 };
-template <Rounding kRounding>
+template <Rounding kRounding, Channels kChannels = Channels::kEight>
 LITEGAP_AVX2_INLINE Rounded8<kRounding> rounded_constants(const Requant& q, std::size_t c) {
   Rounded8<kRounding> k;
   if constexpr (kRounding == Rounding::kXnn) {
-    k.scale = _mm256_loadu_ps(&q.scale[c]);
+    k.scale = kChannels == Channels::kEight
+                  ? _mm256_loadu_ps(&q.scale[c])
+                  : _mm256_broadcast_ps(reinterpret_cast<const __m128*>(&q.scale[c]));
     k.top = _mm256_set1_ps(static_cast<float>(q.high - q.zero_point));
   } else {
-    k.fixed = fixed_constants(q, c);
+    k.fixed = fixed_constants<kChannels>(q, c);
     k.zero = _mm256_set1_epi32(q.zero_point);
   }
   return k;
 }
 template <Rounding kRounding>
-LITEGAP_AVX2_INLINE __m256i rounded8(const Rounded8<kRounding>& k, const std::int32_t* sums) {
+LITEGAP_AVX2_INLINE __m256i rounded8(const Rounded8<kRounding>& k, __m256i sums) {
   if constexpr (kRounding == Rounding::kXnn)
     return _mm256_cvtps_epi32(
-        _mm256_min_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(load8(sums)), k.scale), k.top));
+        _mm256_min_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(sums), k.scale), k.top));
   else
-    return _mm256_add_epi32(fixed8(k.fixed, load8(sums)), k.zero);
+    return _mm256_add_epi32(fixed8(k.fixed, sums), k.zero);
 }
 
-// Sixteen channels of 8-bit codes, two rows at a time.  Packing saturates: a value beyond 16 bits
-// becomes an end of the codes' range either way.
+// From rounded values to 8-bit codes.  Packing saturates: a value beyond 16 bits becomes an end of
+// the codes' range either way.
+template <Rounding kRounding, DType kType>
+struct ByteEnds {
+  __m256i zero, low, high;
+};
+template <Rounding kRounding, DType kType>
+LITEGAP_AVX2_INLINE ByteEnds<kRounding, kType> byte_ends(const Requant& q) {
+  const int zero = kRounding == Rounding::kXnn ? q.zero_point : 0;
+  return {_mm256_set1_epi16(static_cast<std::int16_t>(zero)),
+          _mm256_set1_epi8(static_cast<char>(q.low)), _mm256_set1_epi8(static_cast<char>(q.high))};
+}
+template <Rounding kRounding, DType kType>
+LITEGAP_AVX2_INLINE __m256i words(const ByteEnds<kRounding, kType>& e, __m256i a, __m256i b) {
+  return _mm256_adds_epi16(_mm256_packs_epi32(a, b), e.zero);
+}
+template <Rounding kRounding, DType kType>
+LITEGAP_AVX2_INLINE __m256i bytes(const ByteEnds<kRounding, kType>& e, __m256i a, __m256i b) {
+  if constexpr (kType == DType::kInt8)
+    return _mm256_max_epi8(_mm256_min_epi8(_mm256_packs_epi16(a, b), e.high), e.low);
+  else
+    return _mm256_max_epu8(_mm256_min_epu8(_mm256_packus_epi16(a, b), e.high), e.low);
+}
+
+// Sixteen channels of 8-bit codes, two rows at a time.
 template <Rounding kRounding, DType kType>
 LITEGAP_AVX2 void finish_bytes(const Requant& q, const FinishTask& task, int first) {
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  const __m256i zero =
-      _mm256_set1_epi16(static_cast<std::int16_t>(kRounding == Rounding::kXnn ? q.zero_point : 0));
-  const __m256i low = _mm256_set1_epi8(static_cast<char>(q.low)),
-                high = _mm256_set1_epi8(static_cast<char>(q.high));
+  const auto ends = byte_ends<kRounding, kType>(q);
   const std::size_t c = task.channel + static_cast<std::size_t>(first);
   const auto k0 = rounded_constants<kRounding>(q, c), k1 = rounded_constants<kRounding>(q, c + 8);
   const auto* sums = static_cast<const std::int32_t*>(task.tile) + first;
   for (int r = 0; r < task.rows; r += 2, sums += 2 * task.tile_stride) {
     const bool both = r + 1 < task.rows;
     const std::int32_t* other = both ? sums + task.tile_stride : sums;
-    const __m256i words0 = _mm256_adds_epi16(
-        _mm256_packs_epi32(rounded8<kRounding>(k0, sums), rounded8<kRounding>(k1, sums + 8)), zero);
-    const __m256i words1 = _mm256_adds_epi16(
-        _mm256_packs_epi32(rounded8<kRounding>(k0, other), rounded8<kRounding>(k1, other + 8)),
-        zero);
-    __m256i codes;
-    if constexpr (kType == DType::kInt8)
-      codes = _mm256_max_epi8(_mm256_min_epi8(_mm256_packs_epi16(words0, words1), high), low);
-    else
-      codes = _mm256_max_epu8(_mm256_min_epu8(_mm256_packus_epi16(words0, words1), high), low);
+    const __m256i a =
+        words(ends, rounded8<kRounding>(k0, load8(sums)), rounded8<kRounding>(k1, load8(sums + 8)));
+    const __m256i b = words(ends, rounded8<kRounding>(k0, load8(other)),
+                            rounded8<kRounding>(k1, load8(other + 8)));
+    __m256i codes = bytes(ends, a, b);
     codes = _mm256_permutevar8x32_epi32(codes, order);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(task.out[r] + c), _mm256_castsi256_si128(codes));
     if (both)
@@ -363,17 +394,71 @@ LITEGAP_AVX2 void finish_bytes(const Requant& q, const FinishTask& task, int fir
   }
 }
 
+// The last `count` channels of 8-bit codes where they are eight or fewer: two rows at a time.
 template <Rounding kRounding, DType kType>
-LITEGAP_AVX2 void finish_as(const Requant& q, const FinishTask& task) {
-  constexpr std::size_t kWidth = kType == DType::kInt16 ? 2 : 1;
+LITEGAP_AVX2 void finish_eight_bytes(const Requant& q, const FinishTask& task, int first,
+                                     int count) {
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  const auto ends = byte_ends<kRounding, kType>(q);
+  const std::size_t c = task.channel + static_cast<std::size_t>(first);
+  const auto k = rounded_constants<kRounding>(q, c);
+  const auto* sums = static_cast<const std::int32_t*>(task.tile) + first;
+  for (int r = 0; r < task.rows; r += 2, sums += 2 * task.tile_stride) {
+    const bool both = r + 1 < task.rows;
+    const __m256i w = words(ends, rounded8<kRounding>(k, load8(sums)),
+                            rounded8<kRounding>(k, load8(both ? sums + task.tile_stride : sums)));
+    const __m128i codes =
+        _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(bytes(ends, w, w), order));
+    store_bytes(static_cast<std::uint64_t>(_mm_cvtsi128_si64(codes)), count, task.out[r] + c);
+    if (both) {
+      store_bytes(static_cast<std::uint64_t>(_mm_extract_epi64(codes, 1)), count,
+                  task.out[r + 1] + c);
+    }
+  }
+}
+
+// The same where they are four or fewer: four rows at a time.
+template <Rounding kRounding, DType kType>
+LITEGAP_AVX2 void finish_four_bytes(const Requant& q, const FinishTask& task, int first,
+                                    int count) {
+  const auto ends = byte_ends<kRounding, kType>(q);
+  const std::size_t c = task.channel + static_cast<std::size_t>(first);
+  const auto k = rounded_constants<kRounding, Channels::kFourTwice>(q, c);
+  const auto* sums = static_cast<const std::int32_t*>(task.tile) + first;
+  const auto row = [&](int r) LITEGAP_AVX2 {
+    const int at = r < task.rows ? r : task.rows - 1;
+    return _mm_loadu_si128(
+        reinterpret_cast<const __m128i*>(sums + static_cast<std::size_t>(at) * task.tile_stride));
+  };
+  for (int r = 0; r < task.rows; r += 4) {
+    const __m256i a = rounded8<kRounding>(k, _mm256_set_m128i(row(r + 1), row(r)));
+    const __m256i b = rounded8<kRounding>(k, _mm256_set_m128i(row(r + 3), row(r + 2)));
+    const __m256i w = words(ends, a, b);  // rows 0 and 2, then 1 and 3
+    const __m256i codes = bytes(ends, w, w);
+    const std::int32_t four[4] = {_mm256_extract_epi32(codes, 0), _mm256_extract_epi32(codes, 4),
+                                  _mm256_extract_epi32(codes, 1), _mm256_extract_epi32(codes, 5)};
+    for (int k4 = 0; k4 < 4 && r + k4 < task.rows; ++k4)
+      store_bytes(static_cast<std::uint32_t>(four[k4]), count, task.out[r + k4] + c);
+  }
+}
+
+template <Rounding kRounding, DType kType>
+LITEGAP_AVX2 void finish_rest_bytes(const Requant& q, const FinishTask& task, int first) {
+  for (int i = first; i < task.count; i += 8) {
+    const int count = task.count - i < 8 ? task.count - i : 8;
+    if (count <= 4)
+      finish_four_bytes<kRounding, kType>(q, task, i, count);
+    else
+      finish_eight_bytes<kRounding, kType>(q, task, i, count);
+  }
+}
+
+template <Rounding kRounding>
+LITEGAP_AVX2 void finish_words(const Requant& q, const FinishTask& task) {
   const __m256i zero = _mm256_set1_epi32(q.zero_point), low = _mm256_set1_epi32(q.low),
                 high = _mm256_set1_epi32(q.high);
   const __m256 top = _mm256_set1_ps(static_cast<float>(q.high - q.zero_point));
-  int i = 0;
-  if constexpr (kType != DType::kInt16) {
-    for (; i + 16 <= task.count; i += 16) finish_bytes<kRounding, kType>(q, task, i);
-  }
-  for (; i < task.count; i += 8) {
+  for (int i = 0; i < task.count; i += 8) {
     const std::size_t c = task.channel + static_cast<std::size_t>(i);
     const int count = task.count - i < 8 ? task.count - i : 8;
     const Fixed8 fixed = fixed_constants(q, c);
@@ -386,16 +471,23 @@ LITEGAP_AVX2 void finish_as(const Requant& q, const FinishTask& task) {
       else
         y = fixed8(fixed, y);
       y = _mm256_max_epi32(_mm256_min_epi32(_mm256_add_epi32(y, zero), high), low);
-      store8(kType, y, count, task.out[r] + c * kWidth);
+      store_words(y, count, task.out[r] + 2 * c);
     }
   }
 }
 
+template <Rounding kRounding, DType kType>
+void finish_all_bytes(const Requant& q, const FinishTask& task) {
+  int i = 0;
+  for (; i + 16 <= task.count; i += 16) finish_bytes<kRounding, kType>(q, task, i);
+  finish_rest_bytes<kRounding, kType>(q, task, i);
+}
+
 template <Rounding kRounding>
 void finish_type(const Requant& q, const FinishTask& task) {
-  if (q.type == DType::kInt8) return finish_as<kRounding, DType::kInt8>(q, task);
-  if (q.type == DType::kUint8) return finish_as<kRounding, DType::kUint8>(q, task);
-  finish_as<kRounding, DType::kInt16>(q, task);
+  if (q.type == DType::kInt8) return finish_all_bytes<kRounding, DType::kInt8>(q, task);
+  if (q.type == DType::kUint8) return finish_all_bytes<kRounding, DType::kUint8>(q, task);
+  finish_words<kRounding>(q, task);
 }
 
 void finish(const Requant& q, const FinishTask& task) {

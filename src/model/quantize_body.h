@@ -1,5 +1,5 @@
-// Codes of 8 or 16 bits with one scale, once for every instruction set: model.cc includes this in a
-// namespace each, with LITEGAP_LOOP set to the attributes of its functions.
+// Codes of 8 or 16 bits with one scale, once for every instruction set: quantize.cc includes this
+// in a namespace each, with LITEGAP_LOOP set to the attributes of its functions.
 //
 // Up to 2^51 a double is rounded to an integer, ties to even, by adding and subtracting 1.5 * 2^52;
 // beyond 10^15 every quotient is clamped anyway.  The same bits everywhere.
@@ -9,17 +9,16 @@ typedef float F4 __attribute__((vector_size(16)));
 typedef std::int32_t I4 __attribute__((vector_size(16)));
 
 template <class T>
-LITEGAP_LOOP void quantize_short(std::span<const float> real, double scale, double zero, double low,
-                                 double high, std::span<T> out) {
-  const D4 round = D4{} + 6755399441055744.0, far = D4{} + 1e15;
-  const D4 zeros = D4{} + zero, lows = D4{} + low, highs = D4{} + high;
-  for (std::size_t i = 0; i < real.size(); i += 4) {
+LITEGAP_LOOP void by_quotients(const std::byte* real, const OneScale& q, std::span<T> out) {
+  const D4 round = D4{} + 6755399441055744.0, far = D4{} + 1e15, scale = D4{} + q.scale;
+  const D4 zeros = D4{} + q.zero, lows = D4{} + q.low, highs = D4{} + q.high;
+  for (std::size_t i = 0; i < out.size(); i += 4) {
     F4 x{};
-    const std::size_t n = std::min<std::size_t>(4, real.size() - i);
+    const std::size_t n = std::min<std::size_t>(4, out.size() - i);
     if (n == 4)
-      std::memcpy(&x, real.data() + i, sizeof x);
+      std::memcpy(&x, real + i * sizeof(float), sizeof x);
     else
-      std::memcpy(&x, real.data() + i, n * sizeof(float));
+      std::memcpy(&x, real + i * sizeof(float), n * sizeof(float));
     D4 v = __builtin_convertvector(x, D4) / scale;
     v = v > far ? far : v;
     v = v < -far ? -far : v;

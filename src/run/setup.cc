@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/parallel.h"
 #include "model/aligned.h"
+#include "model/quantize.h"
 #include "model/unset.h"
 
 namespace litegap {
@@ -216,6 +217,27 @@ bool fed_as_stored(const Setup& setup, const Plan& plan, const Array& stored, st
                                            : plan.input_quant(input).empty();
 }
 
+// Whether the stored values are floats that become short codes, and nothing happens to them before.
+bool fed_as_codes(const Setup& setup, const Plan& plan, const Array& stored, std::size_t input) {
+  return stored.dtype() == DType::kFloat32 && setup.feed != Feed::kAsGiven &&
+         setup.numerics.arith == Arith::kInteger && setup.input_map.identity() &&
+         has_short_codes(plan.input_quant(input), plan.input_type(input));
+}
+
+// Codes of rows of floats: of long rows from where they lie, short ones are put together first.
+void fill_codes(const Plan& plan, const Array& stored, std::size_t input,
+                std::span<const std::size_t> rows, std::span<std::byte> room) {
+  constexpr std::size_t kLong = 1024;  // bytes
+  const std::size_t floats = shape_elements(plan.input_shape(input)), bytes = 4 * floats;
+  const std::size_t codes = floats * dtype_bits(plan.input_type(input)) / 8;
+  const auto fill = [&](const std::byte* from, std::span<std::byte> to) {
+    short_codes(from, plan.input_quant(input), plan.input_type(input), to);
+  };
+  if (bytes < kLong) return fill(rows_of(stored, rows).data(), room.first(rows.size() * codes));
+  for (std::size_t k = 0; k < rows.size(); ++k)
+    fill(stored.data() + rows[k] * bytes, room.subspan(k * codes, codes));
+}
+
 // Puts samples where a run reads them.  False, with nothing of use done, where run() has to.
 bool fill_inputs(const Sweep& sweep, std::span<const std::size_t> rows, Workspace& space) {
   for (std::size_t i = 0; i < sweep.plan.input_count(); ++i) {
@@ -224,6 +246,8 @@ bool fill_inputs(const Sweep& sweep, std::span<const std::size_t> rows, Workspac
     const Array& stored = fed_arrays(sweep.setup, sweep.data)[i];
     if (fed_as_stored(sweep.setup, sweep.plan, stored, i)) {
       copy_rows(stored, rows, room.data());
+    } else if (fed_as_codes(sweep.setup, sweep.plan, stored, i)) {
+      fill_codes(sweep.plan, stored, i, rows, room);
     } else {
       const Array fed = feed_rows(sweep.setup, sweep.plan, sweep.data, i, rows);
       if (fed.dtype() != sweep.plan.input_type(i)) return false;  // real values of codes

@@ -1,0 +1,100 @@
+#include "model/byte_codes.h"
+
+#include <cmath>
+#include <limits>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define LITEGAP_AVX2 __attribute__((target("avx2")))
+#endif
+
+namespace litegap {
+
+std::optional<ByteProducts> byte_products(const OneScale& q) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx2")) return std::nullopt;
+  // Subnormal scales are left to the quotient, as are zero points that no sum of words can hold.
+  if (!(q.scale >= 1e-30 && q.scale <= 1e30) || std::abs(q.zero) > 1000) return std::nullopt;
+  // Products of up to 10^6 are within 10^-9 of the quotient; of a power of two they are the
+  // quotient.
+  constexpr double kFar = 1e6;
+  int exponent = 0;
+  const bool exact = std::frexp(q.scale, &exponent) == 0.5;
+  return ByteProducts{1 / q.scale, exact ? std::numeric_limits<double>::infinity() : 0.5 - 1e-9,
+                      static_cast<float>(kFar * q.scale), static_cast<int>(q.zero),
+                      static_cast<int>(q.low)};
+#else
+  return std::nullopt;
+#endif
+}
+
+#if defined(__x86_64__)
+namespace {
+
+struct Constants {
+  __m256d inverse, round, sure;
+  __m256 far;
+};
+
+// Rounded products of eight floats, in the order 0 1 4 5 2 3 6 7, as the low halves of doubles that
+// 1.5 * 2^52 was added to.
+LITEGAP_AVX2 inline __attribute__((always_inline)) __m256i rounded8(const Constants& k,
+                                                                    const std::byte* real,
+                                                                    __m256d& doubt) {
+  __m256 x = _mm256_loadu_ps(reinterpret_cast<const float*>(real));
+  // In this order of operands NaN stays NaN.
+  x = _mm256_max_ps(_mm256_sub_ps(_mm256_setzero_ps(), k.far), _mm256_min_ps(k.far, x));
+  const __m256d sign = _mm256_set1_pd(-0.0);
+  const auto product = [&](__m128 half, __m256d& moved) LITEGAP_AVX2 {
+    const __m256d v = _mm256_mul_pd(_mm256_cvtps_pd(half), k.inverse);
+    moved = _mm256_add_pd(v, k.round);
+    const __m256d off = _mm256_andnot_pd(sign, _mm256_sub_pd(v, _mm256_sub_pd(moved, k.round)));
+    doubt = _mm256_or_pd(doubt, _mm256_cmp_pd(off, k.sure, _CMP_NLT_UQ));
+  };
+  __m256d a, b;
+  product(_mm256_castps256_ps128(x), a);
+  product(_mm256_extractf128_ps(x, 1), b);
+  return _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castpd_ps(a), _mm256_castpd_ps(b), 0x88));
+}
+
+template <class T>
+LITEGAP_AVX2 bool codes_of(const ByteProducts& q, const std::byte* real, T* codes) {
+  constexpr bool kSigned = std::is_signed_v<T>;
+  const Constants k{_mm256_set1_pd(q.inverse), _mm256_set1_pd(6755399441055744.0),
+                    _mm256_set1_pd(q.sure), _mm256_set1_ps(q.far)};
+  const __m256i zero = _mm256_set1_epi16(static_cast<short>(q.zero));
+  const __m256i low = _mm256_set1_epi8(static_cast<char>(q.low));
+  // Words of two registers, joined, lie 0 1 4 5 of each, then 2 3 6 7 of each.
+  const __m256i order = _mm256_broadcastsi128_si256(
+      _mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
+  __m256d doubt = _mm256_setzero_pd();
+  for (std::size_t i = 0; i < kBytePiece; i += 32) {
+    const auto words = [&](std::size_t at) LITEGAP_AVX2 {
+      const __m256i a = rounded8(k, real + at * sizeof(float), doubt);
+      const __m256i b = rounded8(k, real + (at + 8) * sizeof(float), doubt);
+      return _mm256_adds_epi16(_mm256_packs_epi32(a, b), zero);
+    };
+    const __m256i first = words(i), second = words(i + 16);
+    __m256i v = kSigned ? _mm256_packs_epi16(first, second) : _mm256_packus_epi16(first, second);
+    v = kSigned ? _mm256_max_epi8(v, low) : _mm256_max_epu8(v, low);
+    v = _mm256_shuffle_epi8(_mm256_permute4x64_epi64(v, 0xd8), order);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + i), v);
+  }
+  return _mm256_movemask_pd(doubt) == 0;
+}
+
+}  // namespace
+
+bool byte_codes(const ByteProducts& q, const std::byte* real, std::int8_t* codes) {
+  return codes_of(q, real, codes);
+}
+bool byte_codes(const ByteProducts& q, const std::byte* real, std::uint8_t* codes) {
+  return codes_of(q, real, codes);
+}
+#else
+bool byte_codes(const ByteProducts&, const std::byte*, std::int8_t*) { return false; }
+bool byte_codes(const ByteProducts&, const std::byte*, std::uint8_t*) { return false; }
+#endif
+
+}  // namespace litegap
