@@ -224,6 +224,12 @@ bool fed_as_codes(const Setup& setup, const Plan& plan, const Array& stored, std
          has_short_codes(plan.input_quant(input), plan.input_type(input));
 }
 
+// Drawn rows lie anywhere in the file: the next comes from memory while one is worked on.
+void send_for(const std::byte* row, std::size_t bytes) {
+  constexpr std::size_t kLine = 64, kMost = 4096;
+  for (std::size_t at = 0; at < std::min(bytes, kMost); at += kLine) __builtin_prefetch(row + at);
+}
+
 // Codes of rows of floats: of long rows from where they lie, short ones are put together first.
 void fill_codes(const Plan& plan, const Array& stored, std::size_t input,
                 std::span<const std::size_t> rows, std::span<std::byte> room) {
@@ -234,8 +240,10 @@ void fill_codes(const Plan& plan, const Array& stored, std::size_t input,
     short_codes(from, plan.input_quant(input), plan.input_type(input), to);
   };
   if (bytes < kLong) return fill(rows_of(stored, rows).data(), room.first(rows.size() * codes));
-  for (std::size_t k = 0; k < rows.size(); ++k)
+  for (std::size_t k = 0; k < rows.size(); ++k) {
+    if (k + 1 < rows.size()) send_for(stored.data() + rows[k + 1] * bytes, bytes);
     fill(stored.data() + rows[k] * bytes, room.subspan(k * codes, codes));
+  }
 }
 
 // Puts samples where a run reads them.  False, with nothing of use done, where run() has to.
