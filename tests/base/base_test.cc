@@ -108,6 +108,25 @@ TEST(HashTest, IsFnv1a) {
   EXPECT_EQ(hash_text("foobar"), 0x85944171f73967e8ULL);
 }
 
+// Every byte, its place, the length and what came before count, in whole blocks and behind them.
+TEST(HashTest, OfBytesDependsOnAllOfThem) {
+  std::set<std::uint64_t> seen;
+  std::vector<std::byte> bytes(77);
+  const auto add = [&](std::span<const std::byte> b, std::uint64_t seed = kHashSeed) {
+    EXPECT_TRUE(seen.insert(hash_bytes(b, seed)).second) << b.size();
+  };
+  for (std::size_t n = 0; n <= bytes.size(); ++n) add(std::span(bytes).first(n));
+  for (std::size_t at = 0; at < bytes.size(); ++at) {
+    for (const int bit : {0, 3, 7}) {
+      bytes[at] = static_cast<std::byte>(1 << bit);
+      add(bytes);
+      bytes[at] = std::byte{0};
+    }
+  }
+  add(bytes, 7);
+  EXPECT_EQ(hash_bytes(bytes, 7), hash_bytes(std::vector<std::byte>(77), 7));
+}
+
 TEST(HashTest, ContinuesFromASeed) {
   EXPECT_EQ(hash_text("bar", hash_text("foo")), hash_text("foobar"));
 }
