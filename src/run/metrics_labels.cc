@@ -273,10 +273,33 @@ int arg_max(std::span<const float> row) {
   return std::isnan(most) ? -1 : static_cast<int>(place_of(most, row));
 }
 
+namespace {
+
+// arg_max() of rows of `kWidth` values: a loop over rows that becomes vector code.
+template <std::size_t kWidth>
+void narrow_arg_max(std::span<const float> values, std::span<int> classes) {
+  const float* row = values.data();
+  for (std::size_t i = 0; i < classes.size(); ++i, row += kWidth) {
+    float most = row[0], sum = row[0] - row[0];
+    int at = 0;
+    for (std::size_t c = 1; c < kWidth; ++c) {
+      at = row[c] > most ? static_cast<int>(c) : at;
+      most = row[c] > most ? row[c] : most;
+      sum += row[c] - row[c];
+    }
+    classes[i] = sum == 0 ? at : -1;
+  }
+}
+
+}  // namespace
+
 std::vector<int> predicted_classes(const Predictions& predictions, std::size_t rows_asked) {
   const ScoreRows rows = output_rows(predictions);
   std::vector<int> classes(std::min(rows_asked, rows.count));
   with_vectors([&] {
+    if (rows.width == 2) return narrow_arg_max<2>(rows.values, classes);
+    if (rows.width == 3) return narrow_arg_max<3>(rows.values, classes);
+    if (rows.width == 4) return narrow_arg_max<4>(rows.values, classes);
     for (std::size_t i = 0; i < classes.size(); ++i) {
       const auto row = rows.row(i);
       classes[i] = row.size() != 1 ? arg_max(row) : !std::isfinite(row[0]) ? -1 : row[0] > 0.5f;

@@ -184,17 +184,25 @@ std::vector<Shape> output_shapes(const Sweep& sweep, std::size_t first) {
   return shapes;
 }
 
+// How many rows from `k` on follow one another.
+std::size_t run_length(std::span<const std::size_t> rows, std::size_t k) {
+  std::size_t n = 1;
+  while (k + n < rows.size() && rows[k + n] == rows[k] + n) ++n;
+  return n;
+}
+
 void copy_rows(const Array& all, std::span<const std::size_t> rows, std::byte* to) {
   const std::size_t bytes = all.byte_size() / static_cast<std::size_t>(all.shape()[0]);
-  for (std::size_t k = 0; k < rows.size(); ++k)
-    std::memcpy(to + k * bytes, all.data() + rows[k] * bytes, bytes);
+  for (std::size_t k = 0, n = 0; k < rows.size(); k += n) {
+    n = run_length(rows, k);
+    std::memcpy(to + k * bytes, all.data() + rows[k] * bytes, n * bytes);
+  }
 }
 
 // Rows of axis 0 as one array: as they lie where they follow one another, else copied together.
 Array rows_of(const Array& all, std::span<const std::size_t> rows) {
-  bool follow = true;
-  for (std::size_t k = 1; k < rows.size(); ++k) follow = follow && rows[k] == rows[0] + k;
-  if (follow) return aligned(all.slice0(rows[0], rows[0] + rows.size()));
+  if (run_length(rows, 0) == rows.size())
+    return aligned(all.slice0(rows[0], rows[0] + rows.size()));
   Shape shape = all.shape();
   shape[0] = static_cast<std::int32_t>(rows.size());
   Array out = unset_array(all.dtype(), shape);

@@ -21,6 +21,7 @@ constexpr double kPatience = 60;  // seconds, without --limit and --budget
 constexpr std::size_t kFirstChunk = 256;
 constexpr std::size_t kManySamples = 20000;  // from here on an interval narrow enough ends the work
 constexpr double kNarrow = 0.002;            // half a width of it
+constexpr double kSoon = 1;                  // seconds
 constexpr double kUsualLimit = 0.005;        // the loss that samples_needed speaks of
 
 // Activations of as many workspaces as there are threads must fit in --memory.
@@ -77,10 +78,12 @@ std::string cover_samples(Cover& cover, std::vector<std::size_t> rows, DrawnRows
     const double left = (budget - spent) * static_cast<double>(done) / spent;  // samples
     if (left < static_cast<double>(kFirstChunk) / 4) return o.budget > 0 ? "budget" : "time";
     if (n > kManySamples && narrow_enough(cover, metric)) return "certain";
-    // Of many samples enough may soon be known; few are all run.
+    // Of many samples enough may soon be known; few are all run, at once where that is soon done.
+    const double rest = static_cast<double>(draw.left()) * spent / static_cast<double>(done);
+    const bool soon = n <= kManySamples && rest < std::min(kSoon, (budget - spent) / 10);
     const std::size_t growth = n > kManySamples ? 2 : 4;
-    rows = draw.next(
-        std::min(growth * rows.size(), static_cast<std::size_t>(std::min(left, 1e9)) / 2 * 2));
+    const std::size_t next = soon ? draw.left() : growth * rows.size();
+    rows = draw.next(std::min(next, static_cast<std::size_t>(std::min(left, 1e9)) / 2 * 2));
   }
   return "";
 }
