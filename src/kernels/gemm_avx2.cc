@@ -425,21 +425,36 @@ LITEGAP_AVX2 void finish_four_bytes(const Requant& q, const FinishTask& task, in
   const std::size_t c = task.channel + static_cast<std::size_t>(first);
   const auto k = rounded_constants<kRounding, Channels::kFourTwice>(q, c);
   const auto* sums = static_cast<const std::int32_t*>(task.tile) + first;
-  const auto row = [&](int r) LITEGAP_AVX2 {
-    const int at = r < task.rows ? r : task.rows - 1;
-    return _mm_loadu_si128(
-        reinterpret_cast<const __m128i*>(sums + static_cast<std::size_t>(at) * task.tile_stride));
-  };
-  for (int r = 0; r < task.rows; r += 4) {
-    const __m256i a = rounded8<kRounding>(k, _mm256_set_m128i(row(r + 1), row(r)));
-    const __m256i b = rounded8<kRounding>(k, _mm256_set_m128i(row(r + 3), row(r + 2)));
+  // Four rows, those behind the last being the last once more.
+  const auto four = [&](int r, std::size_t one, std::size_t two, std::size_t three) LITEGAP_AVX2 {
+    const auto load = [](const std::int32_t* at) LITEGAP_AVX2 {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+    };
+    const std::int32_t* at = sums + static_cast<std::size_t>(r) * task.tile_stride;
+    const __m256i a = rounded8<kRounding>(k, _mm256_set_m128i(load(at + one), load(at)));
+    const __m256i b = rounded8<kRounding>(k, _mm256_set_m128i(load(at + three), load(at + two)));
     const __m256i w = words(ends, a, b);  // rows 0 and 2, then 1 and 3
-    const __m256i codes = bytes(ends, w, w);
-    const std::int32_t four[4] = {_mm256_extract_epi32(codes, 0), _mm256_extract_epi32(codes, 4),
-                                  _mm256_extract_epi32(codes, 1), _mm256_extract_epi32(codes, 5)};
-    for (int k4 = 0; k4 < 4 && r + k4 < task.rows; ++k4)
-      store_bytes(static_cast<std::uint32_t>(four[k4]), count, task.out[r + k4] + c);
+    return bytes(ends, w, w);
+  };
+  const auto store = [&](std::int32_t codes, int r) LITEGAP_AVX2 {
+    store_bytes(static_cast<std::uint32_t>(codes), count, task.out[r] + c);
+  };
+  int r = 0;
+  const std::size_t step = task.tile_stride;
+  for (; r + 4 <= task.rows; r += 4) {
+    const __m256i codes = four(r, step, 2 * step, 3 * step);
+    store(_mm256_extract_epi32(codes, 0), r);
+    store(_mm256_extract_epi32(codes, 4), r + 1);
+    store(_mm256_extract_epi32(codes, 1), r + 2);
+    store(_mm256_extract_epi32(codes, 5), r + 3);
   }
+  if (r == task.rows) return;
+  const int more = task.rows - r;
+  const std::size_t one = more > 1 ? step : 0, two = more > 2 ? 2 * step : one;
+  const __m256i codes = four(r, one, two, two);
+  store(_mm256_extract_epi32(codes, 0), r);
+  if (more > 1) store(_mm256_extract_epi32(codes, 4), r + 1);
+  if (more > 2) store(_mm256_extract_epi32(codes, 1), r + 2);
 }
 
 template <Rounding kRounding, DType kType>

@@ -86,6 +86,13 @@ bool among_largest(std::span<const float> row, int label, std::uint32_t k) {
 // The mean error of every row against the target(i) of the same length.
 template <bool kSquared, class Target>
 void store_errors(const Piece& piece, const ScoreRows& rows, const Target& target, Judged& to) {
+  if (rows.width == 1) {
+    for (std::size_t i = 0; i < piece.count; ++i) {
+      const double d = static_cast<double>(rows.values[i]) - static_cast<double>(*target(i));
+      to.scores[piece.sample(i)] = kSquared ? d * d : std::fabs(d);
+    }
+    return;
+  }
   for (std::size_t i = 0; i < piece.count; ++i) {
     const auto row = rows.row(i);
     const auto* exact = target(i);

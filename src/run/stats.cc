@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <numeric>
 
 #include "base/random.h"
+#include "kernels/vectors.h"
 
 namespace litegap {
 namespace {
@@ -108,14 +110,16 @@ class Tilt {
  public:
   explicit Tilt(std::span<const double> values) : y_(values.begin(), values.end()) {
     const double n = static_cast<double>(y_.size());
-    // Of values that are equal, or nearly so, rounding puts it beside them.
-    const auto [least, most] = ends_of(y_);
-    mean_ = std::clamp(sum_of(y_, [](double v) { return v; }) / n, least, most);
-    spread_ = std::sqrt(sum_of(y_, [m = mean_](double v) { return (v - m) * (v - m); }) / n);
-    if (!(spread_ > 0) || !std::isfinite(spread_)) return;
-    for (double& v : y_) v = (v - mean_) / spread_;
-    low_ = (least - mean_) / spread_;
-    high_ = (most - mean_) / spread_;
+    with_vectors([&] {
+      // Of values that are equal, or nearly so, rounding puts it beside them.
+      const auto [least, most] = ends_of(y_);
+      mean_ = std::clamp(sum_of(y_, [](double v) { return v; }) / n, least, most);
+      spread_ = std::sqrt(sum_of(y_, [m = mean_](double v) { return (v - m) * (v - m); }) / n);
+      if (!(spread_ > 0) || !std::isfinite(spread_)) return;
+      for (double& v : y_) v = (v - mean_) / spread_;
+      low_ = (least - mean_) / spread_;
+      high_ = (most - mean_) / spread_;
+    });
   }
   double spread() const { return spread_; }
   double real(double standard) const { return mean_ + spread_ * standard; }
@@ -190,20 +194,20 @@ class Tilt {
   // Means of y^k.
   void take_powers() {
     constexpr std::size_t kLanes = 4;
-    double sums[kPowers + 1][kLanes] = {};
-    const auto add = [&](const double* v, std::size_t lanes) {
-      double power[kLanes];
-      for (std::size_t j = 0; j < kLanes; ++j) power[j] = 1;
-      for (std::size_t k = 0; k <= kPowers; ++k) {
-        for (std::size_t j = 0; j < lanes; ++j) {
-          sums[k][j] += power[j];
-          power[j] *= v[j];
-        }
+    typedef double Four __attribute__((vector_size(kLanes * sizeof(double))));
+    Four sums[kPowers + 1] = {};
+    with_vectors([&] {
+      const std::size_t whole = y_.size() / kLanes * kLanes;
+      for (std::size_t i = 0; i < whole; i += kLanes) {
+        Four y, power = Four{} + 1.0;
+        std::memcpy(&y, y_.data() + i, sizeof y);
+        for (std::size_t k = 0; k <= kPowers; ++k, power *= y) sums[k] += power;
       }
-    };
-    std::size_t i = 0;
-    for (; i + kLanes <= y_.size(); i += kLanes) add(y_.data() + i, kLanes);
-    for (; i < y_.size(); ++i) add(y_.data() + i, 1);
+      for (std::size_t i = whole; i < y_.size(); ++i) {
+        double power = 1;
+        for (std::size_t k = 0; k <= kPowers; ++k, power *= y_[i]) sums[k][0] += power;
+      }
+    });
     for (std::size_t k = 0; k <= kPowers; ++k)
       powers_[k] =
           ((sums[k][0] + sums[k][1]) + (sums[k][2] + sums[k][3])) / static_cast<double>(y_.size());
