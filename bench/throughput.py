@@ -11,14 +11,17 @@ runtime, one thread each, in turns of one run.
     read    batch, and numpy reading the samples from the file, which eval does too
 
 Times are those of the processor, so that other work does not count; of litegap the slope between few
-samples and all, so that starting up does not either.  Best of three turns, of forty where all samples
-take less than a tenth of a second.  The runtime is handed codes that are ready; litegap makes them from
+samples and all, so that starting up does not either.  Medians of five turns, of forty where all samples
+take less than a tenth of a second; 10000 samples at most, 50000 where a batch takes less than half a
+microsecond for one, as the start of a process is no steadier than what 10000 of these take.  The runtime is handed codes that are ready; litegap makes them from
 floats.  A model that does not accept another batch has no third
 figure.  Besides the small models of the shared corpus there are three made here: a table of 16
 columns, float and quantized.  Needs numpy and ai-edge-litert."""
 import json
+import math
 import os
 import pathlib
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -37,7 +40,8 @@ MODELS = ["mnist_valid_tinymaix/float", "mnist_valid_tinymaix/int8", "mnist_resn
           "mnist_lstm_tflm/float", "mnist_lstm_tflm/int8", "mlperf_kws_dscnn/float", "mlperf_kws_dscnn/int8",
           "mlperf_kws_dscnn/dynamic_range", "kws_dscnn_small_arm/int16x8", "audio_micro_speech/int8",
           "hello_world_tflm/float", "hello_world_tflm/int8", "har_cnn_arm/int8", "mlperf_ad_autoencoder/int8"]
-FEW, TURNS, MANY_TURNS, SHORT, BATCHES = 64, 3, 40, 0.1, (32, 128, 512)
+FEW, TURNS, MANY_TURNS, BATCHES = 64, 5, 40, (32, 128, 512)
+SHORT, TINY = 0.1, 5e-7  # seconds: of all samples, of one
 
 
 def processor_seconds(arguments):
@@ -107,13 +111,32 @@ def table_models(folder):
     return all_made
 
 
+def fastest(batches, samples):
+    """Seconds a sample of the best of them; those that fail are taken out."""
+    best = math.inf
+    for b in list(batches):
+        try:
+            best = min(best, b.seconds(samples))
+        except (RuntimeError, ValueError):
+            batches.remove(b)
+    return best
+
+
 def measure(model, seconds, folder):
     one = Runtime(model)
     shape, detail = one.input["shape"][1:], one.input
     random = np.random.default_rng(2)
     draw = lambda n: random.uniform(0, 1, (n, *shape)).astype(np.float32)
     each = one.seconds(codes(draw(200), detail))
+    batches = []
+    for batch in BATCHES:
+        try:
+            batches.append(Runtime(model, batch))
+        except (RuntimeError, ValueError):
+            pass
     n = max(2048, min(10000, int(seconds / each)))
+    if fastest(batches, codes(draw(2048), detail)) < TINY:
+        n = 50000
     x = draw(n)
     outputs = int(np.prod(one.interpreter.get_output_details()[0]["shape"][1:]))
     y = random.integers(0, max(2, outputs), n) if outputs > 1 else random.uniform(0, 1, (n, 1)).astype(np.float32)
@@ -123,28 +146,18 @@ def measure(model, seconds, folder):
     metric = "top1" if outputs > 1 else "mae"
     run = lambda path: processor_seconds(["eval", str(model), "--data", str(path), "--metric", metric, "--threads", "1",
                                           "--budget", "10m", "--json", "-", "--quiet"])
-    ready, batches = codes(x, detail), []
-    for batch in BATCHES:
-        try:
-            batches.append(Runtime(model, batch))
-        except (RuntimeError, ValueError):
-            pass
-    few_times, many_times, loop, batched, read = [], [], [], [], []
-    for _ in range(TURNS if n * each > SHORT else MANY_TURNS):
-        few_times.append(run(few))
-        many_times.append(run(many))
+    ready = codes(x, detail)
+    ours, loop, batched, read = [], [], [], []
+    for _ in range(TURNS if n * each > SHORT and n <= 10000 else MANY_TURNS):
+        start = run(few)
+        ours.append((run(many) - start) / (n - FEW))
         loop.append(one.seconds(ready))
         start = time.process_time()
         np.load(many)["x"]
         read.append((time.process_time() - start) / n)
-        for b in list(batches):
-            try:
-                batched.append(b.seconds(ready))
-            except (RuntimeError, ValueError):
-                batches.remove(b)
-    ours = (min(many_times) - min(few_times)) / (n - FEW)
-    batch = min(batched) if batches and batched else None
-    return ours, min(loop), batch, batch + min(read) if batch else None
+        batched.append(fastest(batches, ready))
+    ours, loop, batch, read = (statistics.median(times) for times in (ours, loop, batched, read))
+    return (ours, loop, batch, batch + read) if batches else (ours, loop, None, None)
 
 
 def main():

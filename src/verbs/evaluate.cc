@@ -77,10 +77,10 @@ std::string cover_samples(Cover& cover, std::vector<std::size_t> rows, DrawnRows
     const double spent = seconds_now() - start;
     const double left = (budget - spent) * static_cast<double>(done) / spent;  // samples
     if (left < static_cast<double>(kFirstChunk) / 4) return o.budget > 0 ? "budget" : "time";
-    if (n > kManySamples && narrow_enough(cover, metric)) return "certain";
-    // Of many samples enough may soon be known; few are all run, at once where that is soon done.
+    // Of many samples enough may be known before all are run; those that are soon run are all run.
     const double rest = static_cast<double>(draw.left()) * spent / static_cast<double>(done);
-    const bool soon = n <= kManySamples && rest < std::min(kSoon, (budget - spent) / 10);
+    const bool soon = rest < std::min(kSoon, (budget - spent) / 10);
+    if (!soon && n > kManySamples && narrow_enough(cover, metric)) return "certain";
     const std::size_t growth = n > kManySamples ? 2 : 4;
     const std::size_t next = soon ? draw.left() : growth * rows.size();
     rows = draw.next(std::min(next, static_cast<std::size_t>(std::min(left, 1e9)) / 2 * 2));
