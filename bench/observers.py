@@ -28,11 +28,11 @@ def main():
         if done.returncode:
             print(f"{name:30s} not run: {done.stderr.strip()}")
             continue
-        f, f_seen, q, q_seen, twins = map(float, done.stdout.split())
-        for what, seen, bare in (("float", f_seen, f), ("int8", q_seen, q), ("twins", twins, f + q)):
-            means[what].append(seen / bare)
-            log.append("observers", name, f"us a sample: {what} observed, unobserved", seen, bare, seen / bare)
-        print(f"{name:30s} {f:8.1f} us {f_seen / f:6.3f} {q:9.1f} us {q_seen / q:6.3f} {twins / (f + q):12.3f}", flush=True)
+        f, q, f_ratio, q_ratio, twins = map(float, done.stdout.split())
+        for what, bare, ratio in (("float", f, f_ratio), ("int8", q, q_ratio), ("twins", f + q, twins)):
+            means[what].append(ratio)
+            log.append("observers", name, f"us a sample: {what} observed, unobserved", bare * ratio, bare, ratio)
+        print(f"{name:30s} {f:8.1f} us {f_ratio:6.3f} {q:9.1f} us {q_ratio:6.3f} {twins:12.3f}", flush=True)
     print("geometric mean: " + ", ".join(f"{k} {log.geometric_mean(v):.3f}" for k, v in means.items()))
 
 

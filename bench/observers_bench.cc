@@ -3,10 +3,13 @@
 //
 //   observers_bench FLOAT.tflite INT8.tflite [TURNS]
 //
-// Prints microseconds of a sample, best of the turns, in turns of one process: float, float
-// scanned, int8, int8 scanned, both as twins.  Tensors are aligned by the order of the operators.
+// Prints microseconds of a sample unobserved, of float and int8, and three ratios, in turns of one
+// process: float scanned, int8 scanned, both as twins.  Medians over the turns, of the ratios
+// within a turn too: the machine's speed changes from turn to turn, and its clock has jumps.
+// Tensors are aligned by the order of the operators.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <ctime>
 
 #include "random_inputs.h"
@@ -55,20 +58,25 @@ double thread_microseconds() {
   return 1e6 * static_cast<double>(now.tv_sec) + 1e-3 * static_cast<double>(now.tv_nsec);
 }
 
+double median(std::vector<double> v) {
+  std::ranges::nth_element(v, v.begin() + static_cast<std::ptrdiff_t>(v.size() / 2));
+  return v[v.size() / 2];
+}
+
 template <class F>
-double best_of(int times, F body) {
-  double best = 1e30;
+double median_of(int times, F body) {
+  std::vector<double> spent;
   for (int i = 0; i < times; ++i) {
     const double start = thread_microseconds();
     body();
-    best = std::min(best, thread_microseconds() - start);
+    spent.push_back(thread_microseconds() - start);
   }
-  return best;
+  return median(spent);
 }
 
 int bench(const std::vector<std::string>& args) {
   const ModelPtr fl = read_model(args[0]), qt = read_model(args[1]);
-  const int turns = args.size() > 2 ? std::stoi(args[2]) : 100;
+  const int turns = args.size() > 2 ? std::stoi(args[2]) : 300;
   PlanOptions keep;
   keep.keep_values = true;
   const Plan plan_f = make_plan(fl, {}), plan_q = make_plan(qt, {}), kept = make_plan(fl, {}, keep);
@@ -77,19 +85,21 @@ int bench(const std::vector<std::string>& args) {
   Scanner scan_f(fl->main()), scan_q(qt->main());
   TwinValues exact(kept, fl->main().tensors.size(), true);
   AgainstTwin errors(exact, qt->main(), aligned(fl->main(), qt->main()));
-  double best[5] = {1e30, 1e30, 1e30, 1e30, 1e30};
+  std::vector<double> numbers[5];
   for (int turn = 0; turn < turns; ++turn) {
-    const double now[5] = {best_of(5, [&] { run(plan_f, space_f, in_f); }),
-                           best_of(5, [&] { run(plan_f, space_f, in_f, &scan_f); }),
-                           best_of(5, [&] { run(plan_q, space_q, in_q); }),
-                           best_of(5, [&] { run(plan_q, space_q, in_q, &scan_q); }),
-                           best_of(5, [&] {
-                             run(kept, space_k, in_f, &exact);
-                             run(plan_q, space_q, in_q, &errors);
-                           })};
-    for (int i = 0; i < 5; ++i) best[i] = std::min(best[i], now[i]);
+    const double f = median_of(5, [&] { run(plan_f, space_f, in_f); });
+    const double f_seen = median_of(5, [&] { run(plan_f, space_f, in_f, &scan_f); });
+    const double q = median_of(5, [&] { run(plan_q, space_q, in_q); });
+    const double q_seen = median_of(5, [&] { run(plan_q, space_q, in_q, &scan_q); });
+    const double twins = median_of(5, [&] {
+      run(kept, space_k, in_f, &exact);
+      run(plan_q, space_q, in_q, &errors);
+    });
+    const double now[5] = {f, q, f_seen / f, q_seen / q, twins / (f + q)};
+    for (int i = 0; i < 5; ++i) numbers[i].push_back(now[i]);
   }
-  fmt::print("{:.2f} {:.2f} {:.2f} {:.2f} {:.2f}\n", best[0], best[1], best[2], best[3], best[4]);
+  for (const auto& n : numbers) fmt::print("{:.4f} ", median(n));
+  fmt::print("\n");
   return 0;
 }
 

@@ -66,8 +66,8 @@ void add_codes(const CodeSums& c, std::size_t n, const Quant& q, Scan& to) {
   const double s = static_cast<double>(q.scale[0]), z = static_cast<double>(q.zero_point[0]);
   const double count = static_cast<double>(n), sum = static_cast<double>(c.sum);
   const double a = s * (c.low - z), b = s * (c.high - z);
-  to.low = std::min({to.low, a, b});
-  to.high = std::max({to.high, a, b});
+  to.low = std::min(to.low, std::min(a, b));
+  to.high = std::max(to.high, std::max(a, b));
   to.sum += s * (sum - count * z);
   to.squares += s * s * (static_cast<double>(c.squares) - 2 * z * sum + count * z * z);
   to.count += n;
@@ -85,7 +85,8 @@ void scan_codes(void (*loop)(const T*, std::size_t, CodeSums&), std::span<const 
     all.squares += c.squares;
   };
   const std::size_t whole = v.size() / kScanLanes * kScanLanes;
-  for (std::size_t i = 0; i < whole; i += kCodeChunk) {
+  if (whole > 0) loop(v.data(), std::min(kCodeChunk, whole), all);
+  for (std::size_t i = kCodeChunk; i < whole; i += kCodeChunk) {
     CodeSums c;
     loop(v.data() + i, std::min(kCodeChunk, whole - i), c);
     add(c);

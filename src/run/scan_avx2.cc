@@ -36,16 +36,16 @@ struct Adder {
 namespace litegap {
 namespace {
 
-LITEGAP_SCAN std::int64_t total64(__m256i v) {
-  alignas(32) std::int64_t lanes[4];
-  _mm256_store_si256(reinterpret_cast<__m256i*>(lanes), v);
-  return lanes[0] + lanes[1] + lanes[2] + lanes[3];
+LITEGAP_SCAN inline std::int64_t total64(__m256i v) {
+  const __m128i half = _mm_add_epi64(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  return _mm_cvtsi128_si64(_mm_add_epi64(half, _mm_unpackhi_epi64(half, half)));
 }
-LITEGAP_SCAN std::int64_t total32(__m256i v) {
+// The eight sums of 32 bits as four of 64.
+LITEGAP_SCAN inline __m256i widened(__m256i v) {
   const __m256i zero = _mm256_setzero_si256();
-  return total64(_mm256_add_epi64(_mm256_unpacklo_epi32(v, zero), _mm256_unpackhi_epi32(v, zero)));
+  return _mm256_add_epi64(_mm256_unpacklo_epi32(v, zero), _mm256_unpackhi_epi32(v, zero));
 }
-LITEGAP_SCAN int least_byte(__m256i v) {
+LITEGAP_SCAN inline int least_byte(__m256i v) {
   const __m128i half = _mm_min_epu8(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
   // Of two bytes the smaller, in words.
   return _mm_extract_epi16(_mm_minpos_epu16(_mm_min_epu8(half, _mm_srli_epi16(half, 8))), 0);
@@ -70,7 +70,9 @@ LITEGAP_SCAN void bytes_sums(const void* v, std::size_t n, CodeSums& out) {
     odd_squares = _mm256_add_epi32(odd_squares, _mm256_madd_epi16(odd, odd));
   }
   const std::int64_t bias = kSigned ? 128 : 0, count = static_cast<std::int64_t>(n),
-                     sum_u = total64(sum), squares_u = total32(even_squares) + total32(odd_squares);
+                     sum_u = total64(sum),
+                     squares_u =
+                         total64(_mm256_add_epi64(widened(even_squares), widened(odd_squares)));
   out = {least_byte(low) - static_cast<std::int32_t>(bias),
          255 - least_byte(_mm256_xor_si256(high, ones)) - static_cast<std::int32_t>(bias),
          sum_u - bias * count, squares_u - 2 * bias * sum_u + bias * bias * count};
