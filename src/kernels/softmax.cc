@@ -166,9 +166,10 @@ Y nearest_code(float p, std::int32_t zero) {
   return static_cast<Y>(std::min(std::max(v, low), high));
 }
 
-// kRows rows at once: a sum is a chain of additions, in order, that others do not wait for.
-template <int kRows, class X, class Y>
-void softmax_rows(const std::array<float, 256>& exps, std::size_t n, ScaleZero y, const X* in,
+// kRows rows at once: a sum is a chain of additions, in order, that others do not wait for.  Depth
+// is a number, or a type that the compiler knows one of.
+template <int kRows, class Depth, class X, class Y>
+void softmax_rows(const std::array<float, 256>& exps, Depth n, ScaleZero y, const X* in,
                   float* values, Y* out) {
   const float* table[kRows];  // of the code 0
   float sum[kRows] = {};
@@ -192,16 +193,21 @@ template <class X, class Y>
 std::unique_ptr<Kernel> softmax_table(Rows rows, ScaleZero x, ScaleZero y, float beta) {
   constexpr std::size_t kAtOnce = 4;
   const auto body = [rows, y, table = exp_table(x.scale, beta)](const Io& io) {
-    with_vectors([&] {
+    const auto all = [&](auto n) {
       const X* in = static_cast<const X*>(io.inputs[0]);
       Y* out = static_cast<Y*>(io.outputs[0]);
       auto* values = reinterpret_cast<float*>(io.scratch);
-      const std::size_t n = rows.depth, step = kAtOnce * n;
+      const std::size_t step = kAtOnce * n;
       std::size_t r = 0;
       for (; r + kAtOnce <= rows.count; r += kAtOnce, in += step, out += step)
         softmax_rows<kAtOnce>(table, n, y, in, values, out);
       for (; r < rows.count; ++r, in += n, out += n) softmax_rows<1>(table, n, y, in, values, out);
-    });
+    };
+    // Two classes: half of the instructions were loops.
+    if (rows.depth == 2)
+      with_vectors([&] { all(std::integral_constant<std::size_t, 2>()); });
+    else
+      with_vectors([&] { all(rows.depth); });
   };
   return make_kernel(body, kAtOnce * rows.depth * sizeof(float));
 }
