@@ -210,10 +210,10 @@ Array rows_of(const Array& all, std::span<const std::size_t> rows) {
   return out;
 }
 
-// Plan for as many samples at once as fit into a block.
+// Plan for `rows` samples at once, or as many as one run takes.
 Plan plan_for(const Setup& setup, const Dataset& data, std::size_t rows) {
   PlanOptions options = options_for(setup, data);
-  options.samples = std::min(kBlock, std::bit_floor(std::max<std::size_t>(1, rows)));
+  options.samples = std::min(kMostStacked, std::bit_floor(std::max<std::size_t>(1, rows)));
   return make_plan(setup.model, setup.numerics, options);
 }
 
@@ -372,7 +372,7 @@ void Predictor::run_part(int worker, std::span<const std::size_t> rows, Predicti
 Predictions predict(const Setup& setup, const Dataset& data, const PredictOptions& options) {
   const double start = seconds_now();
   const std::size_t n = rows_asked(data, options);
-  Predictor predictor(setup, data, n, options.rows.empty() ? 0 : options.rows[0]);
+  Predictor predictor(setup, data, std::min(n, kBlock), options.rows.empty() ? 0 : options.rows[0]);
   Predictions all = predictor.room(n);
   const int threads = threads_of(options);
   predictor.workers(threads);
@@ -392,7 +392,7 @@ void observe(const Setup& setup, const Dataset& data, const PredictOptions& opti
              const std::function<void(BlockObserver&)>& merge) {
   const double start = seconds_now();
   const std::size_t n = rows_asked(data, options);
-  const Plan plan = plan_for(setup, data, n);
+  const Plan plan = plan_for(setup, data, std::min(n, kBlock));
   const Sweep sweep{setup, data, plan};
   const int threads = threads_of(options);
   std::vector<std::unique_ptr<Workspace>> spaces(static_cast<std::size_t>(threads));

@@ -49,6 +49,10 @@ struct PredictOptions {
 // Runs every sample; deterministic for any number of threads.  Throws Error from plan or data.
 Predictions predict(const Setup& setup, const Dataset& data, const PredictOptions& options = {});
 
+// Samples that one run takes at the most: what a run costs besides its samples is then below a
+// tenth of what the smallest of models take.
+inline constexpr std::size_t kMostStacked = 256;
+
 // predict() in parts: the plan and the buffers of every worker are made once, and outputs are held
 // for as long as the caller wants them.
 //
@@ -58,8 +62,8 @@ Predictions predict(const Setup& setup, const Dataset& data, const PredictOption
 //   predictor.run_part(1, {7, 3}, part);       // worker 1: samples 7 and 3 in rows 0 and 1
 class Predictor {
  public:
-  // `most` rows will be run at once at the most; `first` of them tells the outputs' shapes where
-  // the data decide them.
+  // `most` rows will be run at once, kMostStacked at the most; `first` of them tells the outputs'
+  // shapes where the data decide them.
   Predictor(const Setup& setup, const Dataset& data, std::size_t most, std::size_t first = 0);
   Predictions room(std::size_t count) const;
   std::size_t samples() const { return plan_.samples(); }  // that one run takes

@@ -52,13 +52,13 @@ void Cover::block_for(const Options& options) {
       if (c.predictor) c.predictor->workers(threads_);
     }
   };
-  open_all(std::min(kBlock, data_.count));
+  open_all(std::min(kMostStacked, data_.count));
   std::size_t bytes = 0;
   for (const Contestant& c : all_) bytes += row_bytes(c);
   const std::size_t rows =
       options.output_bytes / std::max<std::size_t>(1, bytes * static_cast<std::size_t>(threads_));
-  block_ = std::clamp<std::size_t>(rows / 2 * 2, 2, kBlock);
-  if (block_ < kBlock) open_all(std::min(block_, data_.count));
+  block_ = std::clamp<std::size_t>(rows / 2 * 2, 2, kMostStacked);
+  if (block_ < kMostStacked) open_all(std::min(block_, data_.count));
   for (const Contestant& c : all_) {
     if (c.predictor) stack_ = std::max(stack_, c.predictor->samples());
   }

@@ -275,7 +275,8 @@ TEST_F(Verbs, OutputsHeldAtOnceKeepWithinTheirMemory) {
     return Cover(all, data, find_metric("agreement").value(), {2, bytes, 0}).block();
   };
   const std::size_t row = 2 * 2 * 40000;  // of two models in two threads
-  EXPECT_EQ(block(32 << 20), 64u);
+  EXPECT_EQ(block(std::size_t{1} << 30), kMostStacked);
+  EXPECT_EQ(block(32 << 20), 208u);
   EXPECT_EQ(block(40 * row), 40u);
   EXPECT_EQ(block(7 * row), 6u);  // pairs of samples stay together
   EXPECT_EQ(block(row), 2u);
