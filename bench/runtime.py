@@ -5,9 +5,11 @@
 
 RUNTIME_BENCH is the program of runtime_bench.cc, MODELS_DIR a folder of NAME/KIND.tflite.  Needs numpy
 and ai-edge-litert.  Prints microseconds of the best run (a busy machine disturbs every other figure),
-each model's speed relative to the runtime (above 1 litegap is faster) and the geometric means.
+each model's speed relative to the runtime (above 1 litegap is faster), both the median of five turns, and
+the geometric means.
 """
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -17,6 +19,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 import log
 
+TURNS = 5
 MODELS = {
     "float": ["imagenet_mnv1_025_128/float", "imagenet_mnv1_025_128_keras/float", "mlperf_ic_resnet8/float",
               "mlperf_kws_dscnn/float", "mlperf_vww_mnv1_025_96/float", "mlperf_ad_autoencoder/float",
@@ -60,19 +63,21 @@ def ours(program, path, seconds, *words):
 
 
 def in_turns(program, path, seconds, *words):
-    """Microseconds of the best run of both, litegap first; None and the reason where one does not run it.
-    `words` go to the program (runtime_bench.cc)."""
-    a, b = [], []
-    for _ in range(2):
+    """Microseconds of the best run of both, litegap first, and the ratio theirs / ours: medians over turns, of
+    the ratio within a turn, as the machine's speed changes from turn to turn and a process of litegap has a
+    speed for life.  None and the reason where one does not run it.  `words` go to the program (runtime_bench.cc)."""
+    mine, theirs = [], []
+    for _ in range(TURNS):
         value, why = ours(program, path, seconds, *words)
         if value is None:
             return None, why
-        a.append(value)
+        mine.append(value)
         try:
-            b.append(stock(path, seconds))
+            theirs.append(stock(path, seconds))
         except (RuntimeError, ValueError) as error:
             return None, f"stock runtime: {str(error)[:60]}"
-    return (min(a), min(b)), ""
+    ratio = statistics.median(b / a for a, b in zip(mine, theirs))
+    return (statistics.median(mine), statistics.median(theirs), ratio), ""
 
 
 def main():
@@ -89,9 +94,9 @@ def main():
             if times is None:
                 print(f"{kind:14s} {name:45s} not run: {why}")
                 continue
-            mine, theirs = times
-            ratios.append(theirs / mine)
-            log.append("runtime", name, "us a run: litegap, runtime", mine, theirs, mine / theirs)
+            mine, theirs, ratio = times
+            ratios.append(ratio)
+            log.append("runtime", name, "us a run: litegap, runtime", mine, theirs, 1 / ratio)
             print(f"{kind:14s} {name:45s} {mine:10.1f} {theirs:10.1f}   {ratios[-1]:5.2f}", flush=True)
         if ratios:
             every += ratios
