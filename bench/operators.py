@@ -383,7 +383,7 @@ def main():
             if times is None:
                 print(f"{name:36s} not run: {why}")
                 continue
-            lines.append((times[2], name, *times))
+            lines.append((times[2], name, *times[:2]))
             print(f"{name:36s} {lines[-1][2]:10.1f} {lines[-1][3]:10.1f}   {lines[-1][0]:5.2f}", flush=True)
     if not lines:
         return

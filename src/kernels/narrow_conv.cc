@@ -52,8 +52,13 @@ class NarrowConvKernel final : public RowKernel {
   struct Plane {
     std::size_t first = 0, count = 0, from = 0;
   };
-  void fill_strip(const float* image, std::int32_t first, std::int32_t outputs, float* strip) const;
-  void run_image(const float* image, std::int32_t begin, std::int32_t end, float* strip,
+  // What a strip holds: outputs from row `first` on; at first nothing.
+  struct Strip {
+    float* values;
+    std::int32_t first = -1, outputs = 0;
+  };
+  void fill_strip(const float* image, std::int32_t first, std::int32_t outputs, Strip& strip) const;
+  void run_image(const float* image, std::int32_t begin, std::int32_t end, Strip& strip,
                  float* out) const;
 
   Window v_;
@@ -122,16 +127,20 @@ NarrowConvKernel::NarrowConvKernel(WindowSpec spec)
   task_.channels = channels_;
 }
 
-// The rows of the padded image that `outputs` rows from `first` on look at, as planes.
+// The rows of the padded image that `outputs` rows from `first` on look at, as planes.  A strip
+// that held the same rows of another image keeps its padding.
 void NarrowConvKernel::fill_strip(const float* image, std::int32_t first, std::int32_t outputs,
-                                  float* strip) const {
+                                  Strip& strip) const {
   const std::int32_t top = first * v_.step_y - v_.pad_top, rows = (outputs - 1) * v_.step_y + span_;
   const auto step = static_cast<std::size_t>(v_.step_x);
-  std::memset(strip, 0, static_cast<std::size_t>(rows) * row_ * sizeof(float));
+  if (strip.first != first || strip.outputs != outputs)
+    std::memset(strip.values, 0, static_cast<std::size_t>(rows) * row_ * sizeof(float));
+  strip.first = first;
+  strip.outputs = outputs;
   for (std::int32_t r = std::max(0, -top); r < std::min(rows, v_.in_h - top); ++r) {
     const float* line =
         image + static_cast<std::size_t>(top + r) * static_cast<std::size_t>(v_.in_w);
-    float* to = strip + static_cast<std::size_t>(r) * row_;
+    float* to = strip.values + static_cast<std::size_t>(r) * row_;
     for (const Plane& plane : planes_) {
       take_every(loops_, line + plane.from, step, plane.count, to + plane.first);
       to += plane_;
@@ -140,14 +149,14 @@ void NarrowConvKernel::fill_strip(const float* image, std::int32_t first, std::i
 }
 
 void NarrowConvKernel::run_image(const float* image, std::int32_t begin, std::int32_t end,
-                                 float* strip, float* out) const {
+                                 Strip& strip, float* out) const {
   const std::size_t out_row = static_cast<std::size_t>(v_.out_w) * channels_;
   for (std::int32_t y = begin; y < end; y += strip_rows_) {
     const std::int32_t count = std::min(strip_rows_, end - y);
     fill_strip(image, y, count, strip);
     NarrowTask task = task_;
     for (std::int32_t i = 0; i < count; ++i) {
-      task.input = strip + static_cast<std::size_t>(i * v_.step_y) * row_;
+      task.input = strip.values + static_cast<std::size_t>(i * v_.step_y) * row_;
       task.out = out + static_cast<std::size_t>(y + i) * out_row;
       loops_.row(task);
     }
@@ -159,9 +168,9 @@ void NarrowConvKernel::run_rows(const Io& io, std::size_t begin, std::size_t end
   const std::size_t in_image =
                         static_cast<std::size_t>(v_.in_h) * static_cast<std::size_t>(v_.in_w),
                     out_image = height * static_cast<std::size_t>(v_.out_w) * channels_;
+  Strip strip{reinterpret_cast<float*>(io.scratch)};
   each_image(begin, end, height, [&](std::size_t n, std::int32_t first, std::int32_t last) {
-    run_image(static_cast<const float*>(io.inputs[0]) + n * in_image, first, last,
-              reinterpret_cast<float*>(io.scratch),
+    run_image(static_cast<const float*>(io.inputs[0]) + n * in_image, first, last, strip,
               static_cast<float*>(io.outputs[0]) + n * out_image);
   });
 }
