@@ -9,12 +9,12 @@
 // Tensors are aligned by the order of the operators.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <ctime>
 
 #include "random_inputs.h"
 #include "run/plan.h"
 #include "run/scan.h"
+#include "run/stats.h"
 #include "run/twins.h"
 #include "tflite/tflite.h"
 
@@ -58,11 +58,6 @@ double thread_microseconds() {
   return 1e6 * static_cast<double>(now.tv_sec) + 1e-3 * static_cast<double>(now.tv_nsec);
 }
 
-double median(std::vector<double> v) {
-  std::ranges::nth_element(v, v.begin() + static_cast<std::ptrdiff_t>(v.size() / 2));
-  return v[v.size() / 2];
-}
-
 template <class F>
 double median_of(int times, F body) {
   std::vector<double> spent;
@@ -71,7 +66,7 @@ double median_of(int times, F body) {
     body();
     spent.push_back(thread_microseconds() - start);
   }
-  return median(spent);
+  return percentile(std::move(spent), 0.5);
 }
 
 int bench(const std::vector<std::string>& args) {
@@ -98,7 +93,7 @@ int bench(const std::vector<std::string>& args) {
     const double now[5] = {f, q, f_seen / f, q_seen / q, twins / (f + q)};
     for (int i = 0; i < 5; ++i) numbers[i].push_back(now[i]);
   }
-  for (const auto& n : numbers) fmt::print("{:.4f} ", median(n));
+  for (const auto& n : numbers) fmt::print("{:.4f} ", percentile(n, 0.5));
   fmt::print("\n");
   return 0;
 }

@@ -64,8 +64,8 @@ def ours(program, path, seconds, *words):
 
 def in_turns(program, path, seconds, *words):
     """Microseconds of the best run of both, litegap first, and the ratio theirs / ours: medians over turns, of
-    the ratio within a turn, as the machine's speed changes from turn to turn and a process of litegap has a
-    speed for life.  None and the reason where one does not run it.  `words` go to the program (runtime_bench.cc)."""
+    the ratio within a turn, as the machine's speed changes from turn to turn and processes of litegap differ.
+    None and the reason where one does not run it.  `words` go to the program (runtime_bench.cc)."""
     mine, theirs = [], []
     for _ in range(TURNS):
         value, why = ours(program, path, seconds, *words)

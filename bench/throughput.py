@@ -13,10 +13,10 @@ runtime, one thread each, in turns of one run.
 Times are those of the processor, so that other work does not count; of litegap the slope between few
 samples and all, so that starting up does not either.  Medians of five turns, of forty where all samples
 take less than a tenth of a second; 10000 samples at most, 50000 where a batch takes less than half a
-microsecond for one, as the start of a process is no steadier than what 10000 of these take.  The runtime is handed codes that are ready; litegap makes them from
-floats.  A model that does not accept another batch has no third
-figure.  Besides the small models of the shared corpus there are three made here: a table of 16
-columns, float and quantized.  Needs numpy and ai-edge-litert."""
+microsecond for one, as the start of a process is no steadier than what 10000 of these take.  The runtime
+is handed codes that are ready; litegap makes them from floats.  A model that does not accept another
+batch has no third figure.  Besides the small models of the shared corpus there are three made here: a
+table of 16 columns, float and quantized.  Needs numpy and ai-edge-litert."""
 import json
 import math
 import os

@@ -60,7 +60,8 @@ struct Directory {
   std::uint64_t start = 0, count = 0;
 };
 
-Directory find_directory(const Fields& zip, const ZipFile& file) {
+Directory find_directory(const ZipFile& file) {
+  const Fields zip(file);
   if (zip.size() < kEndSize) fail("{}: not a {} file", file.path, file.kind);
   const std::uint64_t last = zip.size() - kEndSize;
   const std::uint64_t first = last > 0xFFFF ? last - 0xFFFF : 0;
@@ -86,6 +87,18 @@ void put(std::string& out, std::uint64_t value, int size) {
 
 bool is_big(const ZipWritten& m) { return m.size >= 0xFFFFFFFF || m.local >= 0xFFFFFFFF; }
 
+// The sizes, of what is stored both the same, and `more` in the field for those beyond 32 bits.
+std::string zip64_field(const ZipWritten& m, std::span<const std::uint64_t> more) {
+  std::string out;
+  if (!is_big(m)) return out;
+  put(out, 1, 2);
+  put(out, 8 * (2 + more.size()), 2);
+  put(out, m.size, 8);
+  put(out, m.size, 8);
+  for (const std::uint64_t value : more) put(out, value, 8);
+  return out;
+}
+
 // The fields that the local and the central record share.
 void put_common(std::string& out, const ZipWritten& m) {
   put(out, is_big(m) ? 45 : 20, 2);
@@ -102,7 +115,7 @@ void put_common(std::string& out, const ZipWritten& m) {
 
 std::vector<ZipMember> zip_directory(const ZipFile& file) {
   const Fields zip(file);
-  const Directory directory = find_directory(zip, file);
+  const Directory directory = find_directory(file);
   if (directory.count > zip.size() / kCentralSize) {
     fail("{}: not a sound {} file: {} members", file.path, file.kind, directory.count);
   }
@@ -158,13 +171,17 @@ std::vector<std::byte> zip_contents(const ZipFile& file, const ZipMember& m, std
     stream.read(bytes);
     crc = stream.crc();
   }
-  if (crc != m.crc) fail("{}: checksum differs, the file is damaged", what);
+  expect_checksum(m, crc, what);
   return bytes;
 }
 
 // zlib's takes as long as reading a file of samples does.
 std::uint32_t zip_checksum(std::uint32_t before, std::span<const std::byte> bytes) {
   return bytes.empty() ? before : ::libdeflate_crc32(before, bytes.data(), bytes.size());
+}
+
+void expect_checksum(const ZipMember& m, std::uint32_t crc, const std::string& what) {
+  if (crc != m.crc) fail("{}: checksum differs, the file is damaged", what);
 }
 
 struct Inflater::Stream {
@@ -200,13 +217,7 @@ void Inflater::read(std::span<std::byte> out) {
 }
 
 std::string zip_local_record(const ZipWritten& m) {
-  std::string out, extra;
-  if (is_big(m)) {
-    put(extra, 1, 2);
-    put(extra, 16, 2);
-    put(extra, m.size, 8);
-    put(extra, m.size, 8);
-  }
+  std::string out, extra = zip64_field(m, {});
   // An unused field moves the array to a 64-byte boundary, so that a reader can map it.
   const std::uint64_t end = m.local + kLocalSize + m.name.size() + extra.size() + 4;
   const std::uint64_t padding = (64 - end % 64) % 64;
@@ -220,14 +231,8 @@ std::string zip_local_record(const ZipWritten& m) {
 }
 
 std::string zip_directory_record(const ZipWritten& m) {
-  std::string out, extra;
-  if (is_big(m)) {
-    put(extra, 1, 2);
-    put(extra, 24, 2);
-    put(extra, m.size, 8);
-    put(extra, m.size, 8);
-    put(extra, m.local, 8);
-  }
+  const std::string extra = zip64_field(m, {&m.local, 1});
+  std::string out;
   put(out, kCentralMark, 4);
   put(out, 45, 2);
   put_common(out, m);

@@ -43,6 +43,9 @@ std::vector<std::byte> zip_contents(const ZipFile& file, const ZipMember& member
 // The checksum (CRC-32) of what `before` is of, followed by `bytes`.
 std::uint32_t zip_checksum(std::uint32_t before, std::span<const std::byte> bytes);
 
+// Throws Error, with `what` as the name of the member, where its contents have another than `crc`.
+void expect_checksum(const ZipMember& member, std::uint32_t crc, const std::string& what);
+
 // Inflates a member step by step.
 class Inflater {
  public:
@@ -63,9 +66,7 @@ class Inflater {
   std::uint32_t crc_ = 0;
 };
 
-// ---- writing: each stored member's local record and data, the directory's records, the end
-// --------
-
+// Writing: each stored member's local record and data, the directory's records, the end records.
 struct ZipWritten {
   std::string name;
   std::uint64_t crc = 0, size = 0, local = 0;  // `local`: where its local record starts

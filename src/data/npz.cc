@@ -48,7 +48,7 @@ Array inflate_member(std::span<const std::byte> packed, const ZipMember& m,
   check_length(header, m, what);
   Array raw = unset_array(header.dtype, header.shape);
   stream.read(std::span(raw.mutable_data(), raw.byte_size()));
-  if (stream.crc() != m.crc) fail("{}: checksum differs, the file is damaged", what);
+  expect_checksum(m, stream.crc(), what);
   if (!header.fortran && !header.big_endian) return raw;
   return npy_array(header, raw.bytes(), nullptr);
 }
@@ -81,7 +81,7 @@ Array stored_member(std::span<const std::byte> bytes, const ZipMember& m, const 
   if (!stays) copy = unset_array(header.dtype, header.shape);
   const std::uint32_t crc = copy_checked(zip_checksum(0, bytes.first(header.data_offset)), data,
                                          stays ? nullptr : copy.mutable_data(), *file);
-  if (crc != m.crc) fail("{}: checksum differs, the file is damaged", what);
+  expect_checksum(m, crc, what);
   if (native) return stays ? there : copy;
   return npy_array(header, stays ? data : copy.bytes(), nullptr);
 }

@@ -38,7 +38,7 @@ struct Constants {
 };
 
 // Rounded products of eight floats, in the order 0 1 4 5 2 3 6 7, as the low halves of doubles that
-// 1.5 * 2^52 was added to.
+// kToInteger was added to.
 LITEGAP_AVX2 inline __attribute__((always_inline)) __m256i rounded8(const Constants& k,
                                                                     const std::byte* real,
                                                                     __m256d& doubt) {
@@ -61,8 +61,8 @@ LITEGAP_AVX2 inline __attribute__((always_inline)) __m256i rounded8(const Consta
 template <class T>
 LITEGAP_AVX2 bool codes_of(const ByteProducts& q, const std::byte* real, T* codes) {
   constexpr bool kSigned = std::is_signed_v<T>;
-  const Constants k{_mm256_set1_pd(q.inverse), _mm256_set1_pd(6755399441055744.0),
-                    _mm256_set1_pd(q.sure), _mm256_set1_ps(q.far)};
+  const Constants k{_mm256_set1_pd(q.inverse), _mm256_set1_pd(kToInteger), _mm256_set1_pd(q.sure),
+                    _mm256_set1_ps(q.far)};
   const __m256i zero = _mm256_set1_epi16(static_cast<short>(q.zero));
   const __m256i low = _mm256_set1_epi8(static_cast<char>(q.low));
   // Words of two registers, joined, lie 0 1 4 5 of each, then 2 3 6 7 of each.

@@ -19,6 +19,10 @@ struct OneScale {
   double scale = 1, zero = 0, low = 0, high = 0;
 };
 
+// 1.5 * 2^52: up to 2^51 a double that it is added to and subtracted from is rounded to an integer,
+// ties to even, and in between the integer is the low half of the sum.
+constexpr double kToInteger = 6755399441055744.0;
+
 constexpr std::size_t kBytePiece = 64;  // floats
 
 struct ByteProducts {

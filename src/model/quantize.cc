@@ -113,6 +113,12 @@ OneScale one_scale(const Quant& q, bool narrow) {
 }
 
 template <class T>
+void short_codes_as(const std::byte* real, const Quant& q, std::span<std::byte> codes) {
+  quantize_short(real, one_scale<T>(q, false),
+                 std::span(reinterpret_cast<T*>(codes.data()), codes.size() / sizeof(T)));
+}
+
+template <class T>
 void quantize_into(std::span<const float> real, const Quant& q, const ChannelWalk& walk,
                    bool narrow, std::span<T> out) {
   const OneScale one = one_scale<T>(q, narrow);
@@ -229,16 +235,9 @@ bool has_short_codes(const Quant& quant, DType dtype) {
 
 void short_codes(const std::byte* real, const Quant& quant, DType dtype,
                  std::span<std::byte> codes) {
-  if (dtype == DType::kInt8) {
-    quantize_short(real, one_scale<std::int8_t>(quant, false),
-                   std::span(reinterpret_cast<std::int8_t*>(codes.data()), codes.size()));
-  } else if (dtype == DType::kUint8) {
-    quantize_short(real, one_scale<std::uint8_t>(quant, false),
-                   std::span(reinterpret_cast<std::uint8_t*>(codes.data()), codes.size()));
-  } else {
-    quantize_short(real, one_scale<std::int16_t>(quant, false),
-                   std::span(reinterpret_cast<std::int16_t*>(codes.data()), codes.size() / 2));
-  }
+  if (dtype == DType::kInt8) return short_codes_as<std::int8_t>(real, quant, codes);
+  if (dtype == DType::kUint8) return short_codes_as<std::uint8_t>(real, quant, codes);
+  short_codes_as<std::int16_t>(real, quant, codes);
 }
 
 }  // namespace litegap

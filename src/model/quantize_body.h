@@ -1,8 +1,8 @@
 // Codes of 8 or 16 bits with one scale, once for every instruction set: quantize.cc includes this
 // in a namespace each, with LITEGAP_LOOP set to the attributes of its functions.
 //
-// Up to 2^51 a double is rounded to an integer, ties to even, by adding and subtracting 1.5 * 2^52;
-// beyond 10^15 every quotient is clamped anyway.  The same bits everywhere.
+// Quotients are rounded by kToInteger; beyond 10^15 every one is clamped anyway.  The same bits
+// everywhere.
 
 typedef double D4 __attribute__((vector_size(32)));
 typedef float F4 __attribute__((vector_size(16)));
@@ -10,7 +10,7 @@ typedef std::int32_t I4 __attribute__((vector_size(16)));
 
 template <class T>
 LITEGAP_LOOP void by_quotients(const std::byte* real, const OneScale& q, std::span<T> out) {
-  const D4 round = D4{} + 6755399441055744.0, far = D4{} + 1e15, scale = D4{} + q.scale;
+  const D4 round = D4{} + kToInteger, far = D4{} + 1e15, scale = D4{} + q.scale;
   const D4 zeros = D4{} + q.zero, lows = D4{} + q.low, highs = D4{} + q.high;
   for (std::size_t i = 0; i < out.size(); i += 4) {
     F4 x{};

@@ -255,43 +255,33 @@ std::size_t place_of(float value, std::span<const float> row) {
   return c;
 }
 
+// arg_max() without lanes, which a short row would leave empty.
+int arg_max_of_few(const float* row, std::size_t width) {
+  float most = row[0], sum = 0;
+  int at = 0;
+  for (std::size_t c = 0; c < width; ++c) {
+    at = row[c] > most ? static_cast<int>(c) : at;
+    most = row[c] > most ? row[c] : most;
+    sum += row[c] - row[c];  // NaN where a value is not finite
+  }
+  return sum == 0 ? at : -1;
+}
+
+// Of rows of a width that the compiler knows: a loop over rows that becomes vector code.
+template <std::size_t kWidth>
+void narrow_arg_max(std::span<const float> values, std::span<int> classes) {
+  for (std::size_t i = 0; i < classes.size(); ++i)
+    classes[i] = arg_max_of_few(values.data() + i * kWidth, kWidth);
+}
+
 }  // namespace
 
 int arg_max(std::span<const float> row) {
   if (row.empty()) return -1;
-  if (row.size() < 8) {  // where lanes would stay empty
-    float most = row[0], sum = 0;
-    int at = 0;
-    for (std::size_t c = 0; c < row.size(); ++c) {
-      at = row[c] > most ? static_cast<int>(c) : at;
-      most = row[c] > most ? row[c] : most;
-      sum += row[c] - row[c];  // NaN where a value is not finite
-    }
-    return sum == 0 ? at : -1;
-  }
+  if (row.size() < 8) return arg_max_of_few(row.data(), row.size());
   const float most = largest(row);
   return std::isnan(most) ? -1 : static_cast<int>(place_of(most, row));
 }
-
-namespace {
-
-// arg_max() of rows of `kWidth` values: a loop over rows that becomes vector code.
-template <std::size_t kWidth>
-void narrow_arg_max(std::span<const float> values, std::span<int> classes) {
-  const float* row = values.data();
-  for (std::size_t i = 0; i < classes.size(); ++i, row += kWidth) {
-    float most = row[0], sum = row[0] - row[0];
-    int at = 0;
-    for (std::size_t c = 1; c < kWidth; ++c) {
-      at = row[c] > most ? static_cast<int>(c) : at;
-      most = row[c] > most ? row[c] : most;
-      sum += row[c] - row[c];
-    }
-    classes[i] = sum == 0 ? at : -1;
-  }
-}
-
-}  // namespace
 
 std::vector<int> predicted_classes(const Predictions& predictions, std::size_t rows_asked) {
   const ScoreRows rows = output_rows(predictions);
