@@ -48,8 +48,9 @@ void add_chunk(const ScanLoops& loops, std::span<const float> v, Scan& to) {
   const std::size_t whole = v.size() / kScanStep * kScanStep;
   loops.floats(v.data(), whole, sums);
   if (!std::isfinite(sums.squares)) return add_finite(v, to);
-  to.low = std::min(to.low, static_cast<double>(sums.low));
-  to.high = std::max(to.high, static_cast<double>(sums.high));
+  // Of +0 and -0 every instruction set may keep another: + 0 is the former.
+  to.low = std::min(to.low, static_cast<double>(sums.low) + 0.0);
+  to.high = std::max(to.high, static_cast<double>(sums.high) + 0.0);
   to.sum += sums.sum;
   to.squares += sums.squares;
   to.count += whole;
@@ -168,9 +169,12 @@ void Scan::merge(const Scan& other) {
 const ScanLoops& portable_scan_loops() { return kLoops; }
 
 const ScanLoops& best_scan_loops() {
-  static const ScanLoops* const best =
-      avx2_scan_loops() != nullptr ? avx2_scan_loops() : &portable_scan_loops();
-  return *best;
+  static const ScanLoops& best = []() -> const ScanLoops& {
+    if (const ScanLoops* avx512 = avx512_scan_loops()) return *avx512;
+    if (const ScanLoops* avx2 = avx2_scan_loops()) return *avx2;
+    return portable_scan_loops();
+  }();
+  return best;
 }
 
 void scan(const ScanLoops& loops, const Array& value, const Quant& quant, Scan& to) {

@@ -80,7 +80,8 @@ struct ScanLoops {
                        std::int32_t zero, ErrorSums& out);
 };
 const ScanLoops& portable_scan_loops();
-const ScanLoops* avx2_scan_loops();  // null where the machine has no AVX2 and FMA
+const ScanLoops* avx2_scan_loops();    // null where the machine has no AVX2 and FMA
+const ScanLoops* avx512_scan_loops();  // null where the machine has no AVX-512 with VNNI
 const ScanLoops& best_scan_loops();
 // The same with chosen loops: tests compare every table of the machine.
 void scan(const ScanLoops& loops, const Array& value, const Quant& quant, Scan& to);

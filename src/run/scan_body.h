@@ -32,6 +32,7 @@ LITEGAP_SCAN inline float best(const F8& v, Better better) {
   return pick(pick(four[0], four[1]), pick(four[2], four[3]));
 }
 
+#ifndef LITEGAP_SCAN_CODES_ONLY  // AVX-512 has its own
 struct FloatState {
   F8 low[2], high[2], sum[4], squares[4];
 };
@@ -66,6 +67,8 @@ LITEGAP_SCAN void float_sums(const float* v, std::size_t n, FloatSums& out) {
   out.squares = total((s.squares[0] + s.squares[1]) + (s.squares[2] + s.squares[3]));
 }
 
+#endif
+
 // Squares of a chunk stay in 32 bits: 131072 / 8 * 255^2 of a lane; those of int16 are added at
 // once.
 template <class T>
@@ -94,10 +97,12 @@ LITEGAP_SCAN void code_sums(const T* v, std::size_t n, CodeSums& out) {
   }
 }
 
+constexpr std::size_t kErrorStep = 16;
+
+#ifndef LITEGAP_SCAN_CODES_ONLY
 struct ErrorState {
   F8 signal[2], bias[2], error[2], largest[2];
 };
-constexpr std::size_t kErrorStep = 16;
 
 LITEGAP_SCAN inline void add_error(ErrorState& s, int h, const F8& exact, const F8& found) {
   const F8 d = found - exact, square = d * d;
@@ -156,6 +161,7 @@ LITEGAP_SCAN void code_errors(const float* exact, const T* found, std::size_t n,
   if (i < n) add_code_errors(s, 0, exact + i, found + i, scale, zero);
   keep_errors(s, out);
 }
+#endif
 
 }  // namespace
 }  // namespace litegap

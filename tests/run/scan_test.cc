@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 
 #include "base/random.h"
 
@@ -13,6 +14,7 @@ namespace {
 std::vector<const ScanLoops*> tables() {
   std::vector<const ScanLoops*> all{&portable_scan_loops()};
   if (const ScanLoops* avx2 = avx2_scan_loops()) all.push_back(avx2);
+  if (const ScanLoops* avx512 = avx512_scan_loops()) all.push_back(avx512);
   return all;
 }
 
@@ -111,12 +113,24 @@ TEST(ScanTest, SquaresBeyondFloatAreSummedAllTheSame) {
 }
 
 TEST(ScanTest, EveryInstructionSetGivesTheSameBits) {
-  for (const std::size_t n : {1u, 16u, 33u, 2049u, 7000u}) {
+  for (const std::size_t n : {1u, 8u, 16u, 24u, 33u, 40u, 56u, 2049u, 7000u, 8200u, 140000u}) {
     const Array exact = floats(n, n);
     expect_same_bits(exact, floats(n, n + 1));
     expect_same_bits(exact, codes<std::int8_t>(n, n));
     expect_same_bits(exact, codes<std::uint8_t>(n, n));
     expect_same_bits(exact, codes<std::int16_t>(n, n));
+  }
+}
+
+TEST(ScanTest, SumsOfExtremeCodesFit) {
+  constexpr std::size_t kCount = kCodeChunk + 96;
+  for (const int code : {0, 0x7F, 0x80, 0xFF}) {
+    for (const DType type : {DType::kInt8, DType::kUint8}) {
+      Array a = Array::zeros(type, {static_cast<std::int32_t>(kCount)});
+      std::memset(a.mutable_data(), code, kCount);
+      expect_moments(a);
+      expect_same_bits(floats(kCount, 1), a);
+    }
   }
 }
 
