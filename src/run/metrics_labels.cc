@@ -1,12 +1,13 @@
 // Outputs and labels as rows of numbers, and the choice of a metric from their shapes.
 #include <algorithm>
-#include <bit>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "base/error.h"
 #include "kernels/vectors.h"
 #include "run/metrics_prepare.h"
+#include "run/scan.h"
 
 namespace litegap {
 namespace {
@@ -211,48 +212,59 @@ Targets targets_of(const Dataset& data) {
 
 namespace {
 
-// The largest of finite values; NaN where one is not finite.  In lanes, for rows of any length.
+// Vectors of the compiler: of loops over eight lanes it makes scalar code.
+bool any_lane(const I8& v) {
+  std::uint64_t words[sizeof v / sizeof(std::uint64_t)], any = 0;
+  std::memcpy(words, &v, sizeof v);
+  for (const std::uint64_t w : words) any |= w;
+  return any != 0;
+}
+
+// The largest of finite values; NaN where one is not finite.  For rows of any length.
 float largest(std::span<const float> row) {
   constexpr std::size_t kLanes = 8;
-  constexpr std::uint32_t kExponent = 0x7F800000;
-  const auto exponent = [](float v) { return std::bit_cast<std::uint32_t>(v) & kExponent; };
+  constexpr std::int32_t kExponent = 0x7F800000;
   const std::size_t whole = row.size() / kLanes * kLanes;
   float most = row[0];
   bool finite = true;
   if (whole > 0) {
-    float lane[kLanes];
-    std::uint32_t odd[kLanes] = {};
-    std::copy_n(row.data(), kLanes, lane);
+    F8 lane, v;
+    I8 odd{}, bits;
+    std::memcpy(&lane, row.data(), sizeof lane);
     for (std::size_t c = 0; c < whole; c += kLanes) {
-      for (std::size_t k = 0; k < kLanes; ++k) {
-        const float v = row[c + k];
-        lane[k] = v > lane[k] ? v : lane[k];
-        odd[k] |= exponent(v) == kExponent ? 1u : 0u;
-      }
+      std::memcpy(&v, row.data() + c, sizeof v);
+      std::memcpy(&bits, row.data() + c, sizeof bits);
+      lane = v > lane ? v : lane;
+      odd |= (bits & kExponent) == kExponent;
     }
-    for (std::size_t k = 0; k < kLanes; ++k) {
-      most = lane[k] > most ? lane[k] : most;
-      finite = finite && odd[k] == 0;
-    }
+    for (std::size_t k = 0; k < kLanes; ++k) most = lane[k] > most ? lane[k] : most;
+    finite = !any_lane(odd);
   }
   for (std::size_t c = whole; c < row.size(); ++c) {
     most = row[c] > most ? row[c] : most;
-    finite = finite && exponent(row[c]) != kExponent;
+    finite = finite && std::isfinite(row[c]);
   }
   return finite ? most : std::numeric_limits<float>::quiet_NaN();
 }
 
 // The first place of a value that is there.
 std::size_t place_of(float value, std::span<const float> row) {
-  constexpr std::size_t kBlock = 16;
+  constexpr std::size_t kLanes = 8, kBlock = 4 * kLanes;
+  const F8 wanted = F8{} + value;
   std::size_t c = 0;
   for (; c + kBlock <= row.size(); c += kBlock) {
-    std::uint32_t here = 0;
-    for (std::size_t k = 0; k < kBlock; ++k) here |= row[c + k] == value ? 1u : 0u;
-    if (here != 0) break;
+    F8 v[kBlock / kLanes];
+    std::memcpy(v, row.data() + c, sizeof v);
+    if (any_lane((v[0] == wanted) | (v[1] == wanted) | (v[2] == wanted) | (v[3] == wanted))) break;
   }
   while (row[c] != value) ++c;
   return c;
+}
+
+// arg_max() of a row that is not empty.
+int arg_max_in_lanes(std::span<const float> row) {
+  const float most = largest(row);
+  return std::isnan(most) ? -1 : static_cast<int>(place_of(most, row));
 }
 
 // arg_max() without lanes, which a short row would leave empty.
@@ -279,8 +291,9 @@ void narrow_arg_max(std::span<const float> values, std::span<int> classes) {
 int arg_max(std::span<const float> row) {
   if (row.empty()) return -1;
   if (row.size() < 8) return arg_max_of_few(row.data(), row.size());
-  const float most = largest(row);
-  return std::isnan(most) ? -1 : static_cast<int>(place_of(most, row));
+  int at = -1;
+  with_vectors([&] { at = arg_max_in_lanes(row); });
+  return at;
 }
 
 std::vector<int> predicted_classes(const Predictions& predictions, std::size_t rows_asked) {
@@ -292,7 +305,9 @@ std::vector<int> predicted_classes(const Predictions& predictions, std::size_t r
     if (rows.width == 4) return narrow_arg_max<4>(rows.values, classes);
     for (std::size_t i = 0; i < classes.size(); ++i) {
       const auto row = rows.row(i);
-      classes[i] = row.size() != 1 ? arg_max(row) : !std::isfinite(row[0]) ? -1 : row[0] > 0.5f;
+      classes[i] = row.size() >= 8   ? arg_max_in_lanes(row)
+                   : row.size() != 1 ? arg_max(row)
+                                     : (!std::isfinite(row[0]) ? -1 : row[0] > 0.5f);
     }
   });
   return classes;
