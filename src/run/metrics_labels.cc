@@ -261,12 +261,6 @@ std::size_t place_of(float value, std::span<const float> row) {
   return c;
 }
 
-// arg_max() of a row that is not empty.
-int arg_max_in_lanes(std::span<const float> row) {
-  const float most = largest(row);
-  return std::isnan(most) ? -1 : static_cast<int>(place_of(most, row));
-}
-
 // arg_max() without lanes, which a short row would leave empty.
 int arg_max_of_few(const float* row, std::size_t width) {
   float most = row[0], sum = 0;
@@ -279,6 +273,13 @@ int arg_max_of_few(const float* row, std::size_t width) {
   return sum == 0 ? at : -1;
 }
 
+int first_largest(std::span<const float> row) {
+  if (row.empty()) return -1;
+  if (row.size() < 8) return arg_max_of_few(row.data(), row.size());
+  const float most = largest(row);
+  return std::isnan(most) ? -1 : static_cast<int>(place_of(most, row));
+}
+
 // Of rows of a width that the compiler knows: a loop over rows that becomes vector code.
 template <std::size_t kWidth>
 void narrow_arg_max(std::span<const float> values, std::span<int> classes) {
@@ -289,10 +290,8 @@ void narrow_arg_max(std::span<const float> values, std::span<int> classes) {
 }  // namespace
 
 int arg_max(std::span<const float> row) {
-  if (row.empty()) return -1;
-  if (row.size() < 8) return arg_max_of_few(row.data(), row.size());
   int at = -1;
-  with_vectors([&] { at = arg_max_in_lanes(row); });
+  with_vectors([&] { at = first_largest(row); });
   return at;
 }
 
@@ -305,9 +304,9 @@ std::vector<int> predicted_classes(const Predictions& predictions, std::size_t r
     if (rows.width == 4) return narrow_arg_max<4>(rows.values, classes);
     for (std::size_t i = 0; i < classes.size(); ++i) {
       const auto row = rows.row(i);
-      classes[i] = row.size() >= 8   ? arg_max_in_lanes(row)
-                   : row.size() != 1 ? arg_max(row)
-                                     : (!std::isfinite(row[0]) ? -1 : row[0] > 0.5f);
+      classes[i] = row.size() != 1          ? first_largest(row)
+                   : !std::isfinite(row[0]) ? -1
+                                            : row[0] > 0.5f;
     }
   });
   return classes;

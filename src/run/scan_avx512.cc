@@ -13,7 +13,8 @@
 #endif
 #include <immintrin.h>
 
-#include <type_traits>
+#include "kernels/gemm.h"
+
 #define LITEGAP_SCAN \
   __attribute__((target("avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
 
@@ -210,14 +211,8 @@ constexpr ScanLoops kLoops{wide_float_sums,
 
 }  // namespace
 
-const ScanLoops* avx512_scan_loops() {
-  __builtin_cpu_init();
-  return avx2_scan_loops() != nullptr && __builtin_cpu_supports("avx512f") &&
-                 __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni")
-             ? &kLoops
-             : nullptr;
-}
+// The products ask for the same instructions.
+const ScanLoops* avx512_scan_loops() { return gemm_avx512() != nullptr ? &kLoops : nullptr; }
 
 }  // namespace litegap
 #if defined(__GNUC__) && !defined(__clang__)
