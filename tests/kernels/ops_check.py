@@ -519,7 +519,7 @@ def fuses_in_eight():
 
 def curve_cases():
     """Smooth functions: bit for bit where the processor is one whose form litegap has, else close (ELU's is that of
-    AVX-512)."""
+    AVX-512).  With AVX-512 XNNPACK's LOGISTIC of numbers beyond 4.29e26 is NaN, not 0 or 1: left out there."""
     tolerance = {"reference": 1e-6, "builtin": 1e-6, "xnnpack": 0 if fuses_in_eight() else 1e-6}
     bits = RNG.integers(0, 2 ** 32, 4096, dtype=np.uint32).view(np.float32)
     bits = bits[np.isfinite(bits)]
@@ -532,6 +532,8 @@ def curve_cases():
         x = np.concatenate([near, edges, bits]) if wild else near
         if name == "LOG":
             x = np.abs(x)
+        if name == "LOGISTIC" and not fuses_in_eight():
+            x = x[np.abs(x) < 4e26]
         CODES[name] = (getattr(schema.BuiltinOperator, name), kind, getattr(schema.BuiltinOptions, f"{kind}Options", 0))
         for n in (len(x), 37, 3) if name == "SOFTMAX" else (len(x),):
             f = File()
