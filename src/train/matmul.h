@@ -10,8 +10,15 @@
 // and at the right edge.  AVX-512, AVX2 with FMA, or plain loops are chosen at run time.  The order
 // of summation is that of k, but small products take plain loops without fused multiply-adds: one
 // machine and one batch size always give the same bits, two of them differ in rounding.
+//
+// A convolution is such a product without a copy of its windows: a window is some segments of
+// neighbours in the image, at the same distances from its first value.
+//
+//   C[r, j] += sum over segments s, k < depth of  a[a_rows[r] + a_at[s] + k a_step]
+//                                               * b[b_at[s] + k b_step + j]
 #pragma once
 #include <cstddef>
+#include <span>
 
 namespace litegap {
 
@@ -28,5 +35,21 @@ enum class Into : bool { kAdd, kReplace };
 template <class T>
 void matmul(Mat<T> a, Mat<T> b, T* c, std::size_t c_stride, std::size_t m, std::size_t n,
             std::size_t k, Into into = Into::kAdd);
+
+template <class T>
+struct Segmented {
+  const T* a = nullptr;
+  std::ptrdiff_t a_step = 1;
+  std::span<const std::ptrdiff_t> a_rows, a_at;
+  const T* b = nullptr;
+  std::ptrdiff_t b_step = 0;
+  std::span<const std::ptrdiff_t> b_at;
+  T* c = nullptr;
+  std::span<const std::ptrdiff_t> c_rows;  // rows of n, none of which overlap
+  std::size_t n = 0, depth = 0;
+  bool beyond = false;  // 47 values behind every row of B can be read
+};
+template <class T>
+void matmul(const Segmented<T>& product);
 
 }  // namespace litegap

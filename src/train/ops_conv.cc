@@ -1,10 +1,13 @@
 // CONV_2D (grouped, dilated), DEPTHWISE_CONV_2D and TRANSPOSE_CONV, forwards and backwards.
 //
-// A convolution is a product of matrices: the rows are the windows of all output pixels of the
-// batch, laid out a block at a time so that a block stays in the cache.
+// A convolution is a product of matrices: a row is the window of an output pixel.  Windows are not
+// copied.  Some images get a frame of zeros; then every window is the same few segments of
+// neighbouring values, kh of them kw ic long, at distances from its corner.
 //
 //   out[pixels, oc] = windows[pixels, kh kw ic] W[oc, kh kw ic]^T + bias
-//   dW += dout^T windows;   dwindows = dout W, added back to where each window came from
+//   dW += dout^T windows
+//   dx: stride 1: the correlation of dout with the turned kernel; else W^T dout, tap by tap, added
+//       where the window lies
 //
 // A transposed convolution is the same with forward and backward exchanged: its input takes the
 // place of dout.  Depthwise convolutions walk over taps, vectors over channels.
@@ -20,7 +23,9 @@ namespace {
 
 using Index = std::ptrdiff_t;
 
-constexpr Index kBlockElements = 48 * 1024;  // of windows at a time
+constexpr Index kLeastRows = 48;  // of a product, where there are as many: tiles should be full
+
+std::size_t z(Index i) { return static_cast<std::size_t>(i); }
 
 // Windows of [n, h, w, c] that move over an image to give [n, out_h, out_w].
 struct Windows {
@@ -55,64 +60,6 @@ Windows windows_of(const Shape& image, const Shape& out, Index kh, Index kw, con
   return g;
 }
 
-// Calls put(image offset or -1, window offset, length) for runs of values of the windows of pixels
-// [begin, end) that are neighbours in both, or all outside of the image; the window holds channels
-// [first, first + count) only.  A row of taps is one run where all channels are taken.
-template <class Put>
-void each_run(const Windows& g, Index begin, Index end, Index first, Index count, Put put) {
-  const bool whole = count == g.c && g.dilation_w == 1;
-  const Index row_length = g.kw * count;
-  Index at = 0;
-  for (Index p = begin; p < end; ++p) {
-    const Index x = p % g.out_w, y = p / g.out_w % g.out_h, n = p / g.out_w / g.out_h;
-    const Index left = x * g.stride_w - g.pad_w;
-    for (Index i = 0; i < g.kh; ++i, at += row_length) {
-      const Index row = y * g.stride_h - g.pad_h + i * g.dilation_h;
-      if (row < 0 || row >= g.h) {
-        put(Index{-1}, at, row_length);
-        continue;
-      }
-      const Index line = (n * g.h + row) * g.w;
-      if (!whole) {
-        for (Index j = 0; j < g.kw; ++j) {
-          const Index column = left + j * g.dilation_w;
-          const bool inside = column >= 0 && column < g.w;
-          put(inside ? (line + column) * g.c + first : -1, at + j * count, count);
-        }
-        continue;
-      }
-      const Index before = std::clamp<Index>(-left, 0, g.kw);
-      const Index stop = std::clamp<Index>(g.w - left, before, g.kw);
-      if (before > 0) put(Index{-1}, at, before * count);
-      if (stop > before) {
-        put((line + left + before) * g.c, at + before * count, (stop - before) * count);
-      }
-      if (stop < g.kw) put(Index{-1}, at + stop * count, (g.kw - stop) * count);
-    }
-  }
-}
-
-template <class T>
-void read_windows(const Windows& g, Index begin, Index end, Index first, Index count,
-                  const T* image, T* windows) {
-  each_run(g, begin, end, first, count, [&](Index from, Index to, Index length) {
-    if (from < 0) {
-      std::fill(windows + to, windows + to + length, T(0));
-    } else {
-      for (Index c = 0; c < length; ++c) windows[to + c] = image[from + c];
-    }
-  });
-}
-
-template <class T>
-void add_windows(const Windows& g, Index begin, Index end, Index first, Index count,
-                 const T* windows, T* image) {
-  each_run(g, begin, end, first, count, [&](Index to, Index from, Index length) {
-    if (to < 0) return;
-    for (Index c = 0; c < length; ++c) image[to + c] += windows[from + c];
-  });
-}
-
 template <class T>
 void fill_bias(T* out, Index rows, Index channels, const T* bias) {
   for (Index r = 0; r < rows; ++r) {
@@ -130,103 +77,268 @@ void add_bias_grad(const T* dout, Index rows, Index channels, T* dbias) {
     for (Index c = 0; c < channels; ++c) dbias[c] += dout[r * channels + c];
 }
 
-std::size_t z(Index i) { return static_cast<std::size_t>(i); }
+// Where windows lie in some images at a time, each with its frame.
+struct Layout {
+  Index images = 1;                   // at a time
+  Index line = 0, image = 0;          // elements
+  std::vector<Index> corners;         // of the windows
+  std::vector<Index> segments;        // of a window, from its corner
+  std::vector<Index> taps;            // the same tap by tap
+  Index length = 0;                   // of a segment, of one group
+  std::vector<Index> lines_of_rows;   // where lines of pixels start among the rows, in elements
+  std::vector<Index> lines_of_image;  // and their first windows
+  std::vector<Index> rows;            // the rows themselves
+  bool framed = false;
+};
+
+Layout layout_of(const Windows& g, Index channels, Index groups) {
+  Layout l;
+  const auto framed = [](Index size, Index pad, Index out, Index stride, Index k, Index dilation) {
+    return std::max(size + pad, (out - 1) * stride + (k - 1) * dilation + 1);
+  };
+  const Index height = framed(g.h, g.pad_h, g.out_h, g.stride_h, g.kh, g.dilation_h),
+              width = framed(g.w, g.pad_w, g.out_w, g.stride_w, g.kw, g.dilation_w);
+  l.framed = height != g.h || width != g.w;
+  l.line = width * g.c;
+  l.image = height * l.line;
+  const Index pixels = std::max<Index>(1, g.out_h * g.out_w), count = g.c / groups;
+  l.images = std::clamp<Index>((kLeastRows + pixels - 1) / pixels, 1, g.n);
+  for (Index n = 0; n < l.images; ++n) {
+    for (Index y = 0; y < g.out_h; ++y) {
+      const Index start = n * l.image + y * g.stride_h * l.line;
+      l.lines_of_rows.push_back((n * g.out_h + y) * g.out_w * channels);
+      l.lines_of_image.push_back(start);
+      for (Index x = 0; x < g.out_w; ++x) {
+        l.rows.push_back(static_cast<Index>(l.rows.size()) * channels);
+        l.corners.push_back(start + x * g.stride_w * g.c);
+      }
+    }
+  }
+  for (Index i = 0; i < g.kh; ++i)
+    for (Index j = 0; j < g.kw; ++j)
+      l.taps.push_back(i * g.dilation_h * l.line + j * g.dilation_w * g.c);
+  if (count == g.c && g.dilation_w == 1) {
+    l.length = g.kw * g.c;
+    for (Index i = 0; i < g.kh; ++i) l.segments.push_back(i * g.dilation_h * l.line);
+  } else {
+    l.length = count;
+    l.segments = l.taps;
+  }
+  return l;
+}
 
 // Products between windows of an image and rows of `channels` values per pixel.  Weights lie as
 // [channels][kh kw count] per group.
 template <class T>
-struct Correlation {
-  Windows g;
-  Index channels = 0, groups = 1;
-  std::shared_ptr<std::vector<T>> buffer, turned;  // turned: [kh kw count][channels / groups]
-  Index count() const { return g.c / groups; }
-  Index depth() const { return g.kh * g.kw * count(); }
-  bool direct() const { return g.pointwise() && groups == 1; }
-  Index block() const { return std::max<Index>(48, kBlockElements / depth()); }
-  void make_buffer() {
-    if (!direct())
-      buffer = std::make_shared<std::vector<T>>(z(std::min(block(), g.pixels()) * depth()));
-    turned = std::make_shared<std::vector<T>>(z(channels * depth()));
+class Correlation {
+ public:
+  Correlation(const Windows& windows, Index row_channels, Index group_count, bool to_image = true)
+      : g_(windows),
+        l_(layout_of(windows, row_channels, group_count)),
+        channels_(row_channels),
+        groups_(group_count),
+        per_(channels_ / groups_),
+        count_(g_.c / groups_),
+        depth_(g_.kh * g_.kw * count_),
+        direct_(g_.pointwise() && groups_ == 1) {
+    for (std::size_t s = 0; s < l_.segments.size(); ++s)
+      turned_at_.push_back(static_cast<Index>(s) * l_.length * per_);
+    for (Index o = 0; o < per_; ++o) {
+      channel_.push_back(o);
+      weight_row_.push_back(o * depth_);
+    }
+    turned_.resize(z(channels_ * depth_));
+    if (l_.framed) frame_.resize(z(l_.images * l_.image + kBehind));
+    // The correlation that is the gradient of the image.
+    const Index pad_h = (g_.kh - 1) * g_.dilation_h - g_.pad_h,
+                pad_w = (g_.kw - 1) * g_.dilation_w - g_.pad_w;
+    if (!to_image || direct_) return;
+    if (g_.stride_h != 1 || g_.stride_w != 1 || pad_h < 0 || pad_w < 0) {
+      sums_.reserve(frame_.size());
+      return;
+    }
+    Windows back = g_;
+    back.h = g_.out_h, back.w = g_.out_w, back.c = channels_;
+    back.out_h = g_.h, back.out_w = g_.w;
+    back.pad_h = pad_h, back.pad_w = pad_w;
+    back_ = std::make_shared<Correlation>(back, g_.c, groups_, false);
+    flipped_.resize(turned_.size());
   }
 
-  // rows[pixels, channels] += windows(image) W^T
-  void multiply(const T* image, const T* weights, T* rows) const {
-    const Index per = channels / groups;
-    for (Index k = 0; k < groups; ++k) {
-      for (Index o = 0; o < per; ++o) {
-        for (Index d = 0; d < depth(); ++d)
-          (*turned)[z((k * depth() + d) * per + o)] = weights[(k * per + o) * depth() + d];
+  // rows[pixels, channels] += windows(image) W^T; before(first row, count) is told of those that
+  // are next.
+  template <class Before>
+  void multiply(const T* image, const T* weights, T* rows, Before before) {
+    for (Index k = 0; k < groups_; ++k) {
+      for (Index o = 0; o < per_; ++o) {
+        for (Index d = 0; d < depth_; ++d)
+          turned_[z((k * depth_ + d) * per_ + o)] = weights[(k * per_ + o) * depth_ + d];
       }
     }
-    for (Index begin = 0; begin < g.pixels(); begin += block()) {
-      const Index end = std::min(begin + block(), g.pixels());
-      for (Index k = 0; k < groups; ++k) {
-        const T* a = image + begin * g.c;
-        if (!direct()) {
-          read_windows(g, begin, end, k * count(), count(), image, buffer->data());
-          a = buffer->data();
-        }
-        matmul<T>({a, z(depth())}, {turned->data() + k * depth() * per, z(per)},
-                  rows + begin * channels + k * per, z(channels), z(end - begin), z(per),
-                  z(depth()));
-      }
+    if (direct_) {
+      before(Index{0}, g_.pixels());
+      return matmul<T>({image, z(depth_)}, {turned_.data(), z(per_)}, rows, z(channels_),
+                       z(g_.pixels()), z(per_), z(depth_));
     }
+    each_part([&](Index first, Index images) {
+      Segmented<T> p;
+      const T* const from = framed(image, first, images);
+      const Index pixels = g_.out_h * g_.out_w;
+      before(first * pixels, images * pixels);
+      p.a_rows = some(l_.corners, images);
+      p.a_at = l_.segments;
+      p.b_step = per_;
+      p.b_at = turned_at_;
+      p.c_rows = some(l_.rows, images);
+      p.n = z(per_);
+      p.depth = z(l_.length);
+      for (Index k = 0; k < groups_; ++k) {
+        p.a = from + k * count_;
+        p.b = turned_.data() + k * depth_ * per_;
+        p.c = rows + first * row_image() + k * per_;
+        matmul(p);
+      }
+    });
   }
   // image += W^T of rows, window by window
-  void scatter(const T* rows, const T* weights, T* image) const {
-    const Index per = channels / groups;
-    for (Index begin = 0; begin < g.pixels(); begin += block()) {
-      const Index end = std::min(begin + block(), g.pixels());
-      for (Index k = 0; k < groups; ++k) {
-        T* to = direct() ? image + begin * g.c : buffer->data();
-        matmul<T>({rows + begin * channels + k * per, z(channels)},
-                  {weights + k * per * depth(), z(depth())}, to, z(depth()), z(end - begin),
-                  z(depth()), z(per), direct() ? Into::kAdd : Into::kReplace);
-        if (!direct()) add_windows(g, begin, end, k * count(), count(), to, image);
-      }
+  void scatter(const T* rows, const T* weights, T* image) {
+    if (direct_)
+      return matmul<T>({rows, z(channels_)}, {weights, z(depth_)}, image, z(depth_), z(g_.pixels()),
+                       z(depth_), z(per_));
+    if (back_ != nullptr) {
+      flip(weights);
+      return back_->multiply(rows, flipped_.data(), image, [](Index, Index) {});
     }
+    each_part([&](Index first, Index images) {
+      Segmented<T> p;
+      T* to = image + first * g_.h * g_.w * g_.c;
+      if (l_.framed) {
+        sums_.assign(frame_.size(), T(0));
+        to = sums_.data();
+      }
+      p.a_rows = some(l_.rows, images);
+      p.a_at = p.b_at = std::span(&kNone, 1);
+      p.b_step = depth_;
+      p.c_rows = some(l_.corners, images);
+      p.n = z(count_);
+      p.depth = z(per_);
+      for (Index k = 0; k < groups_; ++k) {
+        p.a = rows + first * row_image() + k * per_;
+        for (std::size_t tap = 0; tap < l_.taps.size(); ++tap) {
+          p.b = weights + k * per_ * depth_ + static_cast<Index>(tap) * count_;
+          p.c = to + l_.taps[tap] + k * count_;
+          matmul(p);
+        }
+      }
+      if (l_.framed) add_inside(first, images, image);
+    });
   }
   // dW += rows^T windows(image)
-  void weights_grad(const T* image, const T* rows, T* dweights) const {
-    const Index per = channels / groups;
-    for (Index begin = 0; begin < g.pixels(); begin += block()) {
-      const Index end = std::min(begin + block(), g.pixels());
-      for (Index k = 0; k < groups; ++k) {
-        const T* b = image + begin * g.c;
-        if (!direct()) {
-          read_windows(g, begin, end, k * count(), count(), image, buffer->data());
-          b = buffer->data();
+  void weights_grad(const T* image, const T* rows, T* dweights) {
+    if (direct_)
+      return matmul<T>({rows, z(channels_), true}, {image, z(depth_)}, dweights, z(depth_), z(per_),
+                       z(depth_), z(g_.pixels()));
+    each_part([&](Index first, Index images) {
+      Segmented<T> p;
+      const T* const from = framed(image, first, images);
+      p.a_step = channels_;
+      p.a_rows = channel_;
+      p.a_at = some(l_.lines_of_rows, images);
+      p.b_step = g_.stride_w * g_.c;
+      p.b_at = some(l_.lines_of_image, images);
+      p.c_rows = weight_row_;
+      p.n = z(l_.length);
+      p.depth = z(g_.out_w);
+      p.beyond = l_.framed;
+      for (Index k = 0; k < groups_; ++k) {
+        p.a = rows + first * row_image() + k * per_;
+        for (std::size_t s = 0; s < l_.segments.size(); ++s) {
+          p.b = from + l_.segments[s] + k * count_;
+          p.c = dweights + k * per_ * depth_ + static_cast<Index>(s) * l_.length;
+          matmul(p);
         }
-        matmul<T>({rows + begin * channels + k * per, z(channels), true}, {b, z(depth())},
-                  dweights + k * per * depth(), z(depth()), z(per), z(depth()), z(end - begin));
+      }
+    });
+  }
+
+ private:
+  static constexpr Index kNone = 0, kBehind = 48;
+
+  Index row_image() const { return g_.out_h * g_.out_w * channels_; }
+  template <class Part>
+  void each_part(Part part) const {
+    for (Index n = 0; n < g_.n; n += l_.images) part(n, std::min(l_.images, g_.n - n));
+  }
+  std::span<const Index> some(const std::vector<Index>& all, Index images) const {
+    return std::span(all).first(all.size() / z(l_.images) * z(images));
+  }
+  // Calls line(in the frame, in the images) for every line.
+  template <class Line>
+  void each_line(Index first, Index images, Line line) const {
+    for (Index n = 0; n < images; ++n) {
+      for (Index y = 0; y < g_.h; ++y)
+        line(n * l_.image + (y + g_.pad_h) * l_.line + g_.pad_w * g_.c,
+             ((first + n) * g_.h + y) * g_.w * g_.c);
+    }
+  }
+  const T* framed(const T* image, Index first, Index images) {
+    if (!l_.framed) return image + first * g_.h * g_.w * g_.c;
+    each_line(first, images, [&](Index to, Index from) {
+      std::copy_n(image + from, g_.w * g_.c, frame_.data() + to);
+    });
+    return frame_.data();
+  }
+  void add_inside(Index first, Index images, T* image) const {
+    each_line(first, images, [&](Index from, Index to) {
+      for (Index i = 0; i < g_.w * g_.c; ++i) image[to + i] += sums_[z(from + i)];
+    });
+  }
+  // [channels][taps][count] as [channels of the image][taps from the last][rows' channels]
+  void flip(const T* weights) {
+    const Index taps = g_.kh * g_.kw;
+    for (Index k = 0; k < groups_; ++k) {
+      for (Index o = 0; o < per_; ++o) {
+        for (Index t = 0; t < taps; ++t) {
+          for (Index i = 0; i < count_; ++i)
+            flipped_[z(((k * count_ + i) * taps + taps - 1 - t) * per_ + o)] =
+                weights[((k * per_ + o) * taps + t) * count_ + i];
+        }
       }
     }
   }
+
+  Windows g_;
+  Layout l_;
+  Index channels_ = 0, groups_ = 1, per_ = 0, count_ = 0, depth_ = 0;
+  bool direct_ = false;
+  std::vector<Index> turned_at_, channel_, weight_row_;
+  std::vector<T> turned_, flipped_;  // turned: [kh kw count][channels / groups]
+  std::vector<T> frame_, sums_;      // whose border stays zero; that does not
+  std::shared_ptr<Correlation> back_;
 };
 
 template <class T>
 Step<T> make_conv(const Node<T>& n) {
   const auto& a = n.template attrs<ConvAttrs>();
   const Port<T>&x = n.in[0], &w = n.in[1], &y = n.out[0];
-  Correlation<T> c;
-  c.g = windows_of(x.shape, y.shape, w.shape[1], w.shape[2], a, a.dilation_h, a.dilation_w);
-  c.channels = y.shape[3];
-  c.groups = x.shape[3] / w.shape[3];
-  c.make_buffer();
+  const Windows g =
+      windows_of(x.shape, y.shape, w.shape[1], w.shape[2], a, a.dilation_h, a.dilation_w);
+  const Index channels = y.shape[3], rows = g.pixels();
+  const auto c = std::make_shared<Correlation<T>>(g, channels, x.shape[3] / w.shape[3]);
   const T* bias = n.has(2) ? n.in[2].value : nullptr;
   T* dbias = n.has(2) ? n.in[2].grad : nullptr;
-  const Index rows = c.g.pixels();
   Step<T> s;
   s.forward = [=] {
-    fill_bias(y.value, rows, c.channels, bias);
-    c.multiply(x.value, w.value, y.value);
+    c->multiply(x.value, w.value, y.value, [&](Index first, Index count) {
+      fill_bias(y.value + first * channels, count, channels, bias);
+    });
     activate(a.activation, y.value, y.count);
   };
   s.backward = [=] {
     activate_back(a.activation, y.value, y.grad, y.count);
-    if (dbias != nullptr) add_bias_grad(y.grad, rows, c.channels, dbias);
-    if (w.grad != nullptr) c.weights_grad(x.value, y.grad, w.grad);
-    if (x.grad != nullptr) c.scatter(y.grad, w.value, x.grad);
+    if (dbias != nullptr) add_bias_grad(y.grad, rows, channels, dbias);
+    if (w.grad != nullptr) c->weights_grad(x.value, y.grad, w.grad);
+    if (x.grad != nullptr) c->scatter(y.grad, w.value, x.grad);
   };
   return s;
 }
@@ -238,16 +350,14 @@ Step<T> make_transpose_conv(const Node<T>& n) {
   const Port<T>&w = n.in[1], &x = n.in[2], &y = n.out[0];
   // The windows are those of the output; the rows are the input's pixels.  Weights are reordered to
   // [ic][kh kw oc].
-  Correlation<T> c;
-  c.g = windows_of(y.shape, x.shape, w.shape[1], w.shape[2], a, 1, 1);
-  c.channels = x.shape[3];
-  c.make_buffer();
+  const Windows g = windows_of(y.shape, x.shape, w.shape[1], w.shape[2], a, 1, 1);
+  const auto c = std::make_shared<Correlation<T>>(g, x.shape[3], 1);
   const Index oc = w.shape[0], taps = Index{w.shape[1]} * w.shape[2], ic = w.shape[3];
   auto turned = std::make_shared<std::vector<T>>(w.count);
   auto dturned = std::make_shared<std::vector<T>>(w.count);
   const T* bias = n.has(3) ? n.in[3].value : nullptr;
   T* dbias = n.has(3) ? n.in[3].grad : nullptr;
-  const Index rows = c.g.n * c.g.h * c.g.w;
+  const Index rows = g.n * g.h * g.w;
   const auto each = [=](auto put) {
     for (Index o = 0; o < oc; ++o)
       for (Index t = 0; t < taps; ++t)
@@ -257,7 +367,7 @@ Step<T> make_transpose_conv(const Node<T>& n) {
   s.forward = [=] {
     each([&](Index from, Index to) { (*turned)[z(to)] = w.value[from]; });
     fill_bias(y.value, rows, oc, bias);
-    c.scatter(x.value, turned->data(), y.value);
+    c->scatter(x.value, turned->data(), y.value);
     activate(a.activation, y.value, y.count);
   };
   s.backward = [=] {
@@ -265,12 +375,12 @@ Step<T> make_transpose_conv(const Node<T>& n) {
     if (dbias != nullptr) add_bias_grad(y.grad, rows, oc, dbias);
     if (w.grad != nullptr) {
       std::fill(dturned->begin(), dturned->end(), T(0));
-      c.weights_grad(y.grad, x.value, dturned->data());
+      c->weights_grad(y.grad, x.value, dturned->data());
       each([&](Index to, Index from) { w.grad[to] += (*dturned)[z(from)]; });
     }
     if (x.grad != nullptr) {
       each([&](Index from, Index to) { (*turned)[z(to)] = w.value[from]; });
-      c.multiply(y.grad, turned->data(), x.grad);
+      c->multiply(y.grad, turned->data(), x.grad, [](Index, Index) {});
     }
   };
   return s;

@@ -10,6 +10,8 @@
 #include <cmath>
 
 #include "base/random.h"
+#include "kernels/vectors.h"
+#include "train/lanes_of.h"
 #include "train/step.h"
 
 namespace litegap {
@@ -99,9 +101,101 @@ Step<T> make_l2(const Node<T>& n) {
 
 template <class T>
 struct Statistics {
-  std::vector<T> mean, inverse, a, b;  // inverse: 1 / sqrt(var + eps)
+  std::vector<T> mean, inverse, a, b, p;  // inverse: 1 / sqrt(var + eps)
   bool of_batch = false;
 };
+
+// Of rows [rows, c], for each of the c columns.
+template <class T>
+void moments(const T* x, std::size_t rows, std::size_t c, T* mean, T* var) {
+  const T inv = T(1) / static_cast<T>(rows);
+  each_lanes<T>(c, [&](auto lanes, std::size_t k) {
+    using V = typename decltype(lanes)::Vector;
+    V middle[lanes.kVectors] = {}, squares[lanes.kVectors] = {};
+    for (std::size_t r = 0; r < rows; ++r)
+      lanes.each([&](int i, std::size_t at) {
+        V v;
+        lanes.load(x + r * c + k + at, v);
+        middle[i] += v;
+      });
+    for (V& m : middle) m *= inv;
+    for (std::size_t r = 0; r < rows; ++r)
+      lanes.each([&](int i, std::size_t at) {
+        V d;
+        lanes.load(x + r * c + k + at, d);
+        d -= middle[i];
+        squares[i] += d * d;
+      });
+    for (V& v : squares) v *= inv;
+    lanes.store_all(mean + k, middle);
+    lanes.store_all(var + k, squares);
+  });
+}
+template <class T>
+void scale_and_shift(const T* x, std::size_t rows, std::size_t c, const T* scale, const T* shift,
+                     T* y) {
+  each_lanes<T>(c, [&](auto lanes, std::size_t k) {
+    using V = typename decltype(lanes)::Vector;
+    V factor[lanes.kVectors], term[lanes.kVectors];
+    lanes.load_all(scale + k, factor);
+    lanes.load_all(shift + k, term);
+    for (std::size_t r = 0; r < rows; ++r)
+      lanes.each([&](int i, std::size_t at) {
+        V v;
+        lanes.load(x + r * c + k + at, v);
+        v = v * factor[i] + term[i];
+        lanes.store(y + r * c + k + at, v);
+      });
+  });
+}
+// Of the gradient: its sum, and that of its products with x - mean.
+template <class T>
+void sum_and_dot(const T* dy, const T* x, std::size_t rows, std::size_t c, const T* mean, T* sum,
+                 T* dot) {
+  each_lanes<T>(c, [&](auto lanes, std::size_t k) {
+    using V = typename decltype(lanes)::Vector;
+    V middle[lanes.kVectors], all[lanes.kVectors] = {}, products[lanes.kVectors] = {};
+    lanes.load_all(mean + k, middle);
+    for (std::size_t r = 0; r < rows; ++r)
+      lanes.each([&](int i, std::size_t at) {
+        V up, v;
+        lanes.load(dy + r * c + k + at, up);
+        lanes.load(x + r * c + k + at, v);
+        all[i] += up;
+        products[i] += up * (v - middle[i]);
+      });
+    lanes.store_all(sum + k, all);
+    lanes.store_all(dot + k, products);
+  });
+}
+template <class T>
+struct Gradients {
+  const T *dy, *x;
+  T* dx;
+};
+// dx += p dy + q (x - mean) + u
+template <class T>
+void add_back(const Gradients<T>& g, std::size_t rows, std::size_t c, const T* mean, const T* p,
+              const T* q, const T* u) {
+  each_lanes<T>(c, [&](auto lanes, std::size_t k) {
+    using V = typename decltype(lanes)::Vector;
+    V middle[lanes.kVectors], of_up[lanes.kVectors], of_x[lanes.kVectors], term[lanes.kVectors];
+    lanes.load_all(mean + k, middle);
+    lanes.load_all(p + k, of_up);
+    lanes.load_all(q + k, of_x);
+    lanes.load_all(u + k, term);
+    for (std::size_t r = 0; r < rows; ++r)
+      lanes.each([&](int i, std::size_t at) {
+        const std::size_t e = r * c + k + at;
+        V up, v, down;
+        lanes.load(g.dy + e, up);
+        lanes.load(g.x + e, v);
+        lanes.load(g.dx + e, down);
+        down += of_up[i] * up + of_x[i] * (v - middle[i]) + term[i];
+        lanes.store(g.dx + e, down);
+      });
+  });
+}
 
 template <class T>
 Step<T> make_batch_norm(const Node<T>& n) {
@@ -110,7 +204,7 @@ Step<T> make_batch_norm(const Node<T>& n) {
   const Port<T> gamma = n.has(1) ? n.in[1] : Port<T>{}, beta = n.has(2) ? n.in[2] : Port<T>{};
   const std::size_t c = y.dim(y.shape.size() - 1), rows = y.count / c;
   const auto st = std::make_shared<Statistics<T>>();
-  for (auto* v : {&st->mean, &st->inverse, &st->a, &st->b}) v->resize(c);
+  for (auto* v : {&st->mean, &st->inverse, &st->a, &st->b, &st->p}) v->resize(c);
   const TapeMode* mode = n.mode;
   const T unbiased =
       a.unbiased && rows > 1 ? static_cast<T>(rows) / static_cast<T>(rows - 1) : T(1);
@@ -123,18 +217,8 @@ Step<T> make_batch_norm(const Node<T>& n) {
     T *mean = st->mean.data(), *inverse = st->inverse.data();
     if (st->of_batch) {
       T* var = st->a.data();
-      std::fill(mean, mean + c, T(0));
-      std::fill(var, var + c, T(0));
-      for (std::size_t r = 0; r < rows; ++r)
-        for (std::size_t k = 0; k < c; ++k) mean[k] += x.value[r * c + k];
-      for (std::size_t k = 0; k < c; ++k) mean[k] *= inv;
-      for (std::size_t r = 0; r < rows; ++r)
-        for (std::size_t k = 0; k < c; ++k) {
-          const T d = x.value[r * c + k] - mean[k];
-          var[k] += d * d;
-        }
+      with_vectors([&] { moments(x.value, rows, c, mean, var); });
       for (std::size_t k = 0; k < c; ++k) {
-        var[k] *= inv;
         inverse[k] = T(1) / std::sqrt(var[k] + eps);
         if (mode->update_statistics) {
           mm.value[k] = mm.value[k] * momentum + mean[k] * (1 - momentum);
@@ -152,23 +236,14 @@ Step<T> make_batch_norm(const Node<T>& n) {
       scale[k] = inverse[k] * (gamma.present ? gamma.value[k] : T(1));
       shift[k] = (beta.present ? beta.value[k] : T(0)) - mean[k] * scale[k];
     }
-    for (std::size_t r = 0; r < rows; ++r)
-      for (std::size_t k = 0; k < c; ++k)
-        y.value[r * c + k] = x.value[r * c + k] * scale[k] + shift[k];
+    with_vectors([&] { scale_and_shift(x.value, rows, c, scale, shift, y.value); });
     activate(a.activation, y.value, y.count);
   };
   s.backward = [=] {
     activate_back(a.activation, y.value, y.grad, y.count);
     const T *mean = st->mean.data(), *inverse = st->inverse.data();
     T *sum = st->a.data(), *dot = st->b.data();  // of dy, and of dy xh
-    std::fill(sum, sum + c, T(0));
-    std::fill(dot, dot + c, T(0));
-    for (std::size_t r = 0; r < rows; ++r)
-      for (std::size_t k = 0; k < c; ++k) {
-        const T up = y.grad[r * c + k];
-        sum[k] += up;
-        dot[k] += up * (x.value[r * c + k] - mean[k]);
-      }
+    with_vectors([&] { sum_and_dot(y.grad, x.value, rows, c, mean, sum, dot); });
     for (std::size_t k = 0; k < c; ++k) {
       dot[k] *= inverse[k];
       if (gamma.grad != nullptr) gamma.grad[k] += dot[k];
@@ -176,17 +251,13 @@ Step<T> make_batch_norm(const Node<T>& n) {
     }
     if (x.grad == nullptr) return;
     // dx = p dy + q (x - mean) + u
+    T* p = st->p.data();
     for (std::size_t k = 0; k < c; ++k) {
-      const T p = inverse[k] * (gamma.present ? gamma.value[k] : T(1));
-      dot[k] = st->of_batch ? -p * inverse[k] * dot[k] * inv : T(0);
-      sum[k] = st->of_batch ? -p * sum[k] * inv : T(0);
+      p[k] = inverse[k] * (gamma.present ? gamma.value[k] : T(1));
+      dot[k] = st->of_batch ? -p[k] * inverse[k] * dot[k] * inv : T(0);
+      sum[k] = st->of_batch ? -p[k] * sum[k] * inv : T(0);
     }
-    for (std::size_t r = 0; r < rows; ++r)
-      for (std::size_t k = 0; k < c; ++k) {
-        const T p = inverse[k] * (gamma.present ? gamma.value[k] : T(1));
-        x.grad[r * c + k] +=
-            p * y.grad[r * c + k] + dot[k] * (x.value[r * c + k] - mean[k]) + sum[k];
-      }
+    with_vectors([&] { add_back({y.grad, x.value, x.grad}, rows, c, mean, p, dot, sum); });
   };
   return s;
 }

@@ -6,6 +6,7 @@
 // slopes are TensorFlow's: RELU 0 at 0, RELU6 0 at both ends, ABS 0 at 0.
 #include <cmath>
 
+#include "kernels/vectors.h"
 #include "train/step.h"
 
 namespace litegap {
@@ -16,12 +17,16 @@ Step<T> curve(const Node<T>& n, F f, D slope) {
   const Port<T>&x = n.in[0], &y = n.out[0];
   Step<T> s;
   s.forward = [=] {
-    for (std::size_t i = 0; i < y.count; ++i) y.value[i] = f(x.value[i]);
+    with_vectors([=] {
+      for (std::size_t i = 0; i < y.count; ++i) y.value[i] = f(x.value[i]);
+    });
   };
   s.backward = [=] {
     if (x.grad == nullptr) return;
-    for (std::size_t i = 0; i < y.count; ++i)
-      x.grad[i] += y.grad[i] * slope(x.value[i], y.value[i]);
+    with_vectors([=] {
+      for (std::size_t i = 0; i < y.count; ++i)
+        x.grad[i] += y.grad[i] * slope(x.value[i], y.value[i]);
+    });
   };
   return s;
 }
@@ -94,7 +99,9 @@ Step<T> make_gelu(const Node<T>& n) {
 template <class T>
 void activate(Activation activation, T* y, std::size_t n) {
   const auto each = [&](auto f) {
-    for (std::size_t i = 0; i < n; ++i) y[i] = f(y[i]);
+    with_vectors([=] {
+      for (std::size_t i = 0; i < n; ++i) y[i] = f(y[i]);
+    });
   };
   switch (activation) {
     case Activation::kNone:
@@ -115,7 +122,9 @@ void activate(Activation activation, T* y, std::size_t n) {
 template <class T>
 void activate_back(Activation activation, const T* y, T* dy, std::size_t n) {
   const auto each = [&](auto slope) {
-    for (std::size_t i = 0; i < n; ++i) dy[i] *= slope(y[i]);
+    with_vectors([=] {
+      for (std::size_t i = 0; i < n; ++i) dy[i] *= slope(y[i]);
+    });
   };
   switch (activation) {
     case Activation::kNone:
