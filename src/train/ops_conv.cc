@@ -15,6 +15,8 @@
 #include <cstring>
 
 #include "kernels/geometry.h"
+#include "kernels/vectors.h"
+#include "train/lanes_of.h"
 #include "train/matmul.h"
 #include "train/step.h"
 
@@ -73,8 +75,10 @@ void fill_bias(T* out, Index rows, Index channels, const T* bias) {
 
 template <class T>
 void add_bias_grad(const T* dout, Index rows, Index channels, T* dbias) {
-  for (Index r = 0; r < rows; ++r)
-    for (Index c = 0; c < channels; ++c) dbias[c] += dout[r * channels + c];
+  with_vectors([=] {
+    for (Index r = 0; r < rows; ++r)
+      for (Index c = 0; c < channels; ++c) dbias[c] += dout[r * channels + c];
+  });
 }
 
 // Where windows lie in some images at a time, each with its frame.
@@ -386,26 +390,90 @@ Step<T> make_transpose_conv(const Node<T>& n) {
   return s;
 }
 
-// Calls tap(x offset, y offset, weight offset) where window and image meet; offsets of channel 0.
-template <class Tap>
-void each_depthwise(const Windows& g, Index out_c, Tap tap) {
-  Index at = 0;
+// The taps of an output pixel that lie inside of the image.
+struct Meeting {
+  Index pixel = 0;                       // of the output
+  Index corner = 0;                      // of the window, in pixels of the image
+  Index i0 = 0, i1 = 0, j0 = 0, j1 = 0;  // [i0, i1) x [j0, j1)
+};
+template <class F>
+void each_meeting(const Windows& g, const F& f) {
+  const auto inside = [](Index at, Index size, Index k, Index dilation, Index& first, Index& last) {
+    first = at < 0 ? std::min(k, (-at + dilation - 1) / dilation) : 0;
+    last = std::max(first, std::min(k, (size - at + dilation - 1) / dilation));
+  };
+  Meeting m;
   for (Index n = 0; n < g.n; ++n) {
     for (Index y = 0; y < g.out_h; ++y) {
-      for (Index x = 0; x < g.out_w; ++x, at += out_c) {
-        for (Index i = 0; i < g.kh; ++i) {
-          const Index row = y * g.stride_h - g.pad_h + i * g.dilation_h;
-          if (row < 0 || row >= g.h) continue;
-          for (Index j = 0; j < g.kw; ++j) {
-            const Index column = x * g.stride_w - g.pad_w + j * g.dilation_w;
-            if (column < 0 || column >= g.w) continue;
-            tap(((n * g.h + row) * g.w + column) * g.c, at, (i * g.kw + j) * out_c);
-          }
-        }
+      const Index row = y * g.stride_h - g.pad_h;
+      inside(row, g.h, g.kh, g.dilation_h, m.i0, m.i1);
+      for (Index x = 0; x < g.out_w; ++x, ++m.pixel) {
+        const Index column = x * g.stride_w - g.pad_w;
+        inside(column, g.w, g.kw, g.dilation_w, m.j0, m.j1);
+        m.corner = (n * g.h + row) * g.w + column;
+        f(m);
       }
     }
   }
 }
+// f(pixel of the image, tap)
+template <class F>
+void each_tap(const Windows& g, const Meeting& m, const F& f) {
+  for (Index i = m.i0; i < m.i1; ++i) {
+    const Index line = m.corner + i * g.dilation_h * g.w;
+    for (Index j = m.j0; j < m.j1; ++j) f(line + j * g.dilation_w, i * g.kw + j);
+  }
+}
+
+// Some neighbouring channels of a depthwise convolution that gives each channel one.
+template <class T>
+struct DepthwiseLoops {
+  Windows g;
+  std::size_t c = 0;
+  void forward(const T* x, const T* w, const T* bias, T* y) const {
+    each_lanes<T>(c, [&](auto lanes, std::size_t k) {
+      using V = typename decltype(lanes)::Vector;
+      V start[lanes.kVectors] = {};
+      if (bias != nullptr) lanes.load_all(bias + k, start);
+      each_meeting(g, [&](const Meeting& m) {
+        V sum[lanes.kVectors];
+        lanes.each([&](int v, std::size_t) { sum[v] = start[v]; });
+        each_tap(g, m, [&](Index from, Index tap) {
+          lanes.each([&](int v, std::size_t at) {
+            V in, factor;
+            lanes.load(x + z(from) * c + k + at, in);
+            lanes.load(w + z(tap) * c + k + at, factor);
+            sum[v] += in * factor;
+          });
+        });
+        lanes.store_all(y + z(m.pixel) * c + k, sum);
+      });
+    });
+  }
+  // dw += dy x, dx += dy w, each where it is wanted.
+  void backward(const T* dy, const T* x, const T* w, T* dw, T* dx) const {
+    each_lanes<T>(c, [&](auto lanes, std::size_t k) {
+      using V = typename decltype(lanes)::Vector;
+      each_meeting(g, [&](const Meeting& m) {
+        V up[lanes.kVectors];
+        lanes.load_all(dy + z(m.pixel) * c + k, up);
+        const auto add = [&](T* to, const T* factors) {
+          lanes.each([&](int v, std::size_t at) {
+            V sum, factor;
+            lanes.load(to + at, sum);
+            lanes.load(factors + at, factor);
+            sum += up[v] * factor;
+            lanes.store(to + at, sum);
+          });
+        };
+        each_tap(g, m, [&](Index from, Index tap) {
+          if (dw != nullptr) add(dw + z(tap) * c + k, x + z(from) * c + k);
+          if (dx != nullptr) add(dx + z(from) * c + k, w + z(tap) * c + k);
+        });
+      });
+    });
+  }
+};
 
 template <class T>
 Step<T> make_depthwise(const Node<T>& n) {
@@ -417,48 +485,40 @@ Step<T> make_depthwise(const Node<T>& n) {
   const T* bias = n.has(2) ? n.in[2].value : nullptr;
   T* dbias = n.has(2) ? n.in[2].grad : nullptr;
   const Index rows = g.pixels();
+  const DepthwiseLoops<T> loops{g, z(channels)};
   Step<T> s;
   s.forward = [=] {
-    fill_bias(y.value, rows, channels, bias);
-    each_depthwise(g, channels, [&](Index from, Index to, Index tap) {
-      const T* const in = x.value + from;
-      const T* const k = w.value + tap;
-      T* const out = y.value + to;
-      if (times == 1) {
-        for (Index c = 0; c < channels; ++c) out[c] += in[c] * k[c];
-      } else {
-        for (Index c = 0; c < channels; ++c) out[c] += in[c / times] * k[c];
-      }
-    });
+    if (times == 1) {
+      with_vectors([&] { loops.forward(x.value, w.value, bias, y.value); });
+    } else {
+      fill_bias(y.value, rows, channels, bias);
+      each_meeting(g, [&](const Meeting& m) {
+        each_tap(g, m, [&](Index from, Index tap) {
+          for (Index c = 0; c < channels; ++c)
+            y.value[m.pixel * channels + c] +=
+                x.value[from * g.c + c / times] * w.value[tap * channels + c];
+        });
+      });
+    }
     activate(a.activation, y.value, y.count);
   };
   s.backward = [=] {
     activate_back(a.activation, y.value, y.grad, y.count);
     if (dbias != nullptr) add_bias_grad(y.grad, rows, channels, dbias);
-    if (w.grad != nullptr) {
-      each_depthwise(g, channels, [&](Index from, Index to, Index tap) {
-        const T* const in = x.value + from;
-        const T* const up = y.grad + to;
-        T* const dk = w.grad + tap;
-        if (times == 1) {
-          for (Index c = 0; c < channels; ++c) dk[c] += in[c] * up[c];
-        } else {
-          for (Index c = 0; c < channels; ++c) dk[c] += in[c / times] * up[c];
+    if (times == 1) {
+      with_vectors([&] { loops.backward(y.grad, x.value, w.value, w.grad, x.grad); });
+      return;
+    }
+    each_meeting(g, [&](const Meeting& m) {
+      const T* const up = y.grad + m.pixel * channels;
+      each_tap(g, m, [&](Index from, Index tap) {
+        for (Index c = 0; c < channels; ++c) {
+          const Index in = from * g.c + c / times, at = tap * channels + c;
+          if (w.grad != nullptr) w.grad[at] += x.value[in] * up[c];
+          if (x.grad != nullptr) x.grad[in] += up[c] * w.value[at];
         }
       });
-    }
-    if (x.grad != nullptr) {
-      each_depthwise(g, channels, [&](Index to, Index from, Index tap) {
-        const T* const up = y.grad + from;
-        const T* const k = w.value + tap;
-        T* const down = x.grad + to;
-        if (times == 1) {
-          for (Index c = 0; c < channels; ++c) down[c] += up[c] * k[c];
-        } else {
-          for (Index c = 0; c < channels; ++c) down[c / times] += up[c] * k[c];
-        }
-      });
-    }
+    });
   };
   return s;
 }

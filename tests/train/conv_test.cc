@@ -109,16 +109,37 @@ void expect_close(const T* got, const std::vector<double>& want, const std::stri
   EXPECT_EQ(bad, 0u) << what << " of " << want.size();
 }
 
+// [out_c, kh, kw, 1] from or to [1, kh, kw, out_c], the weights of a depthwise convolution.
+std::vector<double> turned(const Conv& v, const std::vector<double>& w, bool to_depthwise) {
+  std::vector<double> r(w.size());
+  const auto taps = static_cast<std::size_t>(v.kh * v.kw),
+             out_c = static_cast<std::size_t>(v.out_c);
+  for (std::size_t t = 0; t < taps; ++t)
+    for (std::size_t o = 0; o < out_c; ++o)
+      (to_depthwise ? r[t * out_c + o] : r[o * taps + t]) =
+          to_depthwise ? w[o * taps + t] : w[t * out_c + o];
+  return r;
+}
+
+// A convolution of as many groups as channels is checked as DEPTHWISE_CONV_2D.
 template <class T>
 void expect_as_judged(const Conv& v, std::uint64_t seed) {
   Net net;
   const int count = v.c / v.groups;
+  const bool depthwise = v.groups == v.c;
   const int x = net.input({v.n, v.h, v.w, v.c});
-  const int w = net.constant({v.out_c, v.kh, v.kw, count}), b = net.constant({v.out_c});
+  const int w = net.constant(depthwise ? Shape{1, v.kh, v.kw, v.out_c}
+                                       : Shape{v.out_c, v.kh, v.kw, count}),
+            b = net.constant({v.out_c});
   ConvAttrs a{v.padding, v.stride_w, v.stride_h};
   a.dilation_h = v.dilation_h;
   a.dilation_w = v.dilation_w;
-  const int y = net.op(OpCode::kConv2d, a, {x, w, b}, {v.n, v.out_h(), v.out_w(), v.out_c});
+  DepthwiseAttrs d{v.padding, v.stride_w, v.stride_h, v.out_c / v.c};
+  d.dilation_h = v.dilation_h;
+  d.dilation_w = v.dilation_w;
+  const int y =
+      net.op(depthwise ? OpCode::kDepthwiseConv2d : OpCode::kConv2d,
+             depthwise ? Attrs{d} : Attrs{a}, {x, w, b}, {v.n, v.out_h(), v.out_w(), v.out_c});
   TrainGraph graph;
   graph.model = net.model;
   graph.batch = v.n;
@@ -132,7 +153,13 @@ void expect_as_judged(const Conv& v, std::uint64_t seed) {
     const auto span = net.g().tensors[static_cast<std::size_t>(t)].constant->template span<float>();
     return std::vector<float>(span.begin(), span.end());
   };
-  const Values want = judged(v, in, of(w), of(b), up);
+  auto factors = of(w);
+  if (depthwise) {
+    const auto other = turned(v, {factors.begin(), factors.end()}, false);
+    factors.assign(other.begin(), other.end());
+  }
+  Values want = judged(v, in, factors, of(b), up);
+  if (depthwise) want.dw = turned(v, want.dw, true);
   for (int turn = 0; turn < 2; ++turn) {  // what the first leaves behind must not count
     std::copy(in.begin(), in.end(), tape.value(x));
     tape.forward();
@@ -153,6 +180,15 @@ TEST(TrainedConv, IsItsDefinition) {
     const Conv v = random_conv(random);
     if (v.out_h() == 0 || v.out_w() == 0) continue;
     ++done;
+    expect_as_judged<float>(v, random.bits());
+    if (done % 5 == 0) expect_as_judged<double>(v, random.bits());
+  }
+  for (done = 0; done < 60;) {
+    Conv v = random_conv(random);
+    if (v.out_h() == 0 || v.out_w() == 0) continue;
+    ++done;
+    v.groups = v.c;
+    v.out_c = v.c * (done % 4 == 0 ? 3 : 1);
     expect_as_judged<float>(v, random.bits());
     if (done % 5 == 0) expect_as_judged<double>(v, random.bits());
   }
