@@ -271,6 +271,7 @@ const GemmKernels& gemm_generic() {
 }
 
 const GemmKernels& gemm_best() {
+  if (const GemmKernels* k = gemm_amx()) return *k;
   if (const GemmKernels* k = gemm_avx512()) return *k;
   if (const GemmKernels* k = gemm_avx2()) return *k;
   if (const GemmKernels* k = gemm_neon_dot()) return *k;

@@ -59,6 +59,33 @@ struct GemmTask {
 };
 using GemmFn = void (*)(const GemmTask&);
 
+// Up to kBlockRows rows by one or two panels of quads, the bytes of the rows side by side: `lines`
+// of 64 bytes each, zeros behind the last segment.  Results go to tile[rows][nr * panels], 64-byte
+// aligned, of which whole sixteens of rows are written.
+inline constexpr std::size_t kBlockRows = 32;
+struct BlockTask {
+  const std::byte* a = nullptr;
+  std::size_t stride = 0;  // bytes from row to row, a multiple of 64
+  std::size_t lines = 0;
+  const std::byte* weights = nullptr;  // a packed panel; whole lines of 64 groups are read
+  std::size_t panel_bytes = 0;
+  int panels = 1;
+  std::size_t rows = 0;
+  const std::int32_t* start = nullptr;
+  const std::int32_t *zeros = nullptr, *weight_sums = nullptr;  // as in GemmTask
+  std::int32_t* tile = nullptr;
+};
+// Where a processor multiplies blocks: begin() before the first product of a thread, end() behind
+// the last.  Of `out` all whole sixteens of rows are read, 64 bytes behind the last row are
+// written.
+struct QuadBlocks {
+  void (*begin)() = nullptr;
+  void (*end)() = nullptr;
+  void (*copy_rows)(const std::byte* const* rows, std::size_t count, const Segment* segments,
+                    std::size_t segment_count, std::byte* out, std::size_t stride) = nullptr;
+  void (*multiply)(const BlockTask& task) = nullptr;
+};
+
 // `pixels` neighbouring outputs of one block of kDepthwiseBlock channels, of int16 values.
 struct DepthwiseTask {
   const std::byte* input = nullptr;  // the window of the first pixel, at the block's first channel
@@ -211,8 +238,9 @@ struct GemmKernels {
   // Of the same rows out[i] = clamp(...) + bias, modulo 256.
   void (*quantize_quads)(const float* in, std::size_t n, const RowCode& code, std::int32_t bias,
                          std::byte* out) = nullptr;
-  bool signed_quads = false;  // quads are int8, else uint8
-  bool any_count = false;     // float forms store as many channels as there are
+  const QuadBlocks* blocks = nullptr;  // of uint8 quads; null where there are none
+  bool signed_quads = false;           // quads are int8, else uint8
+  bool any_count = false;              // float forms store as many channels as there are
   bool has_quads() const { return quads[0] != nullptr; }
 };
 
@@ -230,6 +258,7 @@ inline std::int32_t quad_zero(const GemmKernels& kernels, const RowCode& code) {
 const GemmKernels& gemm_generic();
 const GemmKernels* gemm_avx2();      // null where the machine cannot run it
 const GemmKernels* gemm_avx512();    // needs AVX-512 VNNI, BW and VL
+const GemmKernels* gemm_amx();       // the same with blocks
 const GemmKernels* gemm_neon();      // ARM64
 const GemmKernels* gemm_neon_dot();  // with the dot product
 const GemmKernels& gemm_best();

@@ -9,6 +9,8 @@
 namespace litegap {
 namespace {
 
+constexpr std::size_t kBlockBytes = 32 * 1024;  // of windows side by side: in the nearest cache
+
 PanelFeed::Kind feed_kind(const WindowSpec& s, bool quads) {
   if (s.hybrid) return quads ? PanelFeed::Kind::kHybrid8 : PanelFeed::Kind::kHybrid;
   const bool as_signed = s.kernels->signed_quads;
@@ -142,9 +144,22 @@ void WindowKernel::plan_strips() {
              round64(s_.flat_block * 4);
   if (row_zeros()) scratch_ += round64(pixels_ * 4);
   if (image_zeros()) scratch_ += round64(lanes() * 4);
+  plan_blocks();
+  if (block_rows_ > 0) scratch_ += block_rows_ * block_stride_ + 64;
   if (dynamic_weights_) scratch_ += round64(layout_.bytes + 64);
   if (s_.bias_input >= 0)
     scratch_ += round64(lanes() * 4) + round64(8 * (static_cast<std::size_t>(v.out_c) + kPanelPad));
+}
+
+void WindowKernel::plan_blocks() {
+  if (s_.kernels->blocks == nullptr || element_ != Element::kQuads || s_.wide) return;
+  std::size_t longest = 0;  // window of a grid, in bytes
+  for (const PackedGrid& grid : layout_.grids)
+    longest = std::max(longest, grid.panel_bytes / static_cast<std::size_t>(layout_.nr));
+  if (pixels_ < kLeastBlock || longest == 0) return;
+  block_stride_ = round64(longest) | 64;  // an odd number of cache lines: rows in different sets
+  const std::size_t fit = std::clamp(kBlockBytes / block_stride_, kBlockRows, 8 * kBlockRows);
+  block_rows_ = std::min(fit, pixels_ + kBlockRows - 1) / kBlockRows * kBlockRows;
 }
 
 std::unique_ptr<Kernel> make_window_kernel(WindowSpec spec) {

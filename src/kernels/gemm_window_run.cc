@@ -35,6 +35,7 @@ WindowKernel::Work WindowKernel::work_of(const Io& io) const {
   w.weights = packed_.data();
   w.start = image_zeros() ? w.image_start : start_.data();
   w.wide_bias = wide_bias_.data();
+  if (block_rows_ > 0) w.block = take(block_rows_ * block_stride_ + 64);
   if (dynamic_weights_) {
     std::byte* packed = take(layout_.bytes + 64);
     w.weights = packed;
@@ -230,10 +231,76 @@ std::size_t WindowKernel::list_pixels(const Work& w, const std::byte* strip, std
   return pixels;
 }
 
-void WindowKernel::run_panels(const Work& w, std::size_t grid, std::size_t pixels,
-                              Panels panels) const {
+WindowKernel::Block WindowKernel::block_of(const Work& w, std::size_t grid, std::size_t group,
+                                           std::size_t panel, int panels) const {
   const PackedGrid& packed = layout_.grids[grid];
   const auto nr = static_cast<std::size_t>(layout_.nr);
+  const std::size_t groups = static_cast<std::size_t>(s_.window.groups),
+                    at = group * layout_.panels + panel;
+  Block b;
+  b.grid = grid;
+  b.lane = (grid * groups * layout_.panels + at) * nr;
+  b.channel = group * layout_.group_channels + panel * nr;
+  b.panels = panels;
+  b.count = static_cast<int>(std::min(columns(b), layout_.group_channels - panel * nr));
+  b.weights = w.weights + packed.first_byte + at * packed.panel_bytes;
+  b.segments = packed.segments.data() + group * packed.runs.size();
+  b.half = s_.kernels->mr_half > 0 && static_cast<std::size_t>(b.count) * 2 <= nr && !s_.sum_by_tap;
+  return b;
+}
+
+void WindowKernel::run_blocks(const Work& w, std::size_t grid, std::size_t pixels,
+                              Panels panels) const {
+  alignas(64) std::int32_t tile[kBlockRows * 2 * kMaxTileColumns + kTileSlack];
+  const PackedGrid& packed = layout_.grids[grid];
+  const GemmKernels& k = *s_.kernels;
+  const QuadBlocks& blocks = *k.blocks;
+  BlockTask task;
+  task.stride = block_stride_;
+  task.lines = round64(packed.panel_bytes / static_cast<std::size_t>(layout_.nr)) / 64;
+  task.panel_bytes = packed.panel_bytes;
+  task.tile = tile;
+  blocks.begin();
+  for (std::size_t group = 0; group < static_cast<std::size_t>(s_.window.groups); ++group) {
+    for (std::size_t first = 0; first < pixels; first += block_rows_) {
+      const std::size_t count = std::min(block_rows_, pixels - first);
+      blocks.copy_rows(w.rows + first, count, packed.segments.data() + group * packed.runs.size(),
+                       packed.runs.size(), w.block, block_stride_);
+      for (std::size_t p = panels.begin; p < panels.end;
+           p += static_cast<std::size_t>(task.panels)) {
+        task.panels = p + 2 <= panels.end ? 2 : 1;
+        const Block b = block_of(w, grid, group, p, task.panels);
+        task.weights = b.weights;
+        task.start = w.start + b.lane;
+        for (std::size_t r = 0; r < count; r += kBlockRows) {
+          const std::size_t at = first + r;
+          task.a = w.block + r * block_stride_;
+          task.rows = std::min(kBlockRows, count - r);
+          if (row_zeros()) {
+            task.zeros = w.row_zeros + at;
+            task.weight_sums = weight_sums_.data() + b.lane;
+          }
+          blocks.multiply(task);
+          const int rows = static_cast<int>(task.rows);
+          const FinishTask finish{
+              tile,        columns(b),        rows,           b.channel, b.count,
+              w.outs + at, w.row_scales + at, w.row_sums + at};
+          if (s_.finish) {
+            k.finish_float(w.finish, finish);
+            continue;
+          }
+          if (keeps_sums(w)) keep_sums(w, b, at, rows, tile);
+          k.finish(*s_.requant, finish);
+        }
+      }
+    }
+  }
+  blocks.end();
+}
+
+void WindowKernel::run_panels(const Work& w, std::size_t grid, std::size_t pixels,
+                              Panels panels) const {
+  if (in_blocks(pixels)) return run_blocks(w, grid, pixels, panels);
   const auto groups = static_cast<std::size_t>(s_.window.groups);
   const auto mr = static_cast<std::size_t>(is_float() ? s_.kernels->mr_float : s_.kernels->mr);
   const bool two = two_forms()[0] != nullptr && !s_.sum_by_tap;
@@ -250,16 +317,7 @@ void WindowKernel::run_panels(const Work& w, std::size_t grid, std::size_t pixel
         p += count - 1;
         continue;
       }
-      Block b;
-      b.grid = grid;
-      b.lane = ((grid * groups + group) * layout_.panels + p) * nr;
-      b.channel = group * layout_.group_channels + p * nr;
-      b.panels = two && p + 2 <= panels.end ? 2 : 1;
-      b.count = static_cast<int>(std::min(columns(b), layout_.group_channels - p * nr));
-      b.weights = w.weights + packed.first_byte + (group * layout_.panels + p) * packed.panel_bytes;
-      b.segments = packed.segments.data() + group * packed.runs.size();
-      b.half =
-          s_.kernels->mr_half > 0 && static_cast<std::size_t>(b.count) * 2 <= nr && !s_.sum_by_tap;
+      const Block b = block_of(w, grid, group, p, two && p + 2 <= panels.end ? 2 : 1);
       const std::size_t most = b.half ? static_cast<std::size_t>(s_.kernels->mr_half) : mr;
       const std::size_t tiles = (pixels + most - 1) / most;
       const std::size_t least = pixels / std::max<std::size_t>(1, tiles),

@@ -14,6 +14,7 @@ namespace litegap {
 // Of a strip, in bytes and pixels: it stays in the second cache beside the weights.
 inline constexpr std::size_t kStripBytes = 64 * 1024, kStripPixels = 2048;
 inline constexpr std::size_t kFinishRows = 48;  // of a tile in the nearest cache
+inline constexpr std::size_t kLeastBlock = 9;   // pixels; fewer are left to the other loops
 
 class WindowKernel final : public RowKernel {
  public:
@@ -42,6 +43,7 @@ class WindowKernel final : public RowKernel {
     float* row_scales = nullptr;
     std::int32_t *row_sums = nullptr, *row_zeros = nullptr;
     std::int32_t* image_start = nullptr;
+    std::byte* block = nullptr;
     const std::byte* weights = nullptr;
     const std::int32_t* start = nullptr;
     const std::int64_t* wide_bias = nullptr;
@@ -90,6 +92,12 @@ class WindowKernel final : public RowKernel {
                  Panels panels) const;
   void run_whole_images(const Work& w) const;
   void run_panels(const Work& w, std::size_t grid, std::size_t pixels, Panels panels) const;
+  // In blocks, where the processor has them and there are enough pixels.
+  bool in_blocks(std::size_t pixels) const { return block_rows_ > 0 && pixels >= kLeastBlock; }
+  void plan_blocks();
+  void run_blocks(const Work& w, std::size_t grid, std::size_t pixels, Panels panels) const;
+  Block block_of(const Work& w, std::size_t grid, std::size_t group, std::size_t panel,
+                 int panels) const;
   bool straight(const Block& b) const;
   // Forms that take two panels at once; [0] is null where there are none.
   const std::array<GemmFn, kMaxTileRows>& two_forms() const;
@@ -128,6 +136,7 @@ class WindowKernel final : public RowKernel {
   std::int32_t images_ = 1;  // whose pixels go through the loops together
   std::size_t out_bytes_ = 4, strip_bytes_ = 0, pixels_ = 0, scratch_ = 0;
   std::size_t tail_begin_ = 0, out_elements_ = 0;
+  std::size_t block_rows_ = 0, block_stride_ = 0;  // rows copied together, 0: no blocks
 };
 
 }  // namespace litegap

@@ -6,5 +6,7 @@ namespace litegap {
 
 // null on other processors than x86-64 (the parts that it shares with AVX2 are those).
 const GemmKernels* gemm_avx512_emulated();
+// The same with the blocks of AMX (amx_emulated.cc).
+const GemmKernels* gemm_amx_emulated();
 
 }  // namespace litegap

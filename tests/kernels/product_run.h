@@ -24,6 +24,8 @@ inline std::vector<const GemmKernels*> all_tables() {
   // Where the machine lacks AVX-512, its loops run with the instructions written out.
   const GemmKernels* avx512 = gemm_avx512() != nullptr ? gemm_avx512() : gemm_avx512_emulated();
   if (gemm_avx2() != nullptr && avx512 != nullptr) tables.push_back(avx512);
+  if (gemm_amx() != nullptr) tables.push_back(gemm_amx());
+  if (gemm_amx_emulated() != nullptr) tables.push_back(gemm_amx_emulated());
   if (gemm_neon() != nullptr) tables.push_back(gemm_neon());
   if (gemm_neon_dot() != nullptr) tables.push_back(gemm_neon_dot());
   tables.push_back(&plain_quads<std::int8_t>());
