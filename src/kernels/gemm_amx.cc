@@ -6,10 +6,10 @@
 //                                         2 3    bytes of the rows: 4, 5    weights: 6, 7
 //
 // A tile is loaded from lines at equal distances, so the windows of a block are copied side by side
-// first, each filled up with zeros to whole 64 bytes; all panels share the copy.  Packed weights
-// (four elements of 16 channels a line) are what the multiplier wants already; lines behind the
-// last one meet the zeros.  So does what an earlier block has left in rows that the last one lacks:
-// no one looks at their sums.
+// first, all panels share the copy; those of a 1x1 convolution lie like that already.  Packed
+// weights (four elements of 16 channels a line) are what the multiplier wants; they end with zeros,
+// which meet whatever lies behind a window.  Nobody looks at the sums of rows that a last block
+// lacks.
 #include "kernels/gemm.h"
 
 #if defined(__x86_64__) && (defined(__GNUC__) || defined(__clang__))
@@ -21,9 +21,10 @@
 #include <unistd.h>
 #endif
 #define LITEGAP_AMX __attribute__((target("avx512f,amx-tile,amx-int8")))
-#define LITEGAP_AMX_COPY __attribute__((target("avx512f")))
+#define LITEGAP_AMX_COPY __attribute__((target("avx512f,avx512bw")))
 #endif
 
+#include <cstdint>
 #include <cstring>
 
 namespace litegap {
@@ -42,22 +43,14 @@ constexpr TileShapes kShapes;  // no local value: GCC 12 thinks that only its fi
 LITEGAP_AMX void begin() { _tile_loadconfig(&kShapes); }
 LITEGAP_AMX void end() { _tile_release(); }
 
-// n bytes, nothing is read behind them; up to 64 are written.
-LITEGAP_AMX_COPY inline void copy_bytes(const std::byte* from, std::size_t n, std::byte* to) {
-  std::size_t i = 0;
-  for (; i + kLine <= n; i += kLine) std::memcpy(to + i, from + i, kLine);
-  if (i == n) return;
-  if (n >= kLine) return static_cast<void>(std::memcpy(to + n - kLine, from + n - kLine, kLine));
-  // n is a multiple of four
-  if (n >= 32) {
-    std::memcpy(to, from, 32);
-    std::memcpy(to + n - 32, from + n - 32, 32);
-  } else if (n >= 16) {
-    std::memcpy(to, from, 16);
-    std::memcpy(to + n - 16, from + n - 16, 16);
-  } else {
-    for (; i < n; i += 4) std::memcpy(to + i, from + i, 4);
-  }
+// n < 64 bytes, nothing is read behind them; 64 are written.
+LITEGAP_AMX_COPY inline void copy_some(const std::byte* from, std::size_t n, std::byte* to) {
+#ifdef LITEGAP_AMX_EMULATED
+  std::memcpy(to, from, n);
+#else
+  const __mmask64 some = (std::uint64_t{1} << n) - 1;
+  _mm512_storeu_si512(to, _mm512_maskz_loadu_epi8(some, from));
+#endif
 }
 
 LITEGAP_AMX_COPY void copy_rows(const std::byte* const* rows, std::size_t count,
@@ -66,42 +59,43 @@ LITEGAP_AMX_COPY void copy_rows(const std::byte* const* rows, std::size_t count,
   for (std::size_t r = 0; r < count; ++r) {
     std::byte* to = out + r * stride;
     for (std::size_t s = 0; s < segment_count; ++s) {
-      const auto bytes = 4 * static_cast<std::size_t>(segments[s].groups);
-      copy_bytes(rows[r] + segments[s].offset, bytes, to);
-      to += bytes;
+      const std::byte* from = rows[r] + segments[s].offset;
+      std::size_t left = 4 * static_cast<std::size_t>(segments[s].groups);
+      for (; left >= kLine; left -= kLine, from += kLine, to += kLine) std::memcpy(to, from, kLine);
+      if (left > 0) copy_some(from, left, to);
+      to += left;
     }
-    std::memset(to, 0, kLine);  // the start of the next row is written after it
   }
 }
 
-// Start values of whole tiles.
+// Start values of rows with zero points of their own.
 template <int kPanels>
-LITEGAP_AMX_COPY inline void fill(const BlockTask& t, std::size_t rows) {
+LITEGAP_AMX_COPY inline void fill(const BlockTask& t) {
   constexpr std::size_t kColumns = kPanels * kNr;
-  for (std::size_t r = 0; r < rows; ++r) {
-    std::int32_t* to = t.tile + r * kColumns;
-    if (t.zeros == nullptr || r >= t.rows) {
-      std::memcpy(to, t.start, kColumns * sizeof *to);
-      continue;
-    }
+  for (std::size_t r = 0; r < t.rows; ++r) {
     const auto zero = static_cast<std::uint32_t>(t.zeros[r]);
     for (std::size_t n = 0; n < kColumns; ++n)
-      to[n] = static_cast<std::int32_t>(static_cast<std::uint32_t>(t.start[n]) -
-                                        zero * static_cast<std::uint32_t>(t.weight_sums[n]));
+      t.tile[r * kColumns + n] =
+          static_cast<std::int32_t>(static_cast<std::uint32_t>(t.start[n]) -
+                                    zero * static_cast<std::uint32_t>(t.weight_sums[n]));
   }
 }
 
 // kTwo: 32 rows, else 16; of one or two panels.
 template <bool kTwo, int kPanels>
 LITEGAP_AMX void block(const BlockTask& t) {
-  fill<kPanels>(t, kTwo ? 2 * kTileRows : kTileRows);
+  if (t.zeros != nullptr) fill<kPanels>(t);
   const std::byte *a = t.a, *b = t.weights;
   constexpr std::size_t kSumLine = kPanels * kLine;  // bytes
   auto* sums = reinterpret_cast<std::byte*>(t.tile);
-  _tile_loadd(0, sums, kSumLine);
-  if constexpr (kPanels == 2) _tile_loadd(1, sums + kLine, kSumLine);
-  if constexpr (kTwo) _tile_loadd(2, sums + kTileRows * kSumLine, kSumLine);
-  if constexpr (kTwo && kPanels == 2) _tile_loadd(3, sums + kTileRows * kSumLine + kLine, kSumLine);
+  // All rows start with the same line, or with their own.
+  const auto* start = t.zeros == nullptr ? reinterpret_cast<const std::byte*>(t.start) : sums;
+  const std::size_t start_line = t.zeros == nullptr ? 0 : kSumLine;
+  _tile_loadd(0, start, start_line);
+  if constexpr (kPanels == 2) _tile_loadd(1, start + kLine, start_line);
+  if constexpr (kTwo) _tile_loadd(2, start + kTileRows * start_line, start_line);
+  if constexpr (kTwo && kPanels == 2)
+    _tile_loadd(3, start + kTileRows * start_line + kLine, start_line);
   for (std::size_t k = 0; k < t.lines; ++k, a += kLine, b += kTileBytes) {
     _tile_loadd(6, b, kLine);
     _tile_loadd(4, a, t.stride);
@@ -128,7 +122,11 @@ void multiply(const BlockTask& t) {
   t.panels == 2 ? block<false, 2>(t) : block<false, 1>(t);
 }
 
-constexpr QuadBlocks kBlocks{begin, end, copy_rows, multiply};
+#ifdef LITEGAP_AMX_EMULATED
+constexpr QuadBlocks kBlocks{begin, end, copy_rows, multiply};  // always chosen
+#else
+constexpr QuadBlocks kBlocks{begin, end, copy_rows, multiply, 3.5F, 1, 4, 2};
+#endif
 
 #ifndef LITEGAP_AMX_EMULATED
 // Tiles are part of a thread's state only for processes that ask the system for it.

@@ -197,7 +197,8 @@ std::size_t weight_index(const Window& window, std::size_t out, std::size_t sour
   return (out * window.source_taps + source) * inputs + in;
 }
 
-PackedLayout pack_layout(const Window& window, Element element, int nr, bool wide, bool apart) {
+PackedLayout pack_layout(const Window& window, Element element, int nr, bool wide, bool apart,
+                         std::size_t whole) {
   PackedLayout layout;
   layout.element = element;
   layout.nr = nr;
@@ -231,6 +232,9 @@ PackedLayout pack_layout(const Window& window, Element element, int nr, bool wid
     }
     for (const TapRun& run : packed.runs)
       packed.panel_bytes += (run.length + per - 1) / per * group_bytes;
+    const std::size_t line = whole * group_bytes;
+    packed.rest_bytes = (line - packed.panel_bytes % line) % line;
+    packed.panel_bytes += packed.rest_bytes;
     if (wide) packed.chunks = find_chunks(packed, group_bytes, per);
     layout.bytes += packed.panel_bytes * layout.panels * static_cast<std::size_t>(window.groups);
     layout.grids.push_back(std::move(packed));
@@ -246,6 +250,7 @@ void pack_weights(const Window& window, const PackedLayout& layout, const T* wei
       for (std::size_t panel = 0; panel < layout.panels; ++panel) {
         pack_panel(window, layout, g, group, panel, weights, zero, out);
         out += layout.grids[g].panel_bytes;
+        std::memset(out - layout.grids[g].rest_bytes, 0, layout.grids[g].rest_bytes);
       }
     }
   }

@@ -17,9 +17,9 @@ struct TapRun {
 
 struct PackedGrid {
   std::vector<TapRun> runs;
-  std::vector<Segment> segments;  // [group][run]
-  std::size_t first_byte = 0;     // of the grid's panels
-  std::size_t panel_bytes = 0;
+  std::vector<Segment> segments;                // [group][run]
+  std::size_t first_byte = 0;                   // of the grid's panels
+  std::size_t panel_bytes = 0, rest_bytes = 0;  // a panel, and the zeros at its end
   // 64-bit sums: runs that one 32-bit sum can hold, and where their weights begin in a panel.
   struct Chunk {
     std::size_t begin = 0, end = 0, byte = 0;
@@ -47,8 +47,10 @@ inline std::size_t input_bytes(Element e) {
   return e == Element::kFloats ? 4 : e == Element::kQuads ? 1 : 2;
 }
 
-// `wide`: runs that a 32-bit sum of int16 products can hold; `apart`: one run per tap.
-PackedLayout pack_layout(const Window& window, Element element, int nr, bool wide, bool apart);
+// `wide`: runs that a 32-bit sum of int16 products can hold; `apart`: one run per tap; panels are
+// filled up with zeros to a multiple of `whole` groups.
+PackedLayout pack_layout(const Window& window, Element element, int nr, bool wide, bool apart,
+                         std::size_t whole = 1);
 
 // Where a weight lies in the file's tensor.
 std::size_t weight_index(const Window& window, std::size_t out, std::size_t source, std::size_t in);

@@ -41,7 +41,7 @@ WindowKernel::WindowKernel(WindowSpec spec) : s_(std::move(spec)), dynamic_weigh
   choose_element();
   feed_ = {feed_kind(s_, element_ == Element::kQuads), s_.input_zero, s_.kernels};
   layout_ = pack_layout(v, element_, is_float() ? s_.kernels->nr_float : s_.kernels->nr, s_.wide,
-                        s_.sum_by_tap);
+                        s_.sum_by_tap, has_blocks() ? kBlockGroups : 1);
   pack_constants();
   out_bytes_ = !s_.requant ? 4 : s_.requant->type == DType::kInt16 ? 2 : 1;
   out_elements_ = static_cast<std::size_t>(v.batch) * static_cast<std::size_t>(v.out_h) *
@@ -151,13 +151,26 @@ void WindowKernel::plan_strips() {
     scratch_ += round64(lanes() * 4) + round64(8 * (static_cast<std::size_t>(v.out_c) + kPanelPad));
 }
 
+// Blocks, if they take less time: cycles of a pixel, fitted to layers of many sizes
+// (docs/speed.md).
 void WindowKernel::plan_blocks() {
-  if (s_.kernels->blocks == nullptr || element_ != Element::kQuads || s_.wide) return;
+  if (!has_blocks() || pixels_ < kLeastBlock) return;
   std::size_t longest = 0;  // window of a grid, in bytes
-  for (const PackedGrid& grid : layout_.grids)
-    longest = std::max(longest, grid.panel_bytes / static_cast<std::size_t>(layout_.nr));
-  if (pixels_ < kLeastBlock || longest == 0) return;
-  block_stride_ = round64(longest) | 64;  // an odd number of cache lines: rows in different sets
+  float by_rows = 0, by_blocks = 0;
+  for (const PackedGrid& grid : layout_.grids) {
+    const auto nr = static_cast<std::size_t>(layout_.nr), panels = layout_.panels;
+    const std::size_t bytes = (grid.panel_bytes - grid.rest_bytes) / nr,
+                      lines = round64(bytes) / 64, runs = grid.runs.size();
+    longest = std::max(longest, lines * 64);
+    const QuadBlocks& cost = *s_.kernels->blocks;
+    by_rows += 0.14F * static_cast<float>(panels * bytes);
+    by_blocks +=
+        static_cast<float>(panels) * (cost.panel + cost.panel_line * static_cast<float>(lines));
+    if (runs > 1)
+      by_blocks += cost.segment * static_cast<float>(runs) + cost.line * static_cast<float>(lines);
+  }
+  if (by_blocks >= by_rows) return;
+  block_stride_ = longest | 64;  // an odd number of cache lines: rows in different sets
   const std::size_t fit = std::clamp(kBlockBytes / block_stride_, kBlockRows, 8 * kBlockRows);
   block_rows_ = std::min(fit, pixels_ + kBlockRows - 1) / kBlockRows * kBlockRows;
 }

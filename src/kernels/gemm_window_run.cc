@@ -249,23 +249,58 @@ WindowKernel::Block WindowKernel::block_of(const Work& w, std::size_t grid, std:
   return b;
 }
 
+// The distance of rows that all have the same, else 0.
+std::size_t even_step(const std::byte* const* rows, std::size_t count) {
+  if (count < 2 || rows[1] <= rows[0]) return 0;
+  const std::ptrdiff_t step = rows[1] - rows[0];
+  bool even = true;
+  for (std::size_t r = 1; r < count; ++r) even &= rows[r] - rows[r - 1] == step;
+  return even ? static_cast<std::size_t>(step) : 0;
+}
+
+// A block is finished while the next one is multiplied: its sums take long to arrive in memory.
 void WindowKernel::run_blocks(const Work& w, std::size_t grid, std::size_t pixels,
                               Panels panels) const {
-  alignas(64) std::int32_t tile[kBlockRows * 2 * kMaxTileColumns + kTileSlack];
+  constexpr std::size_t kTile = kBlockRows * 2 * kMaxTileColumns + kTileSlack;
+  alignas(64) std::int32_t tiles[2][(kTile + 15) / 16 * 16];
   const PackedGrid& packed = layout_.grids[grid];
-  const GemmKernels& k = *s_.kernels;
-  const QuadBlocks& blocks = *k.blocks;
+  const QuadBlocks& blocks = *s_.kernels->blocks;
+  struct Sums {
+    Block block;
+    std::size_t first = 0, rows = 0;
+    const std::int32_t* tile = nullptr;
+  } waiting;
+  const auto finish = [&](const Sums& sums) {
+    if (sums.rows == 0) return;
+    const int rows = static_cast<int>(sums.rows);
+    const FinishTask task{sums.tile,
+                          columns(sums.block),
+                          rows,
+                          sums.block.channel,
+                          sums.block.count,
+                          w.outs + sums.first,
+                          w.row_scales + sums.first,
+                          w.row_sums + sums.first};
+    if (s_.finish) return s_.kernels->finish_float(w.finish, task);
+    if (keeps_sums(w)) keep_sums(w, sums.block, sums.first, rows, sums.tile);
+    s_.kernels->finish(*s_.requant, task);
+  };
+  // A window of one segment may be read where it lies, whole lines of it.
+  const bool one = packed.runs.size() == 1 && (!direct_ || packed.rest_bytes == 0);
   BlockTask task;
-  task.stride = block_stride_;
-  task.lines = round64(packed.panel_bytes / static_cast<std::size_t>(layout_.nr)) / 64;
   task.panel_bytes = packed.panel_bytes;
-  task.tile = tile;
+  task.lines = packed.panel_bytes / (kBlockGroups * 4 * static_cast<std::size_t>(layout_.nr));
+  int turn = 0;
   blocks.begin();
   for (std::size_t group = 0; group < static_cast<std::size_t>(s_.window.groups); ++group) {
+    const Segment* segments = packed.segments.data() + group * packed.runs.size();
     for (std::size_t first = 0; first < pixels; first += block_rows_) {
       const std::size_t count = std::min(block_rows_, pixels - first);
-      blocks.copy_rows(w.rows + first, count, packed.segments.data() + group * packed.runs.size(),
-                       packed.runs.size(), w.block, block_stride_);
+      const std::byte* const* rows = w.rows + first;
+      const std::size_t step = one ? even_step(rows, count) : 0, rest = count % kBlockRows;
+      const std::size_t in_place = step == 0 ? 0 : rest == kBlockRows / 2 ? count : count - rest;
+      blocks.copy_rows(rows + in_place, count - in_place, segments, packed.runs.size(),
+                       w.block + in_place * block_stride_, block_stride_);
       for (std::size_t p = panels.begin; p < panels.end;
            p += static_cast<std::size_t>(task.panels)) {
         task.panels = p + 2 <= panels.end ? 2 : 1;
@@ -273,28 +308,23 @@ void WindowKernel::run_blocks(const Work& w, std::size_t grid, std::size_t pixel
         task.weights = b.weights;
         task.start = w.start + b.lane;
         for (std::size_t r = 0; r < count; r += kBlockRows) {
-          const std::size_t at = first + r;
-          task.a = w.block + r * block_stride_;
           task.rows = std::min(kBlockRows, count - r);
+          task.a = r < in_place ? rows[r] + segments->offset : w.block + r * block_stride_;
+          task.stride = r < in_place ? step : block_stride_;
+          task.tile = tiles[turn];
           if (row_zeros()) {
-            task.zeros = w.row_zeros + at;
+            task.zeros = w.row_zeros + first + r;
             task.weight_sums = weight_sums_.data() + b.lane;
           }
           blocks.multiply(task);
-          const int rows = static_cast<int>(task.rows);
-          const FinishTask finish{
-              tile,        columns(b),        rows,           b.channel, b.count,
-              w.outs + at, w.row_scales + at, w.row_sums + at};
-          if (s_.finish) {
-            k.finish_float(w.finish, finish);
-            continue;
-          }
-          if (keeps_sums(w)) keep_sums(w, b, at, rows, tile);
-          k.finish(*s_.requant, finish);
+          finish(waiting);
+          waiting = {b, first + r, task.rows, task.tile};
+          turn = 1 - turn;
         }
       }
     }
   }
+  finish(waiting);
   blocks.end();
 }
 

@@ -1,5 +1,5 @@
 // Room for packed weights: begins on a cache line, so that no load of the inner loops straddles
-// two, has kSlack bytes behind its end, which loads of vectors and tiles may read, and is not cleared before it
+// two, has kSlack bytes behind its end, which vector loads may read, and is not cleared before it
 // is written.
 //
 //   PackedBytes packed(layout.bytes);
@@ -29,7 +29,7 @@ class PackedBytes {
   const std::byte* data() const { return data_.get(); }
 
  private:
-  static constexpr std::size_t kLine = 64, kSlack = 1024;
+  static constexpr std::size_t kLine = 64, kSlack = 64;
   struct Free {
     void operator()(std::byte* p) const { std::free(p); }
   };

@@ -93,6 +93,9 @@ class WindowKernel final : public RowKernel {
   void run_whole_images(const Work& w) const;
   void run_panels(const Work& w, std::size_t grid, std::size_t pixels, Panels panels) const;
   // In blocks, where the processor has them and there are enough pixels.
+  bool has_blocks() const {
+    return s_.kernels->blocks != nullptr && element_ == Element::kQuads && !s_.wide;
+  }
   bool in_blocks(std::size_t pixels) const { return block_rows_ > 0 && pixels >= kLeastBlock; }
   void plan_blocks();
   void run_blocks(const Work& w, std::size_t grid, std::size_t pixels, Panels panels) const;
