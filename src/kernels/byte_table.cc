@@ -12,6 +12,9 @@
 //
 //   x = 5:    row 0: t(0)[5]
 //   x = 130:  row 8: s(1) ^ … ^ s(8) = t(7) ^ t(0) ^ t(8) ^ t(7) ^ t(0) = t(8), at 2
+//
+// AVX-512 VBMI looks up 64 bytes at once in 128 entries: two such look-ups, and the highest bit
+// says which counts.
 #include "kernels/byte_table.h"
 
 #if defined(__x86_64__)
@@ -65,6 +68,21 @@ __attribute__((target("avx2"))) std::size_t map_blocks(const Table8& table, cons
   }
   return i;
 }
+
+__attribute__((target("avx512f,avx512bw,avx512vbmi"))) void map_all(const Table8& table,
+                                                                    const std::uint8_t* x,
+                                                                    std::uint8_t* y,
+                                                                    std::size_t n) noexcept {
+  __m512i t[4];
+  for (int k = 0; k < 4; ++k) t[k] = _mm512_loadu_si512(table.data() + 64 * k);
+  for (std::size_t i = 0; i < n; i += 64) {
+    const __mmask64 real = n - i < 64 ? (std::uint64_t{1} << (n - i)) - 1 : ~std::uint64_t{0};
+    const __m512i at = _mm512_maskz_loadu_epi8(real, x + i);
+    const __m512i low = _mm512_permutex2var_epi8(t[0], at, t[1]);
+    const __m512i high = _mm512_permutex2var_epi8(t[2], at, t[3]);
+    _mm512_mask_storeu_epi8(y + i, real, _mm512_mask_mov_epi8(low, _mm512_movepi8_mask(at), high));
+  }
+}
 #endif
 
 }  // namespace
@@ -73,6 +91,8 @@ void map_bytes(const Table8& table, const std::uint8_t* x, std::uint8_t* y,
                std::size_t n) noexcept {
   std::size_t done = 0;
 #if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bw"))
+    return map_all(table, x, y, n);
   if (n >= kBlock && __builtin_cpu_supports("avx2")) done = map_blocks(table, x, y, n);
 #endif
   map_plainly(table, x + done, y + done, n - done);

@@ -20,6 +20,16 @@ template <class F>
 __attribute__((target("avx2,fma"), flatten, noinline)) void run_for_fma(const F& f) {
   f();
 }
+template <class F>
+__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,prefer-vector-width=512"), flatten,
+               noinline)) void
+run_for_fma512(const F& f) {
+  f();
+}
+inline bool has_avx512() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
 // While it lives the processor takes subnormal operands, not results, of this thread for zeros of
 // their sign, as XNNPACK has it.  What is computed so has to be behind a call that is not inlined:
 // compilers know nothing of this.
@@ -46,7 +56,9 @@ void with_vectors(const F& f) {
 // The same for loops with std::fma(), which is a call where the processor has no such instruction.
 template <class F>
 void with_fused(const F& f) {
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+  if (has_avx512())
+    run_for_fma512(f);
+  else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
     run_for_fma(f);
   else
     f();
