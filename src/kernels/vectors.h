@@ -20,12 +20,16 @@ template <class F>
 __attribute__((target("avx2,fma"), flatten, noinline)) void run_for_fma(const F& f) {
   f();
 }
+#if defined(__clang__)
+#define LITEGAP_FMA512 target("avx512f,avx512bw,avx512dq,avx512vl,fma"), min_vector_width(512)
+#else
+#define LITEGAP_FMA512 target("avx512f,avx512bw,avx512dq,avx512vl,fma,prefer-vector-width=512")
+#endif
 template <class F>
-__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,fma,prefer-vector-width=512"), flatten,
-               noinline)) void
-run_for_fma512(const F& f) {
+__attribute__((LITEGAP_FMA512, flatten, noinline)) void run_for_fma512(const F& f) {
   f();
 }
+#undef LITEGAP_FMA512
 inline bool has_avx512() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
