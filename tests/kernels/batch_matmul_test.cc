@@ -20,10 +20,10 @@ struct Problem {
   std::int32_t rows = 1, depth = 1, columns = 1;
   BatchMatmulAttrs attrs;
 
-  explicit Problem(Draw& draw) {
-    rows = draw.in(1, 5);
-    depth = draw.in(1, 40);
-    columns = draw.in(1, 9);
+  explicit Problem(Draw& draw, bool large = false) {
+    rows = draw.in(1, large ? 70 : 5);
+    depth = draw.in(1, large ? 150 : 40);
+    columns = draw.in(1, large ? 70 : 9);
     attrs.adj_x = draw.one_in(2);
     attrs.adj_y = draw.one_in(2);
     attrs.asymmetric_quantize_inputs = draw.one_in(2);
@@ -113,18 +113,20 @@ std::int64_t sum_of(const Problem& p, const Codes& a, const Codes& b, std::size_
 
 TEST(BatchMatmul, CodesOf8Bits) {
   Draw draw(2);
-  for (int n = 0; n < 150; ++n) {
-    const Problem p(draw);
+  for (int n = 0; n < 180; ++n) {
+    const Problem p(draw, n >= 150);
     const Codes a = codes(draw, DType::kInt8, p.a, false);
     const Codes b = codes(draw, DType::kInt8, p.b, draw.one_in(2));
     const float scale = draw.real(5.0f, 400.0f) * a.scale * b.scale;
     const std::int32_t zero = draw.in(-128, 127);
     const Dialect dialect = kDialects[n % 3];
-    const Array y = OpCase(OpCode::kBatchMatmul, p.attrs)
-                        .add(a.array(), a.quant())
-                        .add(b.array(), b.quant())
-                        .output(DType::kInt8, oracle::quant_of(scale, zero))
-                        .run(dialect)[0];
+    OpCase op(OpCode::kBatchMatmul, p.attrs);
+    op.add(a.array(), a.quant());
+    if (draw.one_in(3))
+      op.constant(b.array(), b.quant());
+    else
+      op.add(b.array(), b.quant());
+    const Array y = op.output(DType::kInt8, oracle::quant_of(scale, zero)).run(dialect)[0];
     const float product = a.scale * b.scale;
     for (std::size_t i = 0; i < y.elements(); ++i) {
       const std::int64_t sum = sum_of(p, a, b, i);
