@@ -332,6 +332,9 @@ def add_cases():
         case(f"transpose_conv.{t}.4x4", convolution, "TRANSPOSE_CONV", t, (1, 28, 28, 64), 32, 4, 2, 56)
         case(f"conv.{t}.3x3", convolution, "CONV_2D", t, (1, 28, 28, 64), 64, 3, 1, 28)
         case(f"conv.{t}.1x1", convolution, "CONV_2D", t, (1, 28, 28, 128), 128, 1, 1, 28)
+        case(f"conv.{t}.1x1.widen", convolution, "CONV_2D", t, (1, 28, 28, 32), 192, 1, 1, 28)
+        case(f"conv.{t}.1x1.narrow", convolution, "CONV_2D", t, (1, 14, 14, 384), 64, 1, 1, 14)
+        case(f"conv.{t}.3x3.late", convolution, "CONV_2D", t, (1, 14, 14, 128), 128, 3, 1, 14)
         case(f"depthwise.{t}.3x3", convolution, "DEPTHWISE_CONV_2D", t, IMAGE, 64, 3, 1, 56)
     for name in ("div", "pow"):
         case(f"{name}.float32", two, name.upper(), "float32", IMAGE, IMAGE, f"{name.title()}Options")

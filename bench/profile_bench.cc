@@ -54,6 +54,18 @@ LITEGAP_CHAINS(words256, "avx2", "x", __m256i, _mm256_setzero_si256(),
 LITEGAP_CHAINS(fma512, "avx512f", "v", __m512, _mm512_setzero_ps(), _mm512_fmadd_ps(x, x, s))
 LITEGAP_CHAINS(bytes512, "avx512f,avx512vnni", "v", __m512i, _mm512_setzero_si512(),
                _mm512_dpbusd_epi32(s, x, x))
+// Four tiles of sums, twice: as many products as there are chains.
+__attribute__((target("amx-tile,amx-int8"), noinline)) void tiles(int n) {
+  static_assert(kChains == 8);
+  gemm_amx()->blocks->begin();
+  for (int i = 0; i < 2 * n; ++i) {
+    _tile_dpbusd(0, 4, 6);
+    _tile_dpbusd(1, 4, 7);
+    _tile_dpbusd(2, 5, 6);
+    _tile_dpbusd(3, 5, 7);
+  }
+  gemm_amx()->blocks->end();
+}
 #endif
 
 double rate(void (*chains)(int), double products) {
@@ -72,6 +84,7 @@ struct Peak {
 };
 Peak machine_peak() {
 #if defined(__x86_64__)
+  if (gemm_amx() != nullptr) return {rate(fma512, 16), rate(tiles, 16 * 16 * 64)};
   if (gemm_avx512() != nullptr) return {rate(fma512, 16), rate(bytes512, 64)};
   if (gemm_avx2() != nullptr) return {rate(fma256, 8), rate(words256, 16)};
 #endif
