@@ -413,12 +413,13 @@ class QuadProduct final : public Kernel {
     auto* out = static_cast<Out*>(io.outputs[0]);
     for (const auto& batch : p_.batches) {
       const auto* a = static_cast<const std::int8_t*>(io.inputs[0]) + batch.a * p_.a.elements;
-      const std::byte* matrix = constant_.data() + batch.b * matrix_bytes();
+      const std::byte* matrix = room;
       with_vectors([&] { copy_rows(a, rows, zeros); });
-      if (!is_constant_) {
+      if (is_constant_) {
+        matrix = constant_.data() + batch.b * matrix_bytes();
+      } else {
         const auto* b = static_cast<const std::int8_t*>(io.inputs[1]) + batch.b * p_.b.elements;
         pack(b, room, room + round64(matrix_bytes()));
-        matrix = room;
       }
       if (in_blocks())
         multiply_blocks(rows, zeros, matrix, out);

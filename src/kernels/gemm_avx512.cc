@@ -17,6 +17,7 @@
 #include <cstring>
 
 #ifndef LITEGAP_AVX512  // tests/kernels/avx512_emulated.cc builds this file for any machine
+#define LITEGAP_AVX512_REAL
 #define LITEGAP_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
 #define LITEGAP_AVX512_INLINE \
   __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"), always_inline)) inline
@@ -24,6 +25,7 @@
 #define LITEGAP_LOOP LITEGAP_AVX512_INLINE
 
 #include "kernels/depthwise_loops.h"
+#include "kernels/narrow_conv.h"
 
 namespace litegap {
 namespace {
@@ -542,6 +544,9 @@ GemmKernels make_avx512(const GemmKernels& avx2) {
   k.depthwise_fused = depthwise_float<true>;
   k.depthwise_plain = depthwise_float<false>;
   k.depthwise_3x3 = depthwise_3x3;
+#ifdef LITEGAP_AVX512_REAL
+  set_narrow_avx512(k);
+#endif
   return k;
 }
 

@@ -9,6 +9,7 @@
 namespace litegap {
 namespace {
 
+constexpr std::size_t kMostBytes = 1 << 20;     // of a strip of long rows
 constexpr std::size_t kBlockBytes = 32 * 1024;  // of windows side by side: in the nearest cache
 
 PanelFeed::Kind feed_kind(const WindowSpec& s, bool quads) {
@@ -131,7 +132,9 @@ void WindowKernel::plan_strips() {
                     by_pixels = kStripPixels / static_cast<std::size_t>(std::max(1, grid_w_));
   std::size_t rows = std::max<std::size_t>(1, std::min(by_bytes, by_pixels));
   const auto mr = static_cast<std::size_t>(is_float() ? s_.kernels->mr_float : s_.kernels->mr);
-  if (grid_w_ == 1 && rows > mr) rows -= rows % mr;
+  // Rows of a dense layer: whole tiles of them, as all weights are read for every tile.
+  if (grid_w_ == 1)
+    rows = rows > mr ? rows - rows % mr : std::max(rows, std::min(mr, kMostBytes / per_row));
   strip_rows_ = std::max(1, std::min(static_cast<std::int32_t>(rows), grid_h_));
   strip_bytes_ = direct_ ? 0 : static_cast<std::size_t>(image_.rows(strip_rows_)) * row + 64;
   pixels_ = static_cast<std::size_t>(strip_rows_) * static_cast<std::size_t>(std::max(1, grid_w_));

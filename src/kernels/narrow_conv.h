@@ -12,5 +12,6 @@ std::unique_ptr<Kernel> make_narrow_conv(WindowSpec spec);
 
 // The loop of an instruction set into its table; only where there is such a table.
 void set_narrow_avx2(GemmKernels& kernels);
+void set_narrow_avx512(GemmKernels& kernels);  // after the former
 
 }  // namespace litegap

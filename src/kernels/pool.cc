@@ -80,16 +80,20 @@ struct Neighbours {
 
 // step(accumulator, value) over the cells of a window, then finish(accumulator, cells), for kBlock
 // neighbouring channels (in values of type V, which lie where T's do), whose accumulators stay in
-// registers.
-template <int kBlock, class V, class T, class Acc, class Step, class Finish>
+// registers.  kSide: of a window of so many rows and columns; 0: of any.
+template <int kBlock, class V, int kSide = 0, class T, class Acc, class Step, class Finish>
 inline void pool_channels(const Cells<T>& cells, std::int64_t n, const Acc& start, Step step,
                           Finish finish, T* out) {
   Acc acc[kBlock];
+#pragma GCC unroll 8
   for (int i = 0; i < kBlock; ++i) acc[i] = start;
   const T* row = cells.first;
-  for (std::int64_t r = 0; r < cells.rows; ++r, row += cells.row_step) {
+  const std::int64_t rows = kSide > 0 ? kSide : cells.rows,
+                     columns = kSide > 0 ? kSide : cells.columns;
+  for (std::int64_t r = 0; r < rows; ++r, row += cells.row_step) {
     const T* p = row;
-    for (std::int64_t k = 0; k < cells.columns; ++k, p += cells.channels) {
+    for (std::int64_t k = 0; k < columns; ++k, p += cells.channels) {
+#pragma GCC unroll 8
       for (int i = 0; i < kBlock; ++i) {
         V v;
         std::memcpy(&v, p + i * (sizeof(V) / sizeof(T)), sizeof v);
@@ -97,6 +101,7 @@ inline void pool_channels(const Cells<T>& cells, std::int64_t n, const Acc& star
       }
     }
   }
+#pragma GCC unroll 8
   for (int i = 0; i < kBlock; ++i) {
     if constexpr (std::is_same_v<V, T>) {
       out[i] = static_cast<T>(finish(acc[i], n));
@@ -131,14 +136,21 @@ void pool(const Window& w, const T* in, T* out, Acc start, Step step, Finish fin
   for_windows(w, in, out, [&](Cells<T> cells, T* to) {
     const std::int64_t n = std::max<std::int64_t>(1, cells.rows * cells.columns);
     std::int64_t i = 0;
+    const std::int64_t square = cells.rows == cells.columns ? cells.rows : 0;
     using Wide = typename Neighbours<T, 32>::Type;
     using Narrow = typename Neighbours<T, 16>::Type;
     if constexpr (std::is_invocable_v<Finish, Wide, std::int64_t>) {
       const auto pass = [&](auto vectors, auto type) {
         using V = typename decltype(type)::type;
         constexpr std::int64_t kMany = vectors() * sizeof(V) / sizeof(T);
-        for (; i + kMany <= c; i += kMany, cells.first += kMany)
-          pool_channels<vectors(), V>(cells, n, V{} + start, step, finish, to + i);
+        for (; i + kMany <= c; i += kMany, cells.first += kMany) {
+          if (square == 2)
+            pool_channels<vectors(), V, 2>(cells, n, V{} + start, step, finish, to + i);
+          else if (square == 3)
+            pool_channels<vectors(), V, 3>(cells, n, V{} + start, step, finish, to + i);
+          else
+            pool_channels<vectors(), V>(cells, n, V{} + start, step, finish, to + i);
+        }
       };
       pass(std::integral_constant<int, 8>{}, std::type_identity<Wide>{});
       pass(std::integral_constant<int, 2>{}, std::type_identity<Wide>{});
