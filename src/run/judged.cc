@@ -311,13 +311,20 @@ void OutputJudge::score(const Piece& piece, std::span<const int> classes, Judged
 
 void OutputJudge::top_hits(const Piece& piece, std::span<const int> classes, Judged& to) const {
   const ScoreRows rows = output_rows(*piece.predictions);
-  const bool by_class = kind_ == Kind::kTop1 && rows.width > 1;
+  if (kind_ == Kind::kTop1 && rows.width > 1) {
+    // Nothing to guess: with two classes a branch would be wrong as often as the model.
+    for (std::size_t i = 0; i < piece.count; ++i) {
+      const std::size_t sample = piece.sample(i);
+      const int found = classes[i], label = classes_[sample];
+      to.scores[sample] =
+          static_cast<double>(static_cast<int>(found >= 0) & static_cast<int>(found == label));
+    }
+    return;
+  }
   const std::uint32_t k = kind_ == Kind::kTop1 ? 1 : 5;
   for (std::size_t i = 0; i < piece.count; ++i) {
     const std::size_t sample = piece.sample(i);
-    const bool right = by_class ? classes[i] >= 0 && classes[i] == classes_[sample]
-                                : among_largest(rows.row(i), classes_[sample], k);
-    to.scores[sample] = right ? 1.0 : 0.0;
+    to.scores[sample] = among_largest(rows.row(i), classes_[sample], k) ? 1.0 : 0.0;
   }
 }
 

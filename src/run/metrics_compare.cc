@@ -171,40 +171,64 @@ Paired compare(const Metric& metric, const ScoreInput& a, const ScoreInput& b, s
   return compare_judged(metric, first, a.data, second, b.data, pair, seed);
 }
 
-std::vector<ClassChange> class_changes(std::span<const int> labels, std::span<const int> a,
-                                       std::span<const int> b) {
-  if (labels.size() != a.size() || labels.size() != b.size()) return {};
-  struct Tally {
-    std::size_t count = 0, right_a = 0, right_b = 0, predicted_a = 0, predicted_b = 0;
-  };
-  int most = 1;  // labels may be any numbers, classes of outputs are below their width
-  for (const auto& classes : {a, b}) {
-    for (const int c : classes) most = std::max(most, c);
-  }
-  const bool one = a.data() == b.data();
-  std::vector<Tally> tallies(static_cast<std::size_t>(most) + 1);  // by class
+namespace {
+
+struct Tally {
+  std::size_t count = 0, right = 0, predicted = 0;
+};
+
+// By class.  Labels may be any numbers, classes of outputs are below their width.  Pairs of few
+// classes are counted in tables of their own, two of them in turns: a count waits for the one
+// before.
+std::map<int, Tally> tallies_of(std::span<const int> labels, std::span<const int> classes) {
+  constexpr int kFew = 64;
+  int most = 1;
+  for (const int c : classes) most = std::max(most, c);
+  const std::size_t width = static_cast<std::size_t>(most) + 1;
   std::map<int, Tally> others;
+  std::vector<Tally> tallies(width);
+  std::vector<std::size_t> pairs[2];
+  if (most < kFew) pairs[0].resize(width * width), pairs[1].resize(width * width);
   for (std::size_t i = 0; i < labels.size(); ++i) {
-    const int label = labels[i];
+    const int label = labels[i], found = classes[i];
+    const bool usual = label >= 0 && label <= most && found >= 0;
+    if (usual && most < kFew) {
+      ++pairs[i % 2][static_cast<std::size_t>(label) * width + static_cast<std::size_t>(found)];
+      continue;
+    }
     Tally& tally =
         label >= 0 && label <= most ? tallies[static_cast<std::size_t>(label)] : others[label];
     ++tally.count;
-    tally.right_a += a[i] == label;
-    if (a[i] >= 0) ++tallies[static_cast<std::size_t>(a[i])].predicted_a;
-    if (one) continue;
-    tally.right_b += b[i] == label;
-    if (b[i] >= 0) ++tallies[static_cast<std::size_t>(b[i])].predicted_b;
+    tally.right += found == label;
+    if (found >= 0) ++tallies[static_cast<std::size_t>(found)].predicted;
   }
-  for (std::size_t c = 0; c < tallies.size(); ++c) {
-    Tally& t = tallies[c];
-    if (one) t.right_b = t.right_a, t.predicted_b = t.predicted_a;
-    if (t.count + t.predicted_a + t.predicted_b > 0) others[static_cast<int>(c)] = t;
+  for (std::size_t at = 0; at < pairs[0].size(); ++at) {
+    const std::size_t n = pairs[0][at] + pairs[1][at], label = at / width, found = at % width;
+    tallies[label].count += n;
+    tallies[label].right += label == found ? n : 0;
+    tallies[found].predicted += n;
   }
+  for (std::size_t c = 0; c < width; ++c) {
+    if (tallies[c].count + tallies[c].predicted > 0) others[static_cast<int>(c)] = tallies[c];
+  }
+  return others;
+}
+
+}  // namespace
+
+std::vector<ClassChange> class_changes(std::span<const int> labels, std::span<const int> a,
+                                       std::span<const int> b) {
+  if (labels.size() != a.size() || labels.size() != b.size()) return {};
+  std::map<int, Tally> of_a = tallies_of(labels, a);
+  const bool one = a.data() == b.data();
+  std::map<int, Tally> of_b = one ? of_a : tallies_of(labels, b);
+  for (const auto& [label, t] : of_a) of_b.try_emplace(label);
   std::vector<ClassChange> changes;
-  for (const auto& [label, t] : others) {
+  for (const auto& [label, t] : of_b) {  // every class of either
+    const Tally& first = of_a[label];
     const double count = static_cast<double>(std::max<std::size_t>(1, t.count));
-    changes.push_back({label, t.count, static_cast<double>(t.right_a) / count,
-                       static_cast<double>(t.right_b) / count, t.predicted_a, t.predicted_b});
+    changes.push_back({label, t.count, static_cast<double>(first.right) / count,
+                       static_cast<double>(t.right) / count, first.predicted, t.predicted});
   }
   return changes;
 }
