@@ -72,24 +72,18 @@ double median_of(int times, F body) {
 int bench(const std::vector<std::string>& args) {
   const ModelPtr fl = read_model(args[0]), qt = read_model(args[1]);
   const int turns = args.size() > 2 ? std::stoi(args[2]) : 300;
-  PlanOptions keep;
-  keep.keep_values = true;
-  const Plan plan_f = make_plan(fl, {}), plan_q = make_plan(qt, {}), kept = make_plan(fl, {}, keep);
-  Workspace space_f(plan_f), space_q(plan_q), space_k(kept);
+  const Plan plan_f = make_plan(fl, {}), plan_q = make_plan(qt, {});
+  Workspace space_f(plan_f), space_q(plan_q);
   const auto in_f = random_inputs(plan_f), in_q = random_inputs(plan_q);
   Scanner scan_f(fl->main()), scan_q(qt->main());
-  TwinValues exact(kept, fl->main().tensors.size(), true);
-  AgainstTwin errors(exact, qt->main(), aligned(fl->main(), qt->main()));
+  Twins both(plan_f, plan_q, aligned(fl->main(), qt->main()));
   std::vector<double> numbers[5];
   for (int turn = 0; turn < turns; ++turn) {
     const double f = median_of(5, [&] { run(plan_f, space_f, in_f); });
     const double f_seen = median_of(5, [&] { run(plan_f, space_f, in_f, &scan_f); });
     const double q = median_of(5, [&] { run(plan_q, space_q, in_q); });
     const double q_seen = median_of(5, [&] { run(plan_q, space_q, in_q, &scan_q); });
-    const double twins = median_of(5, [&] {
-      run(kept, space_k, in_f, &exact);
-      run(plan_q, space_q, in_q, &errors);
-    });
+    const double twins = median_of(5, [&] { both.run(in_f, in_q); });
     const double now[5] = {f, q, f_seen / f, q_seen / q, twins / (f + q)};
     for (int i = 0; i < 5; ++i) numbers[i].push_back(now[i]);
   }

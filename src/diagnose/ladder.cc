@@ -101,10 +101,10 @@ std::unique_ptr<LocalProbe> local_probe(const Model& model, int op,
   }
 }
 
-void probe_once(LocalProbe& probe, const TwinValues& float_values, TwinErrors& sums) {
+void probe_once(LocalProbe& probe, std::span<const Array> float_values, TwinErrors& sums) {
   std::vector<Array> inputs;
   for (std::size_t i = 0; i < probe.inputs.size(); ++i) {
-    const Array& value = float_values.at[static_cast<std::size_t>(probe.inputs[i])];
+    const Array& value = float_values[static_cast<std::size_t>(probe.inputs[i])];
     if (value.empty() || value.shape() != probe.exact.input_shape(i)) return;
     inputs.push_back(value);
   }
@@ -136,10 +136,8 @@ void measure_errors(Lab& lab, const World& world, const std::map<int, Array>& we
   keep.keep_values = true;
   const Plan real_plan = make_plan(real.model, real.numerics, keep),
              integer_plan = make_plan(integer.model, integer.numerics);
-  Workspace real_space(real_plan), integer_space(integer_plan);
-  TwinValues exact(real_plan, graph.tensors.size(), keep.keep_values);
-  AgainstTwin errors(exact, graph);
-  const std::vector<TwinErrors>& sums = errors.at;
+  Twins twins(real_plan, integer_plan);
+  const std::vector<TwinErrors>& sums = twins.errors;
   std::vector<std::unique_ptr<LocalProbe>> probes;
   std::vector<TwinErrors> local(graph.ops.size());
   for (std::size_t op = 0; op < graph.ops.size(); ++op)
@@ -153,12 +151,10 @@ void measure_errors(Lab& lab, const World& world, const std::map<int, Array>& we
       in_real.push_back(feed_input(real, real_plan, world.data, i, row));
       in_integer.push_back(feed_input(integer, integer_plan, world.data, i, row));
     }
-    real_space.reset();
-    integer_space.reset();
-    run(real_plan, real_space, in_real, &exact);
-    run(integer_plan, integer_space, in_integer, &errors);
+    twins.reset();
+    twins.run(in_real, in_integer);
     for (std::size_t op = 0; op < graph.ops.size(); ++op) {
-      if (probes[op]) probe_once(*probes[op], exact, local[op]);
+      if (probes[op]) probe_once(*probes[op], twins.exact_values(), local[op]);
     }
   }
   lab.stats().passes += 4.0 * static_cast<double>(samples) /

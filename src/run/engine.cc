@@ -9,6 +9,7 @@
 #include "model/cleared.h"
 #include "run/plan.h"
 #include "run/plan_state.h"
+#include "run/steps.h"
 #include "run/walk.h"
 
 namespace litegap {
@@ -273,26 +274,17 @@ Array room_for_sums(const Plan::State& plan, const Plan::State::Step& step) {
 
 }  // namespace
 
-void run(const Plan& plan, Workspace& workspace, std::span<const Array> inputs,
-         Observer* observer) {
-  const Plan::State& state = *plan.state;
-  Workspace::Buffers& b = *workspace.buffers;
-  if (b.walker) {
-    if (observer != nullptr) observer->on_sample(0);
-    return walk(state, b, inputs, observer);
-  }
-  expect_count(state, inputs.size());
-  const std::size_t samples = given_samples(state, inputs);
-  place_inputs(state, b, inputs, samples);
-  run_filled(plan, workspace, samples, observer);
-}
-
-void run_filled(const Plan& plan, Workspace& workspace, std::size_t samples, Observer* observer) {
-  const Plan::State& state = *plan.state;
-  Workspace::Buffers& b = *workspace.buffers;
+struct RunSteps::Inside {
+  const Plan::State& state;
+  Workspace::Buffers& b;
   std::optional<Teller> teller;
-  if (observer != nullptr) teller.emplace(state, b, samples, *observer).inputs();
-  for (std::size_t i = 0; i < state.steps.size(); ++i) {
+  std::size_t i = 0;
+
+  Inside(const Plan& plan, Workspace& workspace, std::size_t samples, Observer* observer)
+      : state(*plan.state), b(*workspace.buffers) {
+    if (observer != nullptr) teller.emplace(state, b, samples, *observer).inputs();
+  }
+  void step() {
     const auto& step = state.steps[i];
     Array sums;
     if (teller && teller->wants_sums(step)) sums = room_for_sums(state, step);
@@ -311,7 +303,47 @@ void run_filled(const Plan& plan, Workspace& workspace, std::size_t samples, Obs
     }
     if (teller && step.op >= 0) teller->values(step);
     if (!sums.empty()) teller->sums(step, sums);
+    ++i;
   }
+};
+
+namespace {
+
+// Puts the inputs where the steps read them; returns how many samples they are.
+std::size_t placed(const Plan& plan, Workspace& workspace, std::span<const Array> inputs) {
+  expect_count(*plan.state, inputs.size());
+  const std::size_t samples = given_samples(*plan.state, inputs);
+  place_inputs(*plan.state, *workspace.buffers, inputs, samples);
+  return samples;
+}
+
+}  // namespace
+
+RunSteps::RunSteps(const Plan& plan, Workspace& workspace, std::span<const Array> inputs,
+                   Observer* observer)
+    : RunSteps(plan, workspace, placed(plan, workspace, inputs), observer) {}
+RunSteps::RunSteps(const Plan& plan, Workspace& workspace, std::size_t samples, Observer* observer)
+    : inside_(std::make_unique<Inside>(plan, workspace, samples, observer)) {}
+RunSteps::~RunSteps() = default;
+
+bool RunSteps::next() {
+  if (inside_->i == inside_->state.steps.size()) return false;
+  inside_->step();
+  return true;
+}
+
+void run(const Plan& plan, Workspace& workspace, std::span<const Array> inputs,
+         Observer* observer) {
+  if (workspace.buffers->walker) {
+    if (observer != nullptr) observer->on_sample(0);
+    return walk(*plan.state, *workspace.buffers, inputs, observer);
+  }
+  run_filled(plan, workspace, placed(plan, workspace, inputs), observer);
+}
+
+void run_filled(const Plan& plan, Workspace& workspace, std::size_t samples, Observer* observer) {
+  RunSteps::Inside inside(plan, workspace, samples, observer);
+  while (inside.i < inside.state.steps.size()) inside.step();
 }
 
 }  // namespace litegap

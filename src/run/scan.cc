@@ -26,9 +26,14 @@ struct Adder {
 namespace litegap {
 namespace {
 
-constexpr ScanLoops kLoops{
-    float_sums,   code_sums<std::int8_t>,   code_sums<std::uint8_t>,  code_sums<std::int16_t>,
-    float_errors, code_errors<std::int8_t>, code_errors<std::uint8_t>};
+constexpr ScanLoops kLoops{all_floats,
+                           positive_floats,
+                           code_sums<std::int8_t>,
+                           code_sums<std::uint8_t>,
+                           code_sums<std::int16_t>,
+                           float_errors,
+                           code_errors<std::int8_t>,
+                           code_errors<std::uint8_t>};
 
 void add_finite(std::span<const float> v, Scan& to) {
   for (const float x : v) {
@@ -46,7 +51,7 @@ void add_finite(std::span<const float> v, Scan& to) {
 void add_chunk(const ScanLoops& loops, std::span<const float> v, Scan& to) {
   FloatSums sums;
   const std::size_t whole = v.size() / kScanStep * kScanStep;
-  loops.floats(v.data(), whole, sums);
+  if (to.low != 0 || !loops.positive(v.data(), whole, sums)) loops.floats(v.data(), whole, sums);
   if (!std::isfinite(sums.squares)) return add_finite(v, to);
   // Of +0 and -0 every instruction set may keep another: + 0 is the former.
   to.low = std::min(to.low, static_cast<double>(sums.low) + 0.0);
@@ -62,11 +67,15 @@ void scan_floats(const ScanLoops& loops, std::span<const float> v, Scan& to) {
     add_chunk(loops, v.subspan(i, std::min(kScanChunk, v.size() - i)), to);
 }
 
+double real_of(std::int32_t code, const Quant& q) {
+  return static_cast<double>(q.scale[0]) * (code - static_cast<double>(q.zero_point[0]));
+}
+
 // Real moments of codes c: sum of s (c - z) and of its square, from exact integer sums.
 void add_codes(const CodeSums& c, std::size_t n, const Quant& q, Scan& to) {
   const double s = static_cast<double>(q.scale[0]), z = static_cast<double>(q.zero_point[0]);
   const double count = static_cast<double>(n), sum = static_cast<double>(c.sum);
-  const double a = s * (c.low - z), b = s * (c.high - z);
+  const double a = real_of(c.low, q), b = real_of(c.high, q);
   to.low = std::min(to.low, std::min(a, b));
   to.high = std::max(to.high, std::max(a, b));
   to.sum += s * (sum - count * z);
@@ -75,8 +84,10 @@ void add_codes(const CodeSums& c, std::size_t n, const Quant& q, Scan& to) {
 }
 
 template <class T>
-void scan_codes(void (*loop)(const T*, std::size_t, CodeSums&), std::span<const T> v,
+void scan_codes(void (*loop)(const T*, std::size_t, KnownCodes, CodeSums&), std::span<const T> v,
                 const Quant& q, Scan& to) {
+  using Codes = std::numeric_limits<T>;
+  const KnownCodes known{to.low == real_of(Codes::min(), q), to.high == real_of(Codes::max(), q)};
   CodeSums all{std::numeric_limits<std::int32_t>::max(), std::numeric_limits<std::int32_t>::min(),
                0, 0};
   const auto add = [&](const CodeSums& c) {
@@ -86,10 +97,10 @@ void scan_codes(void (*loop)(const T*, std::size_t, CodeSums&), std::span<const 
     all.squares += c.squares;
   };
   const std::size_t whole = v.size() / kScanLanes * kScanLanes;
-  if (whole > 0) loop(v.data(), std::min(kCodeChunk, whole), all);
+  if (whole > 0) loop(v.data(), std::min(kCodeChunk, whole), known, all);
   for (std::size_t i = kCodeChunk; i < whole; i += kCodeChunk) {
     CodeSums c;
-    loop(v.data() + i, std::min(kCodeChunk, whole - i), c);
+    loop(v.data() + i, std::min(kCodeChunk, whole - i), known, c);
     add(c);
   }
   if (whole < v.size()) {  // the rest, filled up with its first value
@@ -98,7 +109,7 @@ void scan_codes(void (*loop)(const T*, std::size_t, CodeSums&), std::span<const 
     std::copy(v.begin() + static_cast<std::ptrdiff_t>(whole), v.end(), rest);
     std::fill(rest + count, rest + kScanLanes, rest[0]);
     CodeSums c;
-    loop(rest, kScanLanes, c);
+    loop(rest, kScanLanes, known, c);
     const std::int64_t first = rest[0], n = static_cast<std::int64_t>(more);
     add({c.low, c.high, c.sum - n * first, c.squares - n * first * first});
   }
@@ -111,7 +122,7 @@ bool add_sums(const ErrorSums& sums, TwinErrors& to) {
   to.signal += sums.signal;
   to.error += sums.error;
   to.bias += sums.bias;
-  to.largest = std::max(to.largest, std::sqrt(static_cast<double>(sums.largest)));
+  to.largest = std::max(to.largest, static_cast<double>(sums.largest));
   return true;
 }
 

@@ -6,11 +6,19 @@
 //   TwinErrors e;
 //   compare_twin(exact, found, quant, e);   // e.error / e.signal: relative squared error
 //
-// Values are taken in chunks of 8192; in a chunk 32 float sums run side by side (those of squares
-// by fused multiply-adds) and are joined to eight; those, chunks, and what does not fill eight
-// lanes add up in double.  The order is part of the definition, so every instruction set gives the
-// same bits; moments are exact to about 10^-6 of their size, extremes exactly.  Codes are summed as
+// Values are taken in chunks of 16384, a chunk in two halves of whole steps of 32 and what is left.
+// In a half 32 float sums run side by side (those of squares by fused multiply-adds); those of the
+// second are added to those of the first, which take what is left, eight at a time, and are joined
+// to eight; those, chunks, and what does not fill eight lanes add up in double.  The order is part
+// of the definition, so every instruction set gives the same bits: AVX-512 takes both halves at
+// once, as it would wait for its sums otherwise.  Errors are summed in the same way, by steps
+// of 16. Moments are exact to about 10^-6 of their size, extremes exactly.  Codes are summed as
 // integers, exactly, and become real numbers at the end.
+//
+// A scan is bound by its operations, four a vector, so an extreme that cannot move is not looked
+// for: where 0 has been seen and nothing below (behind a ReLU), the greatest bit pattern, as an
+// unsigned integer, is the largest value, or tells that there is a negative one, and the chunk is
+// taken again; codes cannot pass the bounds of their type.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -51,7 +59,10 @@ void compare_twin(const Array& exact, const Array& found, const Quant& quant, Tw
 // The loops of one instruction set, over n values: of floats a multiple of kScanStep and at most
 // kScanChunk, of codes a multiple of kScanLanes and at most kCodeChunk, whose squares fit into
 // eight 32-bit sums.
-inline constexpr std::size_t kScanStep = 8, kScanLanes = 32, kScanChunk = 8192, kCodeChunk = 131072;
+constexpr std::size_t scan_half(std::size_t n) { return n / 64 * 32; }
+constexpr std::size_t error_half(std::size_t n) { return n / 32 * 16; }
+inline constexpr std::size_t kScanStep = 8, kScanLanes = 32, kScanChunk = 16384,
+                             kCodeChunk = 131072;
 struct FloatSums {
   float low = 0, high = 0;
   double sum = 0, squares = 0;
@@ -62,16 +73,24 @@ struct CodeSums {
 };
 struct ErrorSums {
   double signal = 0, bias = 0, error = 0;
-  float largest = 0;  // of the squares
+  float largest = 0;  // absolute
 };
 // Eight lanes, as the compiler's vectors.
 typedef float F8 __attribute__((vector_size(32)));
 typedef std::int32_t I8 __attribute__((vector_size(32)));
+// Extremes that are known to be those of the type: loops over codes need not look for them, and say
+// them.
+struct KnownCodes {
+  bool low = false, high = false;
+};
 struct ScanLoops {
   void (*floats)(const float* v, std::size_t n, FloatSums& out);
-  void (*int8)(const std::int8_t* v, std::size_t n, CodeSums& out);
-  void (*uint8)(const std::uint8_t* v, std::size_t n, CodeSums& out);
-  void (*int16)(const std::int16_t* v, std::size_t n, CodeSums& out);
+  // the same of values of which none is below +0, where `low` becomes 0; false, and `out` of no
+  // use, where one is
+  bool (*positive)(const float* v, std::size_t n, FloatSums& out);
+  void (*int8)(const std::int8_t* v, std::size_t n, KnownCodes known, CodeSums& out);
+  void (*uint8)(const std::uint8_t* v, std::size_t n, KnownCodes known, CodeSums& out);
+  void (*int16)(const std::int16_t* v, std::size_t n, KnownCodes known, CodeSums& out);
   // errors of found - exact; of codes: scale * (code - zero) - exact
   void (*errors)(const float* exact, const float* found, std::size_t n, ErrorSums& out);
   void (*errors_int8)(const float* exact, const std::int8_t* found, std::size_t n, float scale,

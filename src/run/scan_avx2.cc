@@ -53,17 +53,18 @@ LITEGAP_SCAN inline int least_byte(__m256i v) {
 
 // Integer sums are exact, so any order will do.  All is done with unsigned codes u (of int8 the
 // sign bit is turned, u = x + 128): bytes are summed by vpsadbw, squares by vpmaddwd.
-template <bool kSigned>
+template <bool kSigned, bool kLow, bool kHigh>
 LITEGAP_SCAN void bytes_sums(const void* v, std::size_t n, CodeSums& out) {
   const auto* in = static_cast<const std::byte*>(v);
   const __m256i turn = _mm256_set1_epi8(kSigned ? -128 : 0), low_byte = _mm256_set1_epi16(0xFF);
   const __m256i zero = _mm256_setzero_si256(), ones = _mm256_set1_epi8(-1);
-  __m256i low = ones, high = zero, sum = zero, even_squares = zero, odd_squares = zero;
+  __m256i low = kLow ? ones : zero, high = kHigh ? zero : ones, sum = zero, even_squares = zero,
+          odd_squares = zero;
   for (std::size_t i = 0; i < n; i += 32) {
     const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(in + i));
     const __m256i u = _mm256_xor_si256(x, turn);
-    low = _mm256_min_epu8(low, u);
-    high = _mm256_max_epu8(high, u);
+    if constexpr (kLow) low = _mm256_min_epu8(low, u);
+    if constexpr (kHigh) high = _mm256_max_epu8(high, u);
     sum = _mm256_add_epi64(sum, _mm256_sad_epu8(u, zero));
     const __m256i even = _mm256_and_si256(u, low_byte), odd = _mm256_srli_epi16(u, 8);
     even_squares = _mm256_add_epi32(even_squares, _mm256_madd_epi16(even, even));
@@ -78,16 +79,19 @@ LITEGAP_SCAN void bytes_sums(const void* v, std::size_t n, CodeSums& out) {
          sum_u - bias * count, squares_u - 2 * bias * sum_u + bias * bias * count};
 }
 
-LITEGAP_SCAN void int8_sums(const std::int8_t* v, std::size_t n, CodeSums& out) {
-  bytes_sums<true>(v, n, out);
-}
-LITEGAP_SCAN void uint8_sums(const std::uint8_t* v, std::size_t n, CodeSums& out) {
-  bytes_sums<false>(v, n, out);
+template <class T>
+LITEGAP_SCAN void byte_sums(const T* v, std::size_t n, KnownCodes known, CodeSums& out) {
+  constexpr bool kSigned = std::numeric_limits<T>::is_signed;
+  static constexpr decltype(&bytes_sums<kSigned, true, true>) kLoops[] = {
+      bytes_sums<kSigned, true, true>, bytes_sums<kSigned, false, true>,
+      bytes_sums<kSigned, true, false>, bytes_sums<kSigned, false, false>};
+  kLoops[(known.low ? 1 : 0) + (known.high ? 2 : 0)](v, n, out);
 }
 
-constexpr ScanLoops kLoops{float_sums,
-                           int8_sums,
-                           uint8_sums,
+constexpr ScanLoops kLoops{all_floats,
+                           positive_floats,
+                           byte_sums<std::int8_t>,
+                           byte_sums<std::uint8_t>,
                            code_sums<std::int16_t>,
                            float_errors,
                            code_errors<std::int8_t>,

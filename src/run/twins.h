@@ -1,13 +1,14 @@
-// Two plans, sample by sample, with the errors of every value that both have.
+// Two plans side by side, sample by sample, with the errors of every value that both have.
 //
-//   Plan exact = make_plan(model, real, {.keep_values = true});
-//   TwinValues values(tensors);             run(exact, exact_space, inputs, &values);
-//   AgainstTwin errors(values, graph);      run(plan, space, codes, &errors);
-//   errors.at[t].error / errors.at[t].signal   // relative squared error of tensor t
+//   Twins twins(exact, plan);               // the same graph; or with the twin of every tensor
+//   twins.run(real_inputs, inputs);
+//   twins.errors[t].error / twins.errors[t].signal   // relative squared error of tensor t
 //
-// Nothing is copied: the first plan keeps every value at its place, the second run reads it there
-// while its own value is still in the cache.
+// Both go on in turns: before a value of `plan` is compared, `exact` computes its twin, so both are
+// still in the cache, and neither plan has to keep its values.  Only where `exact` has to go past a
+// value before its turn comes that value is copied.
 #pragma once
+#include <span>
 #include <vector>
 
 #include "run/plan.h"
@@ -15,42 +16,29 @@
 
 namespace litegap {
 
-// Where the values of a run lie, by tensor; good until the next run.  Of a walked plan, or of one
-// made without keep_values, they are copies.
-class TwinValues final : public Observer {
+class Twins {
  public:
-  TwinValues(const Plan& plan, std::size_t tensors, bool kept)
-      : at(tensors), copies_(plan.walked() || !kept) {}
-  void on_value(int, int tensor, const Array& value) override {
-    Array& here = at[static_cast<std::size_t>(tensor)];
-    if (copies_)
-      here = value.clone();
-    else if (here.data() != value.data())
-      here = value;
-  }
-  std::vector<Array> at;
+  // Of plans of one sample a run; `twin[t]` is the tensor of `exact` that belongs to tensor t of
+  // `plan` (-1: none), without it t itself.
+  Twins(Plan exact, Plan plan, std::vector<int> twin = {});
+  // As litegap::run(), of both.
+  void run(std::span<const Array> exact_inputs, std::span<const Array> inputs);
+  void reset();  // states of both, not the errors
+  // The last values of `exact`, by tensor, for a plan made with keep_values; good until the next
+  // run.
+  std::span<const Array> exact_values() const { return values_; }
+
+  std::vector<TwinErrors> errors;  // by tensor of `plan`, of all runs
 
  private:
-  bool copies_;
-};
-
-// Compares every value with that of its twin: the same tensor, or twin[tensor] (-1: none).
-class AgainstTwin final : public Observer {
- public:
-  AgainstTwin(const TwinValues& exact, const Graph& graph, std::vector<int> twin = {})
-      : at(graph.tensors.size()), exact_(exact), graph_(graph), twin_(std::move(twin)) {}
-  void on_value(int, int tensor, const Array& value) override {
-    const auto t = static_cast<std::size_t>(tensor);
-    const int other = twin_.empty() ? tensor : twin_[t];
-    if (other < 0) return;
-    compare_twin(exact_.at[static_cast<std::size_t>(other)], value, graph_.tensors[t].quant, at[t]);
-  }
-  std::vector<TwinErrors> at;
-
- private:
-  const TwinValues& exact_;
-  const Graph& graph_;
-  std::vector<int> twin_;
+  class Exact;
+  class Against;
+  void find_copied();
+  Plan exact_, plan_;
+  Workspace exact_space_, space_;
+  std::vector<int> twin_;  // by tensor of `plan`
+  std::vector<Array> values_;
+  std::vector<bool> copied_;  // by tensor of `exact`
 };
 
 }  // namespace litegap

@@ -113,13 +113,64 @@ TEST(ScanTest, SquaresBeyondFloatAreSummedAllTheSame) {
 }
 
 TEST(ScanTest, EveryInstructionSetGivesTheSameBits) {
-  for (const std::size_t n : {1u, 8u, 16u, 24u, 33u, 40u, 56u, 2049u, 7000u, 8200u, 140000u}) {
+  for (const std::size_t n :
+       {1u, 8u, 16u, 24u, 33u, 40u, 56u, 63u, 72u, 88u, 120u, 2049u, 7000u, 16392u, 140000u}) {
     const Array exact = floats(n, n);
     expect_same_bits(exact, floats(n, n + 1));
     expect_same_bits(exact, codes<std::int8_t>(n, n));
     expect_same_bits(exact, codes<std::uint8_t>(n, n));
     expect_same_bits(exact, codes<std::int16_t>(n, n));
   }
+}
+
+// Where 0 is the least so far only the largest is looked for.
+TEST(ScanTest, ValuesBehindAReluAndThenOneBelow) {
+  for (const ScanLoops* loops : tables()) {
+    for (const std::size_t n : {8u, 40u, 63u, 64u, 200u, 16384u, 40000u}) {
+      Scan got, want;
+      for (int turn = 0; turn < 6; ++turn) {
+        Array a = floats(n, static_cast<std::size_t>(turn) + n);
+        auto v = a.mutable_span<float>();
+        if (turn < 4) {
+          for (float& x : v) x = std::max(x, 0.0f) * static_cast<float>(1 + turn % 3);
+        }
+        v[n / 2] = 0;
+        if (turn == 2) v[n / 3] = -0.0f;
+        if (turn == 3) v[n / 3] = NAN;
+        scan(*loops, a, {}, got);
+        want.merge(judged(a));
+        EXPECT_EQ(got.low, want.low) << n << ", " << turn;
+        EXPECT_EQ(got.high, want.high) << n << ", " << turn;
+        EXPECT_EQ(got.count, want.count);
+        EXPECT_NEAR(got.squares, want.squares, 1e-5 * want.squares);
+      }
+    }
+  }
+}
+
+// A Scan that has seen an end of the codes does not look for it again.
+template <class T>
+void expect_codes_of_turns() {
+  for (const ScanLoops* loops : tables()) {
+    Scan got, want;
+    for (int turn = 0; turn < 5; ++turn) {
+      Array a = codes<T>(300, static_cast<std::uint64_t>(turn));
+      auto v = a.template mutable_span<T>();
+      for (T& c : v) c = static_cast<T>(c / 2);
+      if (turn == 1) v[250] = std::numeric_limits<T>::min();
+      if (turn == 2) v[7] = std::numeric_limits<T>::max();
+      scan(*loops, a, kQuant, got);
+      want.merge(judged(a));
+      EXPECT_NEAR(got.low, want.low, 1e-5);
+      EXPECT_NEAR(got.high, want.high, 1e-5);
+      EXPECT_NEAR(got.sum, want.sum, 1e-2);
+      EXPECT_NEAR(got.squares, want.squares, 1e-5 * want.squares);
+    }
+  }
+}
+TEST(ScanTest, EndsOfTheCodesThatWereSeen) {
+  expect_codes_of_turns<std::int8_t>();
+  expect_codes_of_turns<std::uint8_t>();
 }
 
 TEST(ScanTest, SumsOfExtremeCodesFit) {
