@@ -8,6 +8,22 @@
 
 namespace litegap {
 
+// The top bit of n bytes turned; the rest of 16 goes back over bytes that are done.
+inline void flip_bytes(const std::byte* in, std::size_t n, std::byte* out) {
+  typedef std::uint8_t B16 __attribute__((vector_size(16)));
+  const auto flip16 = [=](std::size_t at) {
+    B16 v;
+    std::memcpy(&v, in + at, sizeof v);
+    v ^= B16{} + std::uint8_t{0x80};
+    std::memcpy(out + at, &v, sizeof v);
+  };
+  std::size_t i = 0;
+  for (; i + 16 <= n; i += 16) flip16(i);
+  if (i == n) return;
+  if (n >= 16) return flip16(n - 16);
+  for (; i < n; ++i) out[i] = in[i] ^ std::byte{0x80};
+}
+
 struct PanelFeed {
   enum class Kind : std::uint8_t {
     kWidenI8,
@@ -74,8 +90,7 @@ struct PanelFeed {
         return kernels->widen_u8(reinterpret_cast<const std::uint8_t*>(in), n, zero_point,
                                  reinterpret_cast<std::int16_t*>(out));
       case Kind::kBias8:
-        for (std::size_t i = 0; i < n; ++i) out[i] = in[i] ^ std::byte{0x80};
-        return;
+        return flip_bytes(in, n, out);
       case Kind::kHybrid:
         return hybrid_quantize(*kernels, reinterpret_cast<const float*>(in), n, code,
                                reinterpret_cast<std::int16_t*>(out));

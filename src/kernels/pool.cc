@@ -199,39 +199,80 @@ V bounded(const V& value, RealBounds<float> r) {
   return v > high ? high : v;
 }
 
-// Means of codes, ties away from zero, `count` channels of one window.  A quotient of numbers below
-// 2^23 by one below 2^17 is never rounded up to a whole number in float32.
-template <class T>
-inline void average_channels(const Cells<T>& cells, std::int64_t count, bool by_float, Range32 r,
-                             T* out) {
-  constexpr std::int64_t kMost = 64;
-  std::int32_t sums[kMost] = {};
+// Means of codes, ties away from zero.  A quotient of numbers below 2^23 by one below 2^17 is never
+// rounded up to a whole number in float32.
+struct Mean {
+  bool by_float;
+  Range32 range;
+  std::int32_t n = 1, half = 0;
+  float divisor = 1;
+
+  void of(std::int64_t cells) {
+    n = static_cast<std::int32_t>(std::max<std::int64_t>(1, cells));
+    half = n / 2;
+    divisor = static_cast<float>(n);
+  }
+  template <bool kByFloat>
+  std::int32_t code(std::int32_t sum) const {
+    const std::int32_t s = sum > 0 ? sum + half : sum - half;
+    const std::int32_t q =
+        kByFloat ? static_cast<std::int32_t>(static_cast<float>(s) / divisor) : s / n;
+    return std::min(std::max(q, range.low), range.high);
+  }
+};
+
+// So many neighbouring channels: loops of a length that the compiler knows become vector code,
+// where it does not write them out before.
+template <int kChannels, int kSide = 0, class T>
+inline void average_channels(const Cells<T>& cells, const Mean mean, T* out) {
+  std::int32_t sums[kChannels];
   const T* row = cells.first;
-  for (std::int64_t y = 0; y < cells.rows; ++y, row += cells.row_step) {
-    const T* p = row;
-    for (std::int64_t x = 0; x < cells.columns; ++x, p += cells.channels) {
-      if (count == kMost) {
-        for (std::int64_t i = 0; i < kMost; ++i) sums[i] += p[i];
-      } else {
-        for (std::int64_t i = 0; i < count; ++i) sums[i] += p[i];
+  if constexpr (kSide == 2) {
+    const T *a = row, *b = a + cells.channels, *c = a + cells.row_step, *d = c + cells.channels;
+#pragma GCC unroll 1
+    for (int i = 0; i < kChannels; ++i) sums[i] = a[i] + b[i] + c[i] + d[i];
+  } else {
+#pragma GCC unroll 1
+    for (int i = 0; i < kChannels; ++i) sums[i] = 0;
+    for (std::int64_t y = 0; y < cells.rows; ++y, row += cells.row_step) {
+      const T* p = row;
+      for (std::int64_t x = 0; x < cells.columns; ++x, p += cells.channels) {
+#pragma GCC unroll 1
+        for (int i = 0; i < kChannels; ++i) sums[i] += p[i];
       }
     }
   }
-  const auto n = static_cast<std::int32_t>(std::max<std::int64_t>(1, cells.rows * cells.columns));
-  const std::int32_t half = n / 2;
-  const auto divisor = static_cast<float>(n);
-  if (by_float) {
-    for (std::int64_t i = 0; i < count; ++i) {
-      const std::int32_t s = sums[i] > 0 ? sums[i] + half : sums[i] - half;
-      const auto q = static_cast<std::int32_t>(static_cast<float>(s) / divisor);
-      out[i] = static_cast<T>(std::min(std::max(q, r.low), r.high));
-    }
-    return;
+  if (mean.by_float) {
+#pragma GCC unroll 1
+    for (int i = 0; i < kChannels; ++i) out[i] = static_cast<T>(mean.code<true>(sums[i]));
+  } else {
+#pragma GCC unroll 1
+    for (int i = 0; i < kChannels; ++i) out[i] = static_cast<T>(mean.code<false>(sums[i]));
   }
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int32_t s = sums[i] > 0 ? sums[i] + half : sums[i] - half;
-    out[i] = static_cast<T>(std::clamp(s / n, r.low, r.high));
-  }
+}
+
+// All channels of a window: the last step goes back over channels that are done.
+template <int kSide, class T>
+inline void average_window(const Cells<T>& cells, const Mean& mean, T* out) {
+  const std::int64_t c = cells.channels;
+  std::int64_t i = 0;
+  const auto pass = [&](auto channels) {
+    constexpr int kMany = channels();
+    const auto one = [&](std::int64_t at) {
+      Cells<T> some = cells;
+      some.first += at;
+      average_channels<kMany, kSide>(some, mean, out + at);
+    };
+    for (; i + kMany <= c; i += kMany) one(i);
+    if (kMany == 32 || i == c || c < kMany) return;
+    one(c - kMany);
+    i = c;
+  };
+  pass(std::integral_constant<int, 32>{});
+  pass(std::integral_constant<int, 16>{});
+  pass(std::integral_constant<int, 8>{});
+  pass(std::integral_constant<int, 4>{});
+  pass(std::integral_constant<int, 1>{});
 }
 
 template <class T>
@@ -241,12 +282,14 @@ std::unique_ptr<Kernel> average_codes(const Window& w, Range32 r) {
   const bool by_float = (kLargest + 1) * w.height * w.width < 1 << 23;
   return make_kernel([=](const Io& io) {
     with_vectors([&] {
-      const Range32 range = r;
+      Mean mean{by_float, r};
       for_windows(w, static_cast<const T*>(io.inputs[0]), static_cast<T*>(io.outputs[0]),
-                  [&](Cells<T> cells, T* out) {
-                    for (std::int64_t i = 0; i < w.channels; i += 64, cells.first += 64)
-                      average_channels(cells, std::min<std::int64_t>(64, w.channels - i), by_float,
-                                       range, out + i);
+                  [&](const Cells<T>& cells, T* out) {
+                    mean.of(cells.rows * cells.columns);
+                    if (cells.rows == 2 && cells.columns == 2)
+                      average_window<2>(cells, mean, out);
+                    else
+                      average_window<0>(cells, mean, out);
                   });
     });
   });

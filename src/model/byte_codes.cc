@@ -21,9 +21,15 @@ std::optional<ByteProducts> byte_products(const OneScale& q) {
   constexpr double kFar = 1e6;
   int exponent = 0;
   const bool exact = std::frexp(q.scale, &exponent) == 0.5;
-  return ByteProducts{1 / q.scale, exact ? std::numeric_limits<double>::infinity() : 0.5 - 1e-9,
-                      static_cast<float>(kFar * q.scale), static_cast<int>(q.zero),
-                      static_cast<int>(q.low)};
+  ByteProducts p{1 / q.scale, exact ? std::numeric_limits<double>::infinity() : 0.5 - 1e-9,
+                 static_cast<float>(kFar * q.scale), static_cast<int>(q.zero),
+                 static_cast<int>(q.low)};
+  if (std::abs(q.zero) <= 255) {  // beyond 512 the codes are those at the ends
+    p.brief_inverse = static_cast<float>(p.inverse);
+    p.brief_sure = exact ? std::numeric_limits<float>::infinity() : 0.4999f;
+    p.brief_far = static_cast<float>(512 * q.scale);
+  }
+  return p;
 #else
   return std::nullopt;
 #endif
@@ -84,13 +90,48 @@ LITEGAP_AVX2 bool codes_of(const ByteProducts& q, const std::byte* real, T* code
   return _mm256_movemask_pd(doubt) == 0;
 }
 
+template <class T>
+LITEGAP_AVX2 bool brief_codes_of(const ByteProducts& q, const std::byte* real, T* codes) {
+  constexpr bool kSigned = std::is_signed_v<T>;
+  const __m256 inverse = _mm256_set1_ps(q.brief_inverse), sure = _mm256_set1_ps(q.brief_sure);
+  const __m256 far = _mm256_set1_ps(q.brief_far), sign = _mm256_set1_ps(-0.0f);
+  const __m256i zero = _mm256_set1_epi16(static_cast<short>(q.zero));
+  const __m256i low = _mm256_set1_epi8(static_cast<char>(q.low));
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);  // of joined quarters
+  __m256 doubt = _mm256_setzero_ps();
+  const auto rounded = [&](std::size_t at) LITEGAP_AVX2 {
+    __m256 x = _mm256_loadu_ps(reinterpret_cast<const float*>(real + at * sizeof(float)));
+    x = _mm256_max_ps(_mm256_xor_ps(sign, far), _mm256_min_ps(far, x));  // NaN stays NaN
+    const __m256 v = _mm256_mul_ps(x, inverse);
+    const __m256i whole = _mm256_cvtps_epi32(v);
+    const __m256 off = _mm256_andnot_ps(sign, _mm256_sub_ps(v, _mm256_cvtepi32_ps(whole)));
+    doubt = _mm256_or_ps(doubt, _mm256_cmp_ps(off, sure, _CMP_NLT_UQ));
+    return whole;
+  };
+  for (std::size_t i = 0; i < kBytePiece; i += 32) {
+    const __m256i a = _mm256_packs_epi32(rounded(i), rounded(i + 8));
+    const __m256i b = _mm256_packs_epi32(rounded(i + 16), rounded(i + 24));
+    const __m256i first = _mm256_adds_epi16(a, zero), second = _mm256_adds_epi16(b, zero);
+    __m256i v = kSigned ? _mm256_packs_epi16(first, second) : _mm256_packus_epi16(first, second);
+    v = kSigned ? _mm256_max_epi8(v, low) : _mm256_max_epu8(v, low);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + i),
+                        _mm256_permutevar8x32_epi32(v, order));
+  }
+  return _mm256_movemask_ps(doubt) == 0;
+}
+
+template <class T>
+bool either_codes_of(const ByteProducts& q, const std::byte* real, T* codes) {
+  return (q.brief_far > 0 && brief_codes_of(q, real, codes)) || codes_of(q, real, codes);
+}
+
 }  // namespace
 
 bool byte_codes(const ByteProducts& q, const std::byte* real, std::int8_t* codes) {
-  return codes_of(q, real, codes);
+  return either_codes_of(q, real, codes);
 }
 bool byte_codes(const ByteProducts& q, const std::byte* real, std::uint8_t* codes) {
-  return codes_of(q, real, codes);
+  return either_codes_of(q, real, codes);
 }
 #else
 bool byte_codes(const ByteProducts&, const std::byte*, std::int8_t*) { return false; }

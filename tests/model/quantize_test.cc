@@ -37,6 +37,23 @@ std::vector<float> values_for(float scale, Random& random) {
   return x;
 }
 
+// Quotients that lie as far from half-way as products in float are taken to be sure of, and some
+// nearer, each alone among 63 zeros: others could send for the quotients in its place.
+std::vector<float> near_half(float scale, Random& random) {
+  std::vector<float> x;
+  const auto add = [&](double whole, double away) {
+    x.push_back(static_cast<float>((whole + 0.5 + away) * static_cast<double>(scale)));
+  };
+  for (int whole = -600; whole <= 600; ++whole)
+    add(whole, random.uniform(1.1e-4, 1.6e-4) * (whole % 2 == 0 ? 1 : -1));
+  x.resize((x.size() + 63) / 64 * 64);
+  for (int i = 0; i < 50; ++i) {
+    add(static_cast<double>(random.below(700)) - 350, random.uniform(-3e-5, 3e-5));
+    x.resize(x.size() + 63);
+  }
+  return x;
+}
+
 template <class T>
 void expect_defined(DType dtype, const Quant& q, const std::vector<float>& x) {
   const auto n = static_cast<std::int32_t>(x.size());
@@ -72,6 +89,9 @@ TEST(Quantize, ShortCodesFollowTheDefinition) {
       expect_defined<std::int8_t>(DType::kInt8, q, x);
       expect_defined<std::uint8_t>(DType::kUint8, q, x);
       expect_defined<std::int16_t>(DType::kInt16, q, x);
+      const std::vector<float> sure = near_half(scale, random);
+      expect_defined<std::int8_t>(DType::kInt8, q, sure);
+      expect_defined<std::uint8_t>(DType::kUint8, q, sure);
       if (zero < 1 || zero > 127) continue;  // no code of every type and range
       for (std::size_t i = 5; i < x.size(); i += 97) x[i] = std::numeric_limits<float>::quiet_NaN();
       expect_defined<std::int8_t>(DType::kInt8, q, x);
