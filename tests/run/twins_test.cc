@@ -120,5 +120,46 @@ TEST(TwinsTest, AValueThatWasGonePastIsCopied) {
   EXPECT_EQ(both.errors[2].count, 0u);
 }
 
+// A graph that is walked has no steps to take in turns: all of one, then all of the other.
+TEST(TwinsTest, OfAGraphThatIsWalked) {
+  Model m;
+  m.path = "if";
+  const auto tensor = [](DType type) {
+    Tensor t;
+    t.dtype = type;
+    t.shape = {1};
+    return t;
+  };
+  Graph g, twice;
+  g.tensors = {tensor(DType::kBool), tensor(DType::kFloat32), tensor(DType::kFloat32)};
+  g.inputs = {0, 1};
+  g.outputs = {2};
+  g.ops.resize(1);
+  g.ops[0].code = OpCode::kIf;
+  g.ops[0].attrs = IfAttrs{1, 2};
+  g.ops[0].inputs = {0, 1};
+  g.ops[0].outputs = {2};
+  twice.tensors = {tensor(DType::kFloat32), tensor(DType::kFloat32)};
+  twice.inputs = {0};
+  twice.outputs = {1};
+  twice.ops.resize(1);
+  twice.ops[0].code = OpCode::kAdd;
+  twice.ops[0].attrs = AddAttrs{};
+  twice.ops[0].inputs = {0, 0};
+  twice.ops[0].outputs = {1};
+  m.graphs = {g, twice, twice};
+  const Plan plan = make_plan(std::make_shared<Model>(std::move(m)), {});
+  ASSERT_TRUE(plan.walked());
+  Twins both(plan, plan);
+  const auto given = [](float a) {
+    return std::vector<Array>{Array::of<bool>({1}, {true}), Array::of<float>({1}, {a})};
+  };
+  both.run(given(3), given(4));
+  EXPECT_EQ(both.errors[1].error, 1);
+  EXPECT_EQ(both.errors[2].signal, 36);
+  EXPECT_EQ(both.errors[2].error, 4);
+  EXPECT_EQ(both.exact_values()[2].span<float>()[0], 6);
+}
+
 }  // namespace
 }  // namespace litegap::oracle
