@@ -38,6 +38,24 @@ std::optional<ByteProducts> byte_products(const OneScale& q) {
 #if defined(__x86_64__)
 namespace {
 
+// Four registers of integers become codes: zero point and clamp.  Each half holds four of
+// a, of b, of c and of d.
+template <class T>
+struct CodeEnds {
+  __m256i zero, low;
+  LITEGAP_AVX2 explicit CodeEnds(const ByteProducts& q)
+      : zero(_mm256_set1_epi16(static_cast<short>(q.zero))),
+        low(_mm256_set1_epi8(static_cast<char>(q.low))) {}
+  LITEGAP_AVX2 __m256i codes(__m256i a, __m256i b, __m256i c, __m256i d) const {
+    constexpr bool kSigned = std::is_signed_v<T>;
+    const __m256i first = _mm256_adds_epi16(_mm256_packs_epi32(a, b), zero);
+    const __m256i second = _mm256_adds_epi16(_mm256_packs_epi32(c, d), zero);
+    const __m256i v =
+        kSigned ? _mm256_packs_epi16(first, second) : _mm256_packus_epi16(first, second);
+    return kSigned ? _mm256_max_epi8(v, low) : _mm256_max_epu8(v, low);
+  }
+};
+
 struct Constants {
   __m256d inverse, round, sure;
   __m256 far;
@@ -66,24 +84,17 @@ LITEGAP_AVX2 inline __attribute__((always_inline)) __m256i rounded8(const Consta
 
 template <class T>
 LITEGAP_AVX2 bool codes_of(const ByteProducts& q, const std::byte* real, T* codes) {
-  constexpr bool kSigned = std::is_signed_v<T>;
+  const CodeEnds<T> ends(q);
   const Constants k{_mm256_set1_pd(q.inverse), _mm256_set1_pd(kToInteger), _mm256_set1_pd(q.sure),
                     _mm256_set1_ps(q.far)};
-  const __m256i zero = _mm256_set1_epi16(static_cast<short>(q.zero));
-  const __m256i low = _mm256_set1_epi8(static_cast<char>(q.low));
   // Words of two registers, joined, lie 0 1 4 5 of each, then 2 3 6 7 of each.
   const __m256i order = _mm256_broadcastsi128_si256(
       _mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
   __m256d doubt = _mm256_setzero_pd();
   for (std::size_t i = 0; i < kBytePiece; i += 32) {
-    const auto words = [&](std::size_t at) LITEGAP_AVX2 {
-      const __m256i a = rounded8(k, real + at * sizeof(float), doubt);
-      const __m256i b = rounded8(k, real + (at + 8) * sizeof(float), doubt);
-      return _mm256_adds_epi16(_mm256_packs_epi32(a, b), zero);
-    };
-    const __m256i first = words(i), second = words(i + 16);
-    __m256i v = kSigned ? _mm256_packs_epi16(first, second) : _mm256_packus_epi16(first, second);
-    v = kSigned ? _mm256_max_epi8(v, low) : _mm256_max_epu8(v, low);
+    const auto rounded = [&](std::size_t at)
+                             LITEGAP_AVX2 { return rounded8(k, real + at * sizeof(float), doubt); };
+    __m256i v = ends.codes(rounded(i), rounded(i + 8), rounded(i + 16), rounded(i + 24));
     v = _mm256_shuffle_epi8(_mm256_permute4x64_epi64(v, 0xd8), order);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + i), v);
   }
@@ -92,11 +103,9 @@ LITEGAP_AVX2 bool codes_of(const ByteProducts& q, const std::byte* real, T* code
 
 template <class T>
 LITEGAP_AVX2 bool brief_codes_of(const ByteProducts& q, const std::byte* real, T* codes) {
-  constexpr bool kSigned = std::is_signed_v<T>;
+  const CodeEnds<T> ends(q);
   const __m256 inverse = _mm256_set1_ps(q.brief_inverse), sure = _mm256_set1_ps(q.brief_sure);
   const __m256 far = _mm256_set1_ps(q.brief_far), sign = _mm256_set1_ps(-0.0f);
-  const __m256i zero = _mm256_set1_epi16(static_cast<short>(q.zero));
-  const __m256i low = _mm256_set1_epi8(static_cast<char>(q.low));
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);  // of joined quarters
   __m256 doubt = _mm256_setzero_ps();
   const auto rounded = [&](std::size_t at) LITEGAP_AVX2 {
@@ -109,11 +118,7 @@ LITEGAP_AVX2 bool brief_codes_of(const ByteProducts& q, const std::byte* real, T
     return whole;
   };
   for (std::size_t i = 0; i < kBytePiece; i += 32) {
-    const __m256i a = _mm256_packs_epi32(rounded(i), rounded(i + 8));
-    const __m256i b = _mm256_packs_epi32(rounded(i + 16), rounded(i + 24));
-    const __m256i first = _mm256_adds_epi16(a, zero), second = _mm256_adds_epi16(b, zero);
-    __m256i v = kSigned ? _mm256_packs_epi16(first, second) : _mm256_packus_epi16(first, second);
-    v = kSigned ? _mm256_max_epi8(v, low) : _mm256_max_epu8(v, low);
+    const __m256i v = ends.codes(rounded(i), rounded(i + 8), rounded(i + 16), rounded(i + 24));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + i),
                         _mm256_permutevar8x32_epi32(v, order));
   }

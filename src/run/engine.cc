@@ -219,8 +219,7 @@ class Teller {
   }
   void inputs() const {
     for (const auto& port : plan_.inputs) {
-      each(port.real_slot >= 0 ? port.real_slot : port.slot,
-           [&](const Array& value) { observer_.on_value(-1, port.tensor, value); });
+      each(port.seen(), [&](const Array& value) { observer_.on_value(-1, port.tensor, value); });
     }
   }
   void values(const Plan::State::Step& step) const {
@@ -284,7 +283,8 @@ struct RunSteps::Inside {
       : state(*plan.state), b(*workspace.buffers) {
     if (observer != nullptr) teller.emplace(state, b, samples, *observer).inputs();
   }
-  void step() {
+  bool next() {
+    if (i == state.steps.size()) return false;
     const auto& step = state.steps[i];
     Array sums;
     if (teller && teller->wants_sums(step)) sums = room_for_sums(state, step);
@@ -304,6 +304,7 @@ struct RunSteps::Inside {
     if (teller && step.op >= 0) teller->values(step);
     if (!sums.empty()) teller->sums(step, sums);
     ++i;
+    return true;
   }
 };
 
@@ -321,16 +322,10 @@ std::size_t placed(const Plan& plan, Workspace& workspace, std::span<const Array
 
 RunSteps::RunSteps(const Plan& plan, Workspace& workspace, std::span<const Array> inputs,
                    Observer* observer)
-    : RunSteps(plan, workspace, placed(plan, workspace, inputs), observer) {}
-RunSteps::RunSteps(const Plan& plan, Workspace& workspace, std::size_t samples, Observer* observer)
-    : inside_(std::make_unique<Inside>(plan, workspace, samples, observer)) {}
+    : inside_(
+          std::make_unique<Inside>(plan, workspace, placed(plan, workspace, inputs), observer)) {}
 RunSteps::~RunSteps() = default;
-
-bool RunSteps::next() {
-  if (inside_->i == inside_->state.steps.size()) return false;
-  inside_->step();
-  return true;
-}
+bool RunSteps::next() { return inside_->next(); }
 
 void run(const Plan& plan, Workspace& workspace, std::span<const Array> inputs,
          Observer* observer) {
@@ -343,7 +338,8 @@ void run(const Plan& plan, Workspace& workspace, std::span<const Array> inputs,
 
 void run_filled(const Plan& plan, Workspace& workspace, std::size_t samples, Observer* observer) {
   RunSteps::Inside inside(plan, workspace, samples, observer);
-  while (inside.i < inside.state.steps.size()) inside.step();
+  while (inside.next()) {
+  }
 }
 
 }  // namespace litegap

@@ -39,6 +39,7 @@ struct Plan::State {
     int real_slot = -1;  // inputs: the float32 twin, where an operator reads it
     const Quant* quant = nullptr;
     bool fake = false;  // inputs: real values are rounded to the tensor's scale
+    int seen() const { return real_slot >= 0 ? real_slot : slot; }  // by observers
   };
 
   ModelPtr model;

@@ -11,8 +11,8 @@
 // second are added to those of the first, which take what is left, eight at a time, and are joined
 // to eight; those, chunks, and what does not fill eight lanes add up in double.  The order is part
 // of the definition, so every instruction set gives the same bits: AVX-512 takes both halves at
-// once, as it would wait for its sums otherwise.  Errors are summed in the same way, by steps
-// of 16. Moments are exact to about 10^-6 of their size, extremes exactly.  Codes are summed as
+// once, as it would wait for its sums otherwise.  Errors are summed in the same way, by steps of
+// 16.  Moments are exact to about 10^-6 of their size, extremes exactly.  Codes are summed as
 // integers, exactly, and become real numbers at the end.
 //
 // A scan is bound by its operations, four a vector, so an extreme that cannot move is not looked
@@ -59,10 +59,11 @@ void compare_twin(const Array& exact, const Array& found, const Quant& quant, Tw
 // The loops of one instruction set, over n values: of floats a multiple of kScanStep and at most
 // kScanChunk, of codes a multiple of kScanLanes and at most kCodeChunk, whose squares fit into
 // eight 32-bit sums.
-constexpr std::size_t scan_half(std::size_t n) { return n / 64 * 32; }
-constexpr std::size_t error_half(std::size_t n) { return n / 32 * 16; }
 inline constexpr std::size_t kScanStep = 8, kScanLanes = 32, kScanChunk = 16384,
                              kCodeChunk = 131072;
+// Where the second half of n floats begins, and of n errors.
+constexpr std::size_t scan_half(std::size_t n) { return n / 64 * 32; }
+constexpr std::size_t error_half(std::size_t n) { return n / 32 * 16; }
 struct FloatSums {
   float low = 0, high = 0;
   double sum = 0, squares = 0;

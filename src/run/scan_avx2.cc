@@ -80,12 +80,9 @@ LITEGAP_SCAN void bytes_sums(const void* v, std::size_t n, CodeSums& out) {
 }
 
 template <class T>
-LITEGAP_SCAN void byte_sums(const T* v, std::size_t n, KnownCodes known, CodeSums& out) {
-  constexpr bool kSigned = std::numeric_limits<T>::is_signed;
-  static constexpr decltype(&bytes_sums<kSigned, true, true>) kLoops[] = {
-      bytes_sums<kSigned, true, true>, bytes_sums<kSigned, false, true>,
-      bytes_sums<kSigned, true, false>, bytes_sums<kSigned, false, false>};
-  kLoops[(known.low ? 1 : 0) + (known.high ? 2 : 0)](v, n, out);
+void byte_sums(const T* v, std::size_t n, KnownCodes known, CodeSums& out) {
+  by_known(known,
+           [&](auto low, auto high) { bytes_sums<std::is_signed_v<T>, low(), high()>(v, n, out); });
 }
 
 constexpr ScanLoops kLoops{all_floats,

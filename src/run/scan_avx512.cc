@@ -194,12 +194,10 @@ LITEGAP_SCAN void wide_byte_sums(const void* v, std::size_t n, CodeSums& out) {
          sum_x + bias * count, squares_x + 2 * bias * sum_x + bias * bias * count};
 }
 template <class T>
-LITEGAP_SCAN void byte_sums(const T* v, std::size_t n, KnownCodes known, CodeSums& out) {
-  constexpr bool kSigned = std::numeric_limits<T>::is_signed;
-  static constexpr decltype(&wide_byte_sums<kSigned, true, true>) kLoops[] = {
-      wide_byte_sums<kSigned, true, true>, wide_byte_sums<kSigned, false, true>,
-      wide_byte_sums<kSigned, true, false>, wide_byte_sums<kSigned, false, false>};
-  kLoops[(known.low ? 1 : 0) + (known.high ? 2 : 0)](v, n, out);
+void byte_sums(const T* v, std::size_t n, KnownCodes known, CodeSums& out) {
+  by_known(known, [&](auto low, auto high) {
+    wide_byte_sums<std::is_signed_v<T>, low(), high()>(v, n, out);
+  });
 }
 
 constexpr int kLargestSize = 0b1011;  // of vrangeps: the larger of two absolute values

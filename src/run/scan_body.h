@@ -108,6 +108,17 @@ LITEGAP_SCAN bool positive_floats(const float* v, std::size_t n, FloatSums& out)
 
 #endif
 
+// loop(low, high): whether to look for them.
+template <class Loop>
+void by_known(KnownCodes known, Loop loop) {
+  if (known.low)
+    known.high ? loop(std::false_type{}, std::false_type{})
+               : loop(std::false_type{}, std::true_type{});
+  else
+    known.high ? loop(std::true_type{}, std::false_type{})
+               : loop(std::true_type{}, std::true_type{});
+}
+
 // Squares of a chunk stay in 32 bits: 131072 / 8 * 255^2 of a lane; those of int16 are added at
 // once.
 template <class T>

@@ -15,8 +15,6 @@ class RunSteps {
   // As run(): throws Error for inputs of the wrong type or shape.  Not for walked plans.
   RunSteps(const Plan& plan, Workspace& workspace, std::span<const Array> inputs,
            Observer* observer);
-  // As run_filled().
-  RunSteps(const Plan& plan, Workspace& workspace, std::size_t samples, Observer* observer);
   ~RunSteps();
   RunSteps(const RunSteps&) = delete;
   RunSteps& operator=(const RunSteps&) = delete;

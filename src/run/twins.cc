@@ -70,8 +70,7 @@ Twins::Twins(Plan exact, Plan plan, std::vector<int> twin)
 void Twins::find_copied() {
   constexpr int kNever = -2, kInput = -1;
   const auto tensors = [](const Plan::State& state, auto tell) {
-    for (const auto& port : state.inputs)
-      tell(kInput, port.real_slot >= 0 ? port.real_slot : port.slot);
+    for (const auto& port : state.inputs) tell(kInput, port.seen());
     for (std::size_t i = 0; i < state.steps.size(); ++i) {
       if (state.steps[i].op < 0) continue;
       for (const int s : state.steps[i].outputs) tell(static_cast<int>(i), s);
